@@ -1,0 +1,73 @@
+# Every target does its own set-up: `make serve` and `make test` work on a fresh machine.
+# pip's own variables are honoured (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS), so the
+# wheels, torch's above all, can come from wherever you like.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+DATA ?= examples
+VENV := .venv
+BIN := $(VENV)/bin
+# The first interpreter that is new enough; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+
+.PHONY: help serve test lint types tests format bench-quality search clip lock clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Unmel needs Python 3.11, 3.12 or 3.13 (apt-get install python3)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "Python's venv module is missing; installing it"; \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
+		else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv >/dev/null; fi; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of packages.
+$(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PINNED) -e .
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PINNED) -e '.[test]'
+	@touch $@ $(VENV)/base.stamp
+
+$(VENV)/bench.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PINNED) -e '.[bench]'
+	@touch $@ $(VENV)/base.stamp
+
+serve: $(VENV)/base.stamp ## Install what is missing and serve on HOST:PORT
+	UNMEL_HOST=$(HOST) UNMEL_PORT=$(PORT) exec $(BIN)/python -m service
+
+test: lint types tests ## Install what is missing; lint, types and the whole test suite
+
+lint: $(VENV)/test.stamp ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.stamp ## Check types
+	$(BIN)/mypy
+
+tests: $(VENV)/test.stamp ## Run the tests alone
+	$(BIN)/python -m pytest
+
+format: $(VENV)/test.stamp ## Rewrite the style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-quality: $(VENV)/bench.stamp ## PESQ and ESTOI beside librosa over HTTP; DATA=dir of wav files
+	$(BIN)/python -m benchmarks.quality --data $(DATA)
+
+lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	{ echo '# Every version that `make` installs. Written by `make lock`; torch is pinned by hand there.'; \
+	echo 'torch==2.13.0' | $(BIN)/uv pip compile pyproject.toml --all-extras --universal \
+		--python-version 3.11 --no-header --no-annotate --quiet --constraint -; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## Remove what was installed and cached
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

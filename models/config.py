@@ -1,0 +1,253 @@
+"""MelConfig: everything that says how a mel spectrogram was made; itself the cache key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from models.errors import Invalid
+from models.scale import (
+    CoquiScale,
+    DecibelScale,
+    LinearScale,
+    LogScale,
+    Scale,
+    WhisperScale,
+)
+
+# Below this share of its mean the squared-window sum divides noise up into the audio.
+MIN_ENVELOPE = 1e-2
+
+_SCALE_NAMES: dict[str, Scale] = {
+    "linear": LinearScale(),
+    "ln": LogScale(kind="ln"),
+    "log10": LogScale(kind="log10"),
+    "db": DecibelScale(),
+    "coqui": CoquiScale(),
+    "whisper": WhisperScale(),
+}
+
+
+def _scale_by_name(value: object) -> object:
+    """Let `"scale": "ln"` stand for the kind with its defaults."""
+    if isinstance(value, str):
+        if value not in _SCALE_NAMES:
+            raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
+        return _SCALE_NAMES[value]
+    return value
+
+
+Moment = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
+Spread = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
+
+
+class MelConfig(BaseModel):
+    """One mel extractor, frozen and hashable.
+
+    Bounds live here and nowhere else; a field outside them raises pydantic's ValidationError.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
+    n_fft: int = Field(ge=16, le=16_384, description="Length of the Fourier transform, samples.")
+    hop_length: int = Field(ge=1, le=16_384, description="Step between frames, samples.")
+    win_length: int = Field(
+        default_factory=lambda given: given["n_fft"],
+        ge=2,
+        le=16_384,
+        description="Window length, samples, centred in n_fft; n_fft if not given.",
+    )
+    window: Literal["hann", "hann_symmetric"] = Field(
+        "hann",
+        description="Periodic Hann (torch's default) or symmetric Hann (numpy.hanning).",
+    )
+    n_mels: int = Field(ge=1, le=1024, description="Number of mel bands.")
+    fmin: float = Field(0.0, ge=0, le=192_000, description="Lower edge of the lowest band, Hz.")
+    fmax: float = Field(
+        default_factory=lambda given: given["sample_rate"] / 2,
+        gt=0,
+        le=192_000,
+        description="Upper edge of the highest band, Hz; half the sample rate if not given.",
+    )
+    mel_scale: Literal["slaney", "htk"] = Field(
+        "slaney", description="Formula of the mel: Slaney's Auditory Toolbox or HTK."
+    )
+    norm: Literal["slaney"] | None = Field(
+        "slaney",
+        description="'slaney': each triangle divided by half its width in Hz; null: peaks of 1.",
+    )
+    filterbank_rate: int = Field(
+        default_factory=lambda given: given["sample_rate"],
+        ge=1000,
+        le=384_000,
+        description="Rate the filterbank was built for, Hz; the sample rate if not given "
+        "(StyleTTS 2 builds its own for 16,000 Hz and feeds it 24,000).",
+    )
+    power: Literal[1, 2] = Field(1, description="1: mel of magnitudes; 2: of powers.")
+    padding: Literal["center_reflect", "center_constant", "hifigan"] = Field(
+        "center_reflect",
+        description="Frames centred on multiples of the hop with n_fft/2 of reflection or zeros "
+        "at both ends, or HiFi-GAN's (n_fft - hop)/2 of reflection without centring.",
+    )
+    drop_last: bool = Field(
+        default=False, description="The last centred frame is left out (Whisper)."
+    )
+    magnitude_eps: float = Field(
+        0.0,
+        ge=0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="e in sqrt(|X|^2 + e); 0 for the plain magnitude.",
+    )
+    magnitude_floor: float = Field(
+        0.0,
+        ge=0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Magnitudes below this are raised to it before the filterbank (ESPnet).",
+    )
+    scale: Annotated[Scale, BeforeValidator(_scale_by_name)] = Field(
+        description="How the values are written: an object with a `kind`, or its name alone: "
+        + ", ".join(_SCALE_NAMES)
+        + "."
+    )
+    mean: Moment | tuple[Moment, ...] = Field(
+        0.0, description="Subtracted after the scale: one number, or one per band."
+    )
+    std: Spread | tuple[Spread, ...] = Field(
+        1.0, description="Divides after the mean: one number, or one per band."
+    )
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> MelConfig:
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} exceeds n_fft {self.n_fft}")
+        if self.fmin >= self.fmax:
+            raise ValueError(f"fmin {self.fmin} is not below fmax {self.fmax}")
+        if self.fmin >= self.filterbank_rate / 2:
+            raise ValueError(f"fmin {self.fmin} is at or above half the filterbank's rate")
+        if self.padding == "hifigan" and self.hop_length > self.n_fft:
+            raise ValueError(f"hop_length {self.hop_length} exceeds n_fft {self.n_fft}")
+        if self.drop_last and self.padding == "hifigan":
+            raise ValueError("drop_last needs a centred padding")
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.n_mels:
+                raise ValueError(f"{name} has {len(value)} values for {self.n_mels} bands")
+        lowest = self.least_envelope()
+        if lowest < MIN_ENVELOPE:
+            raise ValueError(
+                f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
+                "that no window covers, which no method can bring back: take a hop of at most "
+                "half the window"
+            )
+        return self
+
+    # --- geometry -------------------------------------------------------------------------
+
+    @property
+    def n_bins(self) -> int:
+        """`N`, bins of the one-sided spectrum."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def pad(self) -> int:
+        """Samples that the extractor adds before the first one."""
+        if self.padding == "hifigan":
+            return (self.n_fft - self.hop_length) // 2
+        return self.n_fft // 2
+
+    @property
+    def lead(self) -> int:
+        """Samples between the start of the first frame's window and the first sample."""
+        return self.pad - (self.n_fft - self.win_length) // 2
+
+    def window_values(self) -> NDArray[np.float64]:
+        """The analysis window `[win_length]`."""
+        span = self.win_length if self.window == "hann" else self.win_length - 1
+        return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(self.win_length) / span)
+
+    def least_envelope(self) -> float:
+        """Smallest sum of squared windows over the samples that every frame count keeps,
+        as a share of the mean in the middle of a long signal.
+        """
+        squared = self.window_values() ** 2
+        hop, win = self.hop_length, self.win_length
+        overlap = -(-win // hop)
+        rows = np.zeros((2 * overlap, overlap * hop))
+        rows[:, :win] = squared
+        frames = len(rows)
+        total = np.zeros((frames - 1) * hop + overlap * hop)
+        for t in range(frames):
+            total[t * hop : t * hop + overlap * hop] += rows[t]
+        start = max(self.lead, 0)
+        # A centred signal may be longer than (T - 1) hop; that tail is floored when divided by.
+        kept = total[start : self.lead + (frames - 1) * hop + (self.padding == "hifigan") * hop]
+        return float(kept.min() / (squared.sum() / hop)) if self.lead >= 0 and kept.size else 0.0
+
+    def frames(self, samples: int) -> int:
+        """Frames `T` that the extractor makes of `samples` samples; 0 if too few."""
+        if samples < 1:
+            return 0
+        covered = samples + 2 * self.pad - self.n_fft
+        count = covered // self.hop_length + 1 - self.drop_last
+        return max(count, 0)
+
+    def samples(self, frames: int) -> int:
+        """Samples `L` that `frames` frames stand for, when the caller does not say.
+
+        Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Centred frames
+        fit `hop` different lengths; the shortest, `(T - 1) * hop`, is taken as librosa and
+        torch do, except for one frame, where it would be nothing: there half a hop.
+        """
+        if frames < 1:
+            return 0
+        lowest, highest = self.sample_range(frames)
+        if self.padding != "hifigan" and not self.drop_last and frames == 1:
+            return min(max(self.hop_length // 2, 1), highest)
+        return lowest
+
+    def sample_range(self, frames: int) -> tuple[int, int]:
+        """Smallest and largest number of samples of which `frames` frames come."""
+        lowest = (frames - 1 + self.drop_last) * self.hop_length + self.n_fft - 2 * self.pad
+        return max(lowest, 1), max(lowest + self.hop_length - 1, 1)
+
+    def length_for(self, frames: int, length: int | None) -> int:
+        """Samples `L` to make of `frames` frames; Invalid if `length` is no such number."""
+        lowest, highest = self.sample_range(frames)
+        if length is None:
+            return self.samples(frames)
+        if not lowest <= length <= highest:
+            raise Invalid(
+                "length",
+                str(length),
+                f"{lowest} to {highest} samples for {frames} frames of this config",
+            )
+        return length
+
+    # --- levels ---------------------------------------------------------------------------
+
+    @property
+    def loudest_magnitude(self) -> float:
+        """|X| of a full-scale constant, the most that samples within +-1 can reach in a bin."""
+        return float(self.window_values().sum())
+
+    def compress(self, mel: Tensor) -> Tensor:
+        """Linear mel `[T, K]` to the values that the extractor hands out."""
+        values = self.scale.compress(mel, self.power)
+        return (values - self._moment(self.mean, values)) / self._moment(self.std, values)
+
+    def decompress(self, values: Tensor) -> Tensor:
+        """The extractor's values `[T, K]` to linear mel, at least zero."""
+        plain = values * self._moment(self.std, values) + self._moment(self.mean, values)
+        return self.scale.decompress(plain, self.power)
+
+    @staticmethod
+    def _moment(value: float | tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(value, dtype=like.dtype, device=like.device)

@@ -1,0 +1,184 @@
+"""Engine.run(items) -> results: the only door between a service and the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.config import MelConfig
+from models.consistent import JOINT
+from models.errors import NonFiniteOutput
+from models.inversion import INVERSIONS
+from models.phase import PHASES
+from models.plan import PlanCache
+from models.recipe import Recipe
+from models.start import random_phases
+from models.stft import PackedStft, to_frame_start
+from models.target import Target, make_target
+
+Output = Literal["audio", "magnitude", "stft"]
+OUTPUTS: tuple[Output, ...] = ("audio", "magnitude", "stft")
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One reconstruction: checked mel values `[T, K]` and what is wanted of them."""
+
+    mel: NDArray[np.float32]
+    config: MelConfig
+    recipe: Recipe
+    samples: int
+    seed: int = 0
+    output: Output = "audio"
+
+    @property
+    def frames(self) -> int:
+        return int(self.mel.shape[0])
+
+    @property
+    def key(self) -> tuple[MelConfig, Recipe]:
+        """Items of one key can share a pack: they agree in all that alters the iteration."""
+        return self.config, self.recipe
+
+    @property
+    def cost(self) -> float:
+        """Work in units that grow as the time does: frames, gap included, x points x transforms."""
+        overlap = -(-self.config.win_length // self.config.hop_length)
+        return float(self.frames + overlap - 1) * self.config.n_fft * (self.recipe.n_iter + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of an item."""
+
+    values: NDArray[np.float32] | NDArray[np.complex64]
+    """Samples `[L]`, full scale at 1; or linear magnitude or complex STFT `[N, T]`."""
+    warnings: tuple[str, ...] = ()
+
+
+class Engine:
+    """Plans on one device and the methods that use them.
+
+    On a CPU a call runs on one thread: an engine scales by being called from several threads at
+    once, because torch's own threads spin and starve each other on a busy machine. The result
+    of an item depends on the item alone, bit for bit, whatever it is packed with.
+    """
+
+    def __init__(
+        self,
+        device: str | torch.device = "cpu",
+        *,
+        dtype: torch.dtype = torch.float32,
+        plan_bytes: int = 256 * 2**20,
+    ) -> None:
+        self.device, self.dtype = torch.device(device), dtype
+        self.plans = PlanCache(self.device, plan_bytes, dtype)
+
+    def run(self, items: Sequence[Item]) -> list[Result]:
+        """Results in the order of the items; those of one `key` are computed as one pack.
+
+        Raises NonFiniteOutput, or whatever the device raises, for the whole call: a caller that
+        packs runs the items again one by one to find the guilty one.
+        """
+        groups: dict[tuple[MelConfig, Recipe], list[int]] = {}
+        for index, item in enumerate(items):
+            groups.setdefault(item.key, []).append(index)
+        results: dict[int, Result] = {}
+        with torch.inference_mode():
+            if self.device.type == "cpu":
+                if torch.get_num_threads() != 1:
+                    torch.set_num_threads(1)
+                # A mended band can fall towards zero for ever; denormal arithmetic is 100 times
+                # slower, and what it would keep is far below hearing.
+                torch.set_flush_denormal(True)
+            for indices in groups.values():
+                results.update(
+                    zip(indices, self._run_pack([items[i] for i in indices]), strict=True)
+                )
+        return [results[i] for i in range(len(items))]
+
+    def _run_pack(self, items: Sequence[Item]) -> list[Result]:
+        config, recipe = items[0].key
+        plan = self.plans.get(config)
+        targets = [make_target(plan, torch.from_numpy(item.mel)) for item in items]
+        pack = PackedStft(plan, [(item.frames, item.samples) for item in items])
+        mel = pack.spread_rows([target.mel for target in targets])
+        seeds = [item.seed for item in items]
+        magnitude: Tensor | None = None
+        if recipe.inversion is None:
+            bound = pack.spread_rows([target.bound for target in targets])
+            JOINT[recipe.method](pack, mel, bound, seeds, recipe.schedule)
+        else:
+            magnitude = INVERSIONS[recipe.inversion](pack, mel)
+            if any(item.output != "magnitude" for item in items):
+                PHASES[recipe.method](
+                    pack,
+                    magnitude,
+                    random_phases(pack, seeds),
+                    recipe.n_iter,
+                    recipe.schedule.momentum.last,
+                )
+        warnings = _plan_warnings(plan.empty)
+        # Made only where asked for; an empty one is never read.
+        wanted = any(item.output != "audio" for item in items)
+        spectra = _spectra(pack) if wanted else torch.empty(0, device=self.device)
+        return [
+            Result(_finite(values), warnings)
+            for values in _outputs(items, targets, pack, magnitude, spectra)
+        ]
+
+
+def _outputs(
+    items: Sequence[Item],
+    targets: Sequence[Target],
+    pack: PackedStft,
+    magnitude: Tensor | None,
+    spectra: Tensor,
+) -> list[Tensor]:
+    """Each item's samples `[L]`, magnitude or STFT `[N, T]`, at the client's level."""
+    config = pack.plan.config
+    outputs = []
+    for item, target, wave, start in zip(items, targets, pack.audio(), pack.starts, strict=True):
+        rows = slice(start, start + item.frames)
+        if item.output == "audio":
+            values = wave
+        elif item.output == "magnitude" and magnitude is not None:
+            values = magnitude[rows].T
+        else:
+            values = to_frame_start(config.n_fft, config.win_length, spectra[rows]).T
+            values = values.abs() if item.output == "magnitude" else values
+        outputs.append(values * target.gain)
+    return outputs
+
+
+def _spectra(pack: PackedStft) -> Tensor:
+    """STFT `[rows, N]` of the pack's signal."""
+    config = pack.plan.config
+    out = torch.empty(pack.rows, config.n_bins, dtype=pack.complex_dtype, device=pack.plan.device)
+    for block in pack.blocks():
+        out[block] = pack.spectrum(block)
+    return out
+
+
+def _finite(values: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
+    if not bool(torch.isfinite(values).all()):
+        raise NonFiniteOutput("the reconstruction is not finite")
+    values = values.contiguous().cpu()
+    if values.is_complex():
+        return values.to(torch.complex64).numpy().astype(np.complex64, copy=False)
+    return values.to(torch.float32).numpy().astype(np.float32, copy=False)
+
+
+def _plan_warnings(empty: tuple[int, ...]) -> tuple[str, ...]:
+    if not empty:
+        return ()
+    bands = ", ".join(map(str, empty[:8])) + (" ..." if len(empty) > 8 else "")
+    return (
+        f"{len(empty)} of the mel bands hold no bin of the transform and were left out: {bands}",
+    )

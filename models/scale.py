@@ -1,0 +1,182 @@
+"""How mel values are written down: linear, logarithmic, decibel and the normalised forms.
+
+A scale maps linear mel values (magnitude or power, non-negative) to stored ones (`compress`)
+and back (`decompress`). The two are inverse to each other above the floor that the scale
+clamps to; `clamp` says which linear level that is, so that a reconstruction can treat values
+at it as upper bounds rather than as targets.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+_LN10 = math.log(10.0)
+
+PositiveLevel = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
+
+
+class _Scale(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def compress(self, mel: Tensor, power: int) -> Tensor:
+        """Linear mel `[..., K]`, at least zero, to stored values of the same shape."""
+        raise NotImplementedError  # each kind below says its own formula
+
+    def decompress(self, values: Tensor, power: int) -> Tensor:
+        """Stored values `[..., K]` to linear mel of the same shape, at least zero."""
+        raise NotImplementedError  # each kind below says its own formula
+
+    def clamp(self, mel: Tensor, power: int) -> float:
+        """The linear level that quieter values of this item `[T, K]` were raised to; 0 if none."""
+        del mel, power
+        return 0.0
+
+
+class LinearScale(_Scale):
+    """The mel itself."""
+
+    kind: Literal["linear"] = "linear"
+
+    def compress(self, mel: Tensor, power: int) -> Tensor:
+        return mel
+
+    def decompress(self, values: Tensor, power: int) -> Tensor:
+        return values.clamp_min(0.0)
+
+
+class LogScale(_Scale):
+    """`log(max(mel, clip) + offset)` to base e (`ln`) or 10 (`log10`)."""
+
+    kind: Literal["ln", "log10"]
+    clip: float = Field(
+        1e-5,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Smallest linear mel value before the logarithm; 0 for none.",
+    )
+    offset: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Added to the linear mel before the logarithm (NeMo, StyleTTS 2).",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_floor(self) -> LogScale:
+        if self.clip == 0 and self.offset == 0:
+            raise ValueError("clip and offset are both 0; one must keep log(0) away")
+        return self
+
+    def compress(self, mel: Tensor, power: int) -> Tensor:
+        # log1p keeps the small values that ln(x + 1) stores (NeMo 44k); for offsets that are not
+        # one it is the same thing written differently: ln(x + c) = ln c + log1p(x / c).
+        mel = mel.clamp_min(self.clip)
+        logs = torch.log1p(mel / self.offset) + math.log(self.offset) if self.offset else mel.log()
+        return logs if self.kind == "ln" else logs / _LN10
+
+    def decompress(self, values: Tensor, power: int) -> Tensor:
+        logs = values if self.kind == "ln" else values * _LN10
+        if not self.offset:
+            return logs.exp()
+        return torch.expm1(logs - math.log(self.offset)).clamp_min(0.0) * self.offset
+
+    def clamp(self, mel: Tensor, power: int) -> float:
+        return self.clip
+
+
+class DecibelScale(_Scale):
+    """`10 log10(max(P, floor)) - 10 log10(reference)` of the power `P`, as librosa's `*_to_db`.
+
+    A magnitude mel (power 1) is squared first, which is librosa's `amplitude_to_db`.
+    """
+
+    kind: Literal["db"] = "db"
+    reference: PositiveLevel = Field(1.0, description="Power that reads as 0 dB.")
+    floor: float = Field(
+        1e-10,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="Smallest power before the logarithm (librosa's amin).",
+    )
+    top_db: float | None = Field(
+        None,
+        gt=0,
+        le=400,
+        allow_inf_nan=False,
+        description="Range kept below the loudest value of the clip, in dB; null for all.",
+    )
+
+    def compress(self, mel: Tensor, power: int) -> Tensor:
+        level = mel if power == 2 else mel * mel
+        db = 10.0 * torch.log10(level.clamp_min(self.floor)) - 10.0 * math.log10(self.reference)
+        return db if self.top_db is None else torch.maximum(db, db.max() - self.top_db)
+
+    def decompress(self, values: Tensor, power: int) -> Tensor:
+        # 10^(dB/10) is a power; its root is the magnitude.
+        return torch.exp(values * (_LN10 * power / 20.0)) * math.pow(self.reference, power / 2)
+
+    def clamp(self, mel: Tensor, power: int) -> float:
+        floor = math.pow(self.floor, power / 2)
+        if self.top_db is None or mel.numel() == 0:
+            return floor
+        return max(floor, float(mel.max()) * math.pow(10.0, -self.top_db * power / 20.0))
+
+
+class CoquiScale(_Scale):
+    """Coqui TTS' symmetric normalisation (`TTS/utils/audio/processor.py`).
+
+    `S = 20 log10(max(mel, 1e-8)) - ref_db`, then `2 a (S - min_db) / -min_db - a`, clipped to
+    `+-a` with `a = max_norm`.
+    """
+
+    kind: Literal["coqui"] = "coqui"
+    ref_db: Decibel = Field(20.0, description="Subtracted from the level in dB.")
+    min_db: float = Field(-100.0, ge=-400, lt=0, description="Level that reads as -max_norm, dB.")
+    max_norm: float = Field(4.0, gt=0, le=100, description="Largest stored value.")
+
+    def compress(self, mel: Tensor, power: int) -> Tensor:
+        db = (20.0 / power) * torch.log10(mel.clamp_min(1e-8)) - self.ref_db
+        stored = 2.0 * self.max_norm * (db - self.min_db) / -self.min_db - self.max_norm
+        return stored.clamp(-self.max_norm, self.max_norm)
+
+    def decompress(self, values: Tensor, power: int) -> Tensor:
+        values = values.clamp(-self.max_norm, self.max_norm)
+        db = (values + self.max_norm) * (-self.min_db / (2.0 * self.max_norm)) + self.min_db
+        return torch.exp((db + self.ref_db) * (_LN10 * power / 20.0))
+
+    def clamp(self, mel: Tensor, power: int) -> float:
+        lowest = math.pow(10.0, (self.min_db + self.ref_db) * power / 20.0)
+        return max(lowest, 1e-8)
+
+
+class WhisperScale(_Scale):
+    """Whisper's `(max(log10(max(mel, 1e-10)), peak - 8) + 4) / 4` (`whisper/audio.py`)."""
+
+    kind: Literal["whisper"] = "whisper"
+
+    def compress(self, mel: Tensor, power: int) -> Tensor:
+        logs = torch.log10(mel.clamp_min(1e-10))
+        if logs.numel():
+            logs = torch.maximum(logs, logs.max() - 8.0)
+        return (logs + 4.0) / 4.0
+
+    def decompress(self, values: Tensor, power: int) -> Tensor:
+        return torch.exp((values * 4.0 - 4.0) * _LN10)
+
+    def clamp(self, mel: Tensor, power: int) -> float:
+        return max(1e-10, float(mel.max()) * 1e-8) if mel.numel() else 1e-10
+
+
+Scale = Annotated[
+    LinearScale | LogScale | DecibelScale | CoquiScale | WhisperScale,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,56 @@
+"""From a client's mel values to what a reconstruction aims at: linear, scaled, floors marked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.plan import Plan
+
+# Values this little above the floor count as at it: 16-bit floats round a log mel by up to 1 %.
+_FLOOR_MARGIN = 1.02
+
+
+@dataclass(frozen=True)
+class Target:
+    """One clip's aim. Magnitudes are those of the clip divided by `gain`."""
+
+    mel: Tensor
+    """Linear mel `[T, K]`, its largest value in [1, 2) (all zero for silence)."""
+    bound: Tensor
+    """`[T, K]` bool: here `mel` is the extractor's floor, an upper bound and not a level."""
+    gain: float
+    """What the resulting samples are to be multiplied by."""
+
+
+def make_target(plan: Plan, values: Tensor) -> Target:
+    """The aim for stored mel `values` `[T, K]`.
+
+    The scale is a power of two, so that dividing by it is exact; with it every guard against
+    0/0 downstream may be an absolute number and still scale with the input.
+    """
+    config = plan.config
+    values = values.to(plan.device, plan.dtype)
+    mel = config.decompress(values) * plan.alive
+    floor = torch.clamp_min(plan.silence, config.scale.clamp(mel, config.power))
+    bound = (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
+    mel = _without_epsilon(plan, mel)
+    loudest = float(mel.max()) if mel.numel() else 0.0
+    scale = 2.0 ** math.floor(math.log2(loudest)) if loudest > 0 else 1.0
+    return Target(mel / scale, bound, scale ** (1.0 / config.power))
+
+
+def _without_epsilon(plan: Plan, mel: Tensor) -> Tensor:
+    """Take out what sqrt(|X|^2 + e) added: exact for a band whose bins are level, and for
+    powers; elsewhere a close lower guess. It matters only within 10 dB of the floor.
+    """
+    config = plan.config
+    if not config.magnitude_eps:
+        return mel
+    added = math.pow(config.magnitude_eps, config.power / 2) * plan.band_weight
+    if config.power == 2:
+        return (mel - added).clamp_min(0.0)
+    return torch.sqrt((mel * mel - added * added).clamp_min(0.0))

@@ -1,0 +1,8 @@
+"""Unmel over HTTP: codecs, the batching queue and the routes around `models.engine`."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("unmel")
+except PackageNotFoundError:  # run from a checkout that was never installed
+    __version__ = "0+unknown"

@@ -1,0 +1,50 @@
+"""`python -m service`: settings from the environment, an engine, and uvicorn around the app."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from models.engine import Engine
+from models.errors import Invalid
+from service.app import create_app
+from service.problems import faults_of
+from service.settings import Settings
+
+
+def main() -> int:
+    """Serve until told to stop; 2 if the settings are wrong."""
+    try:
+        settings = Settings()
+        device = settings.resolve_device()
+    except ValidationError as error:
+        for fault in faults_of(error):
+            name = f"UNMEL_{fault['field'].upper()}"
+            print(f"{name}: got {fault['got']}; {fault['expected']}", file=sys.stderr)
+        return 2
+    except Invalid as error:
+        print(error, file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    engine = Engine(device, plan_bytes=settings.plan_cache_mb * 2**20)
+    uvicorn.run(
+        create_app(settings, engine),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # AccessMiddleware writes one line a request, with its id
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.drain_seconds) or None,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What the service says of itself: its presets, its methods and what the qualities run."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fastapi import APIRouter
+
+from models.consistent import JOINT
+from models.inversion import INVERSIONS
+from models.phase import PHASES
+from models.presets import PRESETS, Preset
+from models.recipe import DEFAULT_INVERSION, DEFAULT_METHOD, DEFAULT_PHASE, QUALITIES
+from service.openapi import NO_PRESET
+from service.problems import NotFound
+from service.schemas import MethodInfo, Methods, PresetInfo, QualityInfo
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/presets")
+async def presets() -> list[PresetInfo]:
+    """Every named mel config, with the file that it was read from."""
+    return [_preset_info(row) for row in PRESETS.values()]
+
+
+@router.get("/presets/{name}", responses=NO_PRESET)
+async def one_preset(name: str) -> PresetInfo:
+    """One named mel config."""
+    if name not in PRESETS:
+        raise NotFound("name", repr(name[:80]), "one of " + ", ".join(PRESETS))
+    return _preset_info(PRESETS[name])
+
+
+def _preset_info(row: Preset) -> PresetInfo:
+    return PresetInfo(
+        name=row.name, project=row.project, source=row.source, note=row.note, config=row.config
+    )
+
+
+@router.get("/methods")
+async def methods() -> Methods:
+    """Every method by name, described by the first paragraph of its docstring."""
+    kinds: tuple[tuple[Literal["joint", "inversion", "phase"], dict[str, Any], str], ...] = (
+        ("joint", JOINT, DEFAULT_METHOD),
+        ("inversion", INVERSIONS, DEFAULT_INVERSION),
+        ("phase", PHASES, DEFAULT_PHASE),
+    )
+    return Methods(
+        methods=[
+            MethodInfo(name=name, kind=kind, summary=_summary(function), default=name == default)
+            for kind, table, default in kinds
+            for name, function in table.items()
+        ],
+        qualities=[
+            QualityInfo(
+                name=name,
+                power=power,
+                n_iter=schedule.n_iter,
+                momentum=(schedule.momentum.first, schedule.momentum.last),
+            )
+            for power, table in QUALITIES.items()
+            for name, schedule in table.items()
+        ],
+    )
+
+
+def _summary(function: Callable[..., object]) -> str:
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())

@@ -1,0 +1,255 @@
+"""Bytes to mel and audio, and back: the formats, with nothing of HTTP but their media types."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pydantic_core
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from models.errors import Invalid, TooLarge, Unreadable
+from service.problems import brief
+
+NPY = "application/x-npy"
+NPY_TYPES = frozenset({NPY, "application/npy", "application/octet-stream"})
+
+BASE64_DTYPES: dict[str, np.dtype[Any]] = {
+    name: np.dtype(code)
+    for name, code in (("float16", "<f2"), ("float32", "<f4"), ("float64", "<f8"))
+}
+
+
+# --- mel in -----------------------------------------------------------------------------------
+
+
+def parse_npy(data: bytes) -> NDArray[Any]:
+    """The array in the bytes of `np.save`, without unpickling and without trusting the header.
+
+    `np.load` would allocate whatever shape the header claims before it looks for the data.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        # Version 3 differs from 2 only in the header's encoding, which is ASCII for plain dtypes.
+        if version == (1, 0):
+            header = np.lib.format.read_array_header_1_0(stream)
+        elif version in ((2, 0), (3, 0)):
+            header = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"npy version {version}")
+    except Exception as error:  # the header is parsed as Python: any of a dozen kinds
+        raise Unreadable(
+            "mel", f"{len(data)} bytes that are no npy file", "the bytes of np.save"
+        ) from error
+    shape, fortran, dtype = header
+    if dtype.kind not in "fiu":
+        raise Invalid("mel", f"an npy file of {dtype}", "an array of real numbers")
+    start, count = stream.tell(), math.prod(shape)
+    if any(size < 0 for size in shape) or count * dtype.itemsize != len(data) - start:
+        raise Unreadable(
+            "mel",
+            f"an npy header of {count} x {dtype.itemsize} bytes before {len(data) - start} bytes",
+            "as many bytes as the header says",
+        )
+    flat = np.frombuffer(data, dtype, count, start)
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def parse_json(data: bytes) -> dict[str, Any]:
+    """The object in a JSON body."""
+    try:
+        value = pydantic_core.from_json(data)
+    except ValueError as error:
+        raise Unreadable("body", f"JSON that does not parse: {error}", "a JSON object") from None
+    if not isinstance(value, dict):
+        raise Invalid("body", brief(value), "a JSON object")
+    return value
+
+
+def parse_json_mel(value: object) -> NDArray[Any]:
+    """The mel in a JSON body: nested lists, or `{"data": base64, "dtype", "shape"}`."""
+    if isinstance(value, Mapping):
+        return _from_base64(value)
+    want = "a list of bands, each a list of numbers, or {data, dtype, shape} with base64"
+    if not isinstance(value, list):
+        raise Invalid("mel", brief(value), want)
+    try:
+        mel = np.array(value)
+    except (ValueError, OverflowError):
+        raise Invalid("mel", "lists of different lengths", want) from None
+    if mel.dtype.kind not in "fiu":
+        raise Invalid("mel", f"{brief(value)} that are not all numbers", want)
+    return mel
+
+
+def _from_base64(value: Mapping[str, object]) -> NDArray[Any]:
+    unknown = set(value) - {"data", "dtype", "shape"}
+    if unknown:
+        raise Invalid("mel", f"a member {sorted(unknown)[0]!r}", "data, dtype and shape")
+    data, name, shape = value.get("data"), value.get("dtype", "float32"), value.get("shape")
+    dtype = BASE64_DTYPES.get(name) if isinstance(name, str) else None
+    if dtype is None:
+        raise Invalid("mel.dtype", brief(name), "one of " + ", ".join(BASE64_DTYPES))
+    if (
+        not isinstance(shape, list)
+        or not 1 <= len(shape) <= 3
+        or not all(type(size) is int and size >= 0 for size in shape)
+    ):
+        raise Invalid("mel.shape", brief(shape), "a list of one to three sizes")
+    if not isinstance(data, str):
+        raise Invalid("mel.data", brief(data), "a base64 string")
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise Unreadable("mel.data", "a string that is not base64", "base64 (RFC 4648)") from None
+    if len(raw) != math.prod(shape) * dtype.itemsize:
+        raise Invalid(
+            "mel.data",
+            f"{len(raw)} bytes",
+            f"{math.prod(shape) * dtype.itemsize} bytes for shape {shape} of {name}",
+        )
+    return np.frombuffer(raw, dtype).reshape(shape)
+
+
+# --- audio in ---------------------------------------------------------------------------------
+
+
+def read_audio(
+    data: bytes, sample_rate: int, max_samples: int
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """Mono samples `[L]` at `sample_rate` of an audio file's bytes, and what was done to them."""
+    warnings: list[str] = []
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate = file.samplerate
+            # Judged before anything is decoded: a small FLAC can hold hours of silence.
+            if file.frames * file.channels > max_samples * max(rate / sample_rate, 1.0) * 8:
+                raise TooLarge("audio", f"{file.frames} samples", f"at most {max_samples}")
+            wave = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
+        raise Unreadable(
+            "audio",
+            f"{len(data)} bytes that no decoder reads",
+            "a wav, flac, ogg, opus or mp3 file",
+        ) from error
+    if wave.shape[0] == 0:
+        raise Invalid("audio", "no samples", "at least one sample")
+    if wave.shape[1] > 1:
+        warnings.append(f"{wave.shape[1]} channels were averaged")
+    mono = wave.mean(axis=1)
+    if rate != sample_rate:
+        warnings.append(f"resampled from {rate} to {sample_rate} Hz")
+        mono = soxr.resample(mono, rate, sample_rate, quality="VHQ")
+    if mono.shape[0] > max_samples:
+        raise TooLarge("audio", f"{mono.shape[0]} samples", f"at most {max_samples}")
+    if not np.isfinite(mono).all():
+        raise Invalid("audio", "samples that are not finite", "finite samples")
+    return np.ascontiguousarray(mono, dtype=np.float32), tuple(warnings)
+
+
+# --- out --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """One way to write audio."""
+
+    media_type: str
+    container: str | None
+    """libsndfile's name of the file format; None for bare samples."""
+    subtype: str
+    fixed_point: bool
+
+
+FORMATS: dict[str, AudioFormat] = {
+    "wav": AudioFormat("audio/wav", "WAV", "PCM_16", fixed_point=True),
+    "wav_f32": AudioFormat("audio/wav", "WAV", "FLOAT", fixed_point=False),
+    "flac": AudioFormat("audio/flac", "FLAC", "PCM_16", fixed_point=True),
+    "pcm": AudioFormat("audio/pcm", None, "s16le", fixed_point=True),
+    "pcm_f32": AudioFormat("audio/pcm", None, "f32le", fixed_point=False),
+}
+DEFAULT_FORMAT = "wav"
+
+_ACCEPTED = {
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/wave": "wav",
+    "audio/flac": "flac",
+    "audio/x-flac": "flac",
+    "audio/pcm": "pcm",
+}
+
+
+def format_for(accept: str | None) -> str:
+    """The format that an Accept header prefers; wav where it names none that is written here."""
+    best, best_quality = DEFAULT_FORMAT, 0.0
+    for part in (accept or "").split(","):
+        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = float(parameter[2:])
+                except ValueError:
+                    quality = 0.0
+        name = _ACCEPTED.get(media)
+        if name is not None and quality > best_quality:
+            best, best_quality = name, quality
+    return best
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Bytes for a client."""
+
+    data: bytes
+    media_type: str
+    gain: float = 1.0
+    """What the samples were multiplied by before they were written."""
+
+
+_PEAK_LEVEL = 10.0 ** (-1.0 / 20.0)
+
+
+def encode_audio(
+    wave: NDArray[np.float32], sample_rate: int, format_name: str, normalize: str
+) -> Encoded:
+    """Samples `[L]` as a file or as bare samples.
+
+    `normalize` "peak" brings the loudest sample to -1 dB of full scale. Otherwise levels are
+    kept, but for a fixed-point format that the peak would overflow: there the whole clip is
+    scaled to fit, and the gain says by how much.
+    """
+    form = FORMATS[format_name]
+    peak = float(np.abs(wave).max(initial=0.0))
+    gain = 1.0
+    if normalize == "peak" and peak > 0:
+        gain = _PEAK_LEVEL / peak
+    elif form.fixed_point and peak > 1.0:
+        gain = 1.0 / peak
+    scaled = wave if gain == 1.0 else wave * np.float32(gain)
+    samples: NDArray[Any] = scaled
+    if form.fixed_point:
+        samples = np.clip(np.rint(scaled * 32767.0), -32767, 32767).astype("<i2")
+    if form.container is None:
+        media_type = f"{form.media_type}; rate={sample_rate}; channels=1; encoding={form.subtype}"
+        return Encoded(samples.astype(samples.dtype.newbyteorder("<")).tobytes(), media_type, gain)
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, sample_rate, format=form.container, subtype=form.subtype)
+    return Encoded(stream.getvalue(), form.media_type, gain)
+
+
+def encode_npy(values: NDArray[Any]) -> Encoded:
+    """The bytes of `np.save`."""
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    return Encoded(stream.getvalue(), NPY)

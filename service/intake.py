@@ -1,0 +1,139 @@
+"""From a body and its options to the work that is asked for, checked and within the limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from models.check import check_mel
+from models.engine import Item
+from models.errors import Invalid, TooLarge, Unreadable
+from models.recipe import resolve
+from service.bodies import Body
+from service.codecs import NPY_TYPES, format_for, parse_json, parse_json_mel, parse_npy, read_audio
+from service.problems import UnsupportedMedia
+from service.schemas import AnalyzeOptions, ReconstructOptions
+from service.settings import Settings
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A reconstruction to do: the item for the engine, and how to write what comes of it."""
+
+    item: Item
+    format: str
+    normalize: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AnalyzeOrder:
+    """An analysis to do."""
+
+    options: AnalyzeOptions
+    wave: NDArray[np.float32]
+    warnings: tuple[str, ...]
+
+
+def read_order(body: Body, query: dict[str, str], accept: str | None, settings: Settings) -> Order:
+    """What `POST /reconstruct` asks for; raises Invalid or one of its kinds."""
+    mel, fields = _read_mel(body)
+    options = _options(ReconstructOptions, fields, query)
+    config = options.config
+    checked = check_mel(config, mel, options.layout)
+    frames = checked.values.shape[0]
+    if frames > settings.max_frames:
+        raise TooLarge("mel", f"{frames} frames", f"at most {settings.max_frames}")
+    if options.n_iter is not None and options.n_iter > settings.max_iterations:
+        raise Invalid("n_iter", str(options.n_iter), f"at most {settings.max_iterations}")
+    recipe = resolve(
+        config.power,
+        quality=options.quality,
+        method=options.method,
+        inversion=options.inversion,
+        phase=options.phase,
+        n_iter=options.n_iter,
+        momentum=options.momentum,
+    )
+    item = Item(
+        checked.values,
+        config,
+        recipe,
+        config.length_for(frames, options.length),
+        options.seed,
+        options.output,
+    )
+    return Order(item, _format(options, accept), options.normalize, checked.warnings)
+
+
+def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeOrder:
+    """What `POST /analyze` asks for; raises Invalid or one of its kinds."""
+    if body.media_type == "multipart/form-data":
+        _need_file(body, "audio")
+    elif not (
+        body.media_type.startswith("audio/") or body.media_type == "application/octet-stream"
+    ):
+        raise UnsupportedMedia(
+            "Content-Type",
+            repr(body.media_type),
+            "multipart/form-data with a file field 'audio', or audio/*",
+        )
+    options = _options(AnalyzeOptions, body.fields, query)
+    wave, warnings = read_audio(
+        body.data, options.config.sample_rate, settings.max_frames * options.config.hop_length
+    )
+    return AnalyzeOrder(options, wave, warnings)
+
+
+def _read_mel(body: Body) -> tuple[NDArray[Any], dict[str, Any]]:
+    """The mel of a body as it came, and the options that travelled with it."""
+    if body.media_type == "application/json":
+        fields = parse_json(body.data)
+        if "mel" not in fields:
+            raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
+        return parse_json_mel(fields.pop("mel")), fields
+    if body.media_type == "multipart/form-data":
+        _need_file(body, "mel")
+        return parse_npy(body.data), dict(body.fields)
+    if body.media_type in NPY_TYPES:
+        return parse_npy(body.data), {}
+    raise UnsupportedMedia(
+        "Content-Type",
+        repr(body.media_type),
+        "application/x-npy, application/json or multipart/form-data",
+    )
+
+
+def _need_file(body: Body, name: str) -> None:
+    if body.file_field != name:
+        got = "no file" if body.file_field is None else f"a file field {body.file_field[:80]!r}"
+        raise Invalid(name, got, f"a file field {name!r}")
+    if not body.data:
+        raise Unreadable(name, "an empty file", "a file with content")
+
+
+def _options(kind: type[Options], fields: dict[str, Any], query: dict[str, str]) -> Options:
+    """Options from the body and the query string together; neither may repeat the other's."""
+    twice = sorted(set(fields) & set(query))
+    if twice:
+        raise Invalid(twice[0], "a value in the body and one in the query", "one value")
+    return kind.model_validate({**query, **fields})
+
+
+def _format(options: ReconstructOptions, accept: str | None) -> str:
+    """The name of the output's format."""
+    if options.output != "audio":
+        if options.format not in (None, "npy"):
+            raise Invalid(
+                "format", repr(options.format), f"npy, or nothing, for output {options.output!r}"
+            )
+        return "npy"
+    if options.format == "npy":
+        raise Invalid("format", "'npy'", "an audio format; npy is for output magnitude and stft")
+    return options.format or format_for(accept)

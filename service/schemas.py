@@ -1,0 +1,151 @@
+"""What a client may ask for, and the JSON that the service answers with."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from models.check import Layout
+from models.config import MelConfig
+from models.consistent import JOINT
+from models.engine import Output
+from models.inversion import INVERSIONS
+from models.phase import PHASES
+from models.presets import preset
+from models.recipe import (
+    DEFAULT_INVERSION,
+    DEFAULT_METHOD,
+    DEFAULT_PHASE,
+    DEFAULT_QUALITY,
+    Quality,
+)
+
+Format = Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32", "npy"]
+Normalize = Literal["none", "peak"]
+
+
+def _config(value: object) -> object:
+    """A preset's name, or a MelConfig as an object or, in a query string, as its JSON text."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("{"):
+            return preset(value).config
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("not a preset's name and not the JSON of a MelConfig") from None
+    return value
+
+
+def _one_of(names: dict[str, Any]) -> BeforeValidator:
+    def check(value: object) -> object:
+        if value is not None and value not in names:
+            raise ValueError(f"one of {', '.join(names)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+ConfigField = Annotated[MelConfig, BeforeValidator(_config)]
+
+
+class ReconstructOptions(BaseModel):
+    """Options of `POST /reconstruct`, in the query string, the form or the JSON body."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: ConfigField = Field(
+        description="How the mel was made: a preset's name (GET /presets) or a MelConfig."
+    )
+    quality: Quality = Field(
+        DEFAULT_QUALITY, description="How many iterations to spend: about 1 : 3 : 12 in time."
+    )
+    method: Annotated[str | None, _one_of(JOINT)] = Field(
+        None, description=f"A joint method (GET /methods); {DEFAULT_METHOD} if nothing is named."
+    )
+    inversion: Annotated[str | None, _one_of(INVERSIONS)] = Field(
+        None,
+        description="Two stages instead: how mel becomes magnitude; "
+        f"{DEFAULT_INVERSION} if only `phase` is named.",
+    )
+    phase: Annotated[str | None, _one_of(PHASES)] = Field(
+        None,
+        description="Two stages instead: how magnitude becomes audio; "
+        f"{DEFAULT_PHASE} if only `inversion` is named.",
+    )
+    n_iter: int | None = Field(None, ge=0, description="Iterations, in place of the quality's.")
+    momentum: float | None = Field(
+        None,
+        ge=0,
+        le=1.5,
+        allow_inf_nan=False,
+        description="Constant momentum, in place of the quality's schedule.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the start phases.")
+    length: int | None = Field(
+        None, ge=1, description="Samples to give; must be a length that gives as many frames."
+    )
+    format: Format | None = Field(
+        None, description="Form of the audio; from the Accept header, or wav, if not given."
+    )
+    layout: Layout = Field("auto", description="Which axis of the mel holds the bands.")
+    normalize: Normalize = Field(
+        "none", description="peak: scale the loudest sample to -1 dB of full scale."
+    )
+    output: Output = Field(
+        "audio",
+        description="audio, or as npy the linear magnitude or the complex STFT [N, T].",
+    )
+
+
+class AnalyzeOptions(BaseModel):
+    """Options of `POST /analyze`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: ConfigField = Field(
+        description="The mel to make: a preset's name (GET /presets) or a MelConfig."
+    )
+
+
+class PresetInfo(BaseModel):
+    """One row of `GET /presets`."""
+
+    name: str
+    project: str
+    source: str = Field(description="The project's own file that the values were read from.")
+    note: str
+    config: MelConfig
+
+
+class MethodInfo(BaseModel):
+    """One row of `GET /methods`."""
+
+    name: str
+    kind: Literal["joint", "inversion", "phase"]
+    summary: str
+    default: bool = Field(description="Taken when the request names none of its kind.")
+
+
+class QualityInfo(BaseModel):
+    """What a quality of the joint method runs."""
+
+    name: str
+    power: int = Field(description="The mel's power that the row is for.")
+    n_iter: int
+    momentum: tuple[float, float] = Field(description="In the first and the last iteration.")
+
+
+class Methods(BaseModel):
+    """`GET /methods`."""
+
+    methods: list[MethodInfo]
+    qualities: list[QualityInfo]
+
+
+class Health(BaseModel):
+    """`GET /livez` and `GET /readyz`."""
+
+    status: str
+    version: str
