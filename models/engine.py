@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,7 +66,7 @@ class Result:
 class Engine:
     """Plans on one device and the methods that use them.
 
-    On a CPU a call runs on one thread: an engine scales by being called from several threads at
+    On a CPU a call runs on one thread, which it sets for the process: an engine scales by being called from several threads at
     once, because torch's own threads spin and starve each other on a busy machine. The result
     of an item depends on the item alone, bit for bit, whatever it is packed with.
     """
@@ -90,13 +91,7 @@ class Engine:
         for index, item in enumerate(items):
             groups.setdefault(item.key, []).append(index)
         results: dict[int, Result] = {}
-        with torch.inference_mode():
-            if self.device.type == "cpu":
-                if torch.get_num_threads() != 1:
-                    torch.set_num_threads(1)
-                # A mended band can fall towards zero for ever; denormal arithmetic is 100 times
-                # slower, and what it would keep is far below hearing.
-                torch.set_flush_denormal(True)
+        with torch.inference_mode(), _cpu_thread(self.device):
             for indices in groups.values():
                 results.update(
                     zip(indices, self._run_pack([items[i] for i in indices]), strict=True)
@@ -109,13 +104,13 @@ class Engine:
         targets = [make_target(plan, torch.from_numpy(item.mel)) for item in items]
         pack = PackedStft(plan, [(item.frames, item.samples) for item in items])
         mel = pack.spread_rows([target.mel for target in targets])
+        bound = pack.spread_rows([target.bound for target in targets])
         seeds = [item.seed for item in items]
         magnitude: Tensor | None = None
         if recipe.inversion is None:
-            bound = pack.spread_rows([target.bound for target in targets])
             JOINT[recipe.method](pack, mel, bound, seeds, recipe.schedule)
         else:
-            magnitude = INVERSIONS[recipe.inversion](pack, mel)
+            magnitude = INVERSIONS[recipe.inversion](pack, mel.masked_fill(bound, 0.0))
             if any(item.output != "magnitude" for item in items):
                 PHASES[recipe.method](
                     pack,
@@ -132,6 +127,26 @@ class Engine:
             Result(_finite(values), warnings)
             for values in _outputs(items, targets, pack, magnitude, spectra)
         ]
+
+
+@contextmanager
+def _cpu_thread(device: torch.device) -> Iterator[None]:
+    """One torch thread, and no denormals while a pack is computed on a CPU.
+
+    A mended band can fall towards zero for ever; denormal arithmetic is 100 times slower, and
+    what it would keep is far below hearing. The caller's own mode is put back.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).item())  # torch has no way to ask
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
 
 
 def _outputs(

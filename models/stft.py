@@ -126,6 +126,7 @@ class PackedStft:
     def add(self, block: slice, spectrum: Tensor) -> None:
         """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`.
 
+        The rows between clips must be zero: they would reach into their neighbours.
         Frames are added to a sample from the earliest to the latest, whatever the blocks: a
         float sum depends on its order, and a clip's must not depend on where it stands.
         """

@@ -76,6 +76,8 @@ def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str,
     """Every field that a validation refused: its name, what came, what would do."""
     faults = []
     for fault in error.errors():
+        if fault["type"] == "default_factory_not_called":
+            continue  # a field that follows from a faulty one; the faulty one is named itself
         got, expected = brief(fault.get("input")), str(fault["msg"])
         if fault["type"] == "missing":
             got, expected = "nothing", "a value"

@@ -1,0 +1,129 @@
+"""What others do, by their own code: mel extraction and inversion with librosa and numpy alone.
+
+Nothing here calls Unmel's numerics, so it serves the tests as an independent oracle too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import librosa
+import numpy as np
+from numpy.typing import NDArray
+
+from models.config import MelConfig
+from models.scale import LogScale
+
+Wave = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Mel:
+    """A mel as its front-end hands it out, and the linear one behind it."""
+
+    values: NDArray[np.float32]
+    """`[K, T]` as stored."""
+    linear: NDArray[np.float32]
+    """`[K, T]`, clamped as the scale clamps."""
+
+
+def bank(config: MelConfig) -> NDArray[np.float32]:
+    """The filterbank by librosa `[K, N]`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters")
+        values: NDArray[np.float32] = librosa.filters.mel(
+            sr=config.filterbank_rate,
+            n_fft=config.n_fft,
+            n_mels=config.n_mels,
+            fmin=config.fmin,
+            fmax=config.fmax,
+            htk=config.mel_scale == "htk",
+            norm=config.norm,
+        )
+    return values
+
+
+def _window(config: MelConfig) -> Any:
+    return "hann" if config.window == "hann" else np.hanning(config.win_length)
+
+
+def extract(config: MelConfig, wave: Wave) -> Mel:
+    """The mel of samples `[L]`, by librosa's STFT and filterbank."""
+    if config.padding == "hifigan":
+        pad = (config.n_fft - config.hop_length) // 2
+        wave = np.pad(wave, pad, mode="reflect")
+    spectrum = librosa.stft(
+        wave,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        win_length=config.win_length,
+        window=_window(config),
+        center=config.padding != "hifigan",
+        pad_mode="constant" if config.padding == "center_constant" else "reflect",
+    )
+    if config.drop_last:
+        spectrum = spectrum[:, :-1]
+    magnitude = np.maximum(np.abs(spectrum), config.magnitude_floor)
+    magnitude = np.sqrt(magnitude**2 + config.magnitude_eps)
+    return store(config, bank(config) @ magnitude**config.power)
+
+
+def store(config: MelConfig, linear: NDArray[np.float32]) -> Mel:
+    """Write a linear mel `[K, T]` down as the config's front-end does."""
+    scale = config.scale
+    values: NDArray[np.floating]
+    if scale.kind == "linear":
+        values = linear
+    elif isinstance(scale, LogScale):
+        linear = np.maximum(linear, scale.clip)
+        logarithm = np.log if scale.kind == "ln" else np.log10
+        values = logarithm(linear + scale.offset)
+    elif scale.kind == "whisper":
+        linear = np.maximum(linear, max(1e-10, float(linear.max()) * 1e-8))
+        values = (np.log10(linear) + 4.0) / 4.0
+    elif scale.kind == "coqui":
+        db = 20.0 * np.log10(np.maximum(1e-8, linear)) - scale.ref_db
+        normal = (db - scale.min_db) / -scale.min_db
+        values = np.clip(
+            2 * scale.max_norm * normal - scale.max_norm, -scale.max_norm, scale.max_norm
+        )
+        linear = np.maximum(linear, 10.0 ** ((scale.min_db + scale.ref_db) / 20.0))
+    else:
+        to_db = librosa.power_to_db if config.power == 2 else librosa.amplitude_to_db
+        amin = scale.floor if config.power == 2 else scale.floor**0.5
+        ref = scale.reference if config.power == 2 else scale.reference**0.5
+        values = to_db(linear, ref=ref, amin=amin, top_db=scale.top_db)
+    mean, std = (np.reshape(np.asarray(m, np.float64), (-1, 1)) for m in (config.mean, config.std))
+    return Mel(((values - mean) / std).astype(np.float32), linear.astype(np.float32))
+
+
+def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
+    """`librosa.feature.inverse.mel_to_audio` on a linear mel `[K, T]`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters")
+        magnitude = librosa.feature.inverse.mel_to_stft(
+            linear,
+            sr=config.filterbank_rate,
+            n_fft=config.n_fft,
+            power=float(config.power),
+            fmin=config.fmin,
+            fmax=config.fmax,
+            htk=config.mel_scale == "htk",
+            norm=config.norm,
+        )
+    wave: Wave = librosa.griffinlim(
+        magnitude,
+        n_iter=n_iter,
+        hop_length=config.hop_length,
+        win_length=config.win_length,
+        n_fft=config.n_fft,
+        window=_window(config),
+        center=config.padding != "hifigan",
+        pad_mode="constant" if config.padding == "center_constant" else "reflect",
+        random_state=0,
+    )
+    if config.padding == "hifigan":
+        wave = wave[(config.n_fft - config.hop_length) // 2 :]
+    return wave[: config.samples(linear.shape[1])]

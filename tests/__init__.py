@@ -1,0 +1,1 @@
+"""Tests: one sentence each of what is promised."""
