@@ -1,4 +1,4 @@
-"""A real service process for benchmarks: on a free port, up when it is ready, down at the end."""
+"""A real service process for benchmarks and tests: a free port, ready, stopped at the end."""
 
 from __future__ import annotations
 
@@ -16,21 +16,33 @@ import httpx
 @contextmanager
 def running_service(**settings: str) -> Iterator[str]:
     """The base address of a service that was started with `UNMEL_...` settings."""
+    with service_process(**settings) as (url, _):
+        yield url
+
+
+@contextmanager
+def service_process(**settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """As `running_service`, with the process beside the address."""
     environment = {**os.environ, "UNMEL_PORT": "0", **settings}
     process = subprocess.Popen(
         [sys.executable, "-m", "service"], env=environment, stderr=subprocess.PIPE, text=True
     )
+    reader: threading.Thread | None = None
     try:
         url = _address(process)
-        _drain(process)
+        reader = _drain(process)
         with httpx.Client(base_url=url, transport=httpx.HTTPTransport(retries=3)) as client:
             while client.get("/readyz").status_code != 200:
                 if process.poll() is not None:
                     raise RuntimeError(f"the service ended with {process.returncode}")
-        yield url
+        yield url, process
     finally:
         process.terminate()
         process.wait(60)
+        if reader is not None:
+            reader.join()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def _address(process: subprocess.Popen[str]) -> str:
@@ -45,8 +57,13 @@ def _address(process: subprocess.Popen[str]) -> str:
     raise RuntimeError("the service did not start:\n" + "".join(seen))
 
 
-def _drain(process: subprocess.Popen[str]) -> None:
-    """Keep reading the log, so that the pipe never fills up."""
-    threading.Thread(
-        target=lambda: [None for _ in process.stderr or ()], daemon=True, name="log"
-    ).start()
+def _drain(process: subprocess.Popen[str]) -> threading.Thread:
+    """Keep reading the log, so that the pipe never fills up; ends when the process does."""
+
+    def read() -> None:
+        for _ in process.stderr or ():
+            pass
+
+    reader = threading.Thread(target=read, daemon=True, name="log")
+    reader.start()
+    return reader

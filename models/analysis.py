@@ -43,6 +43,6 @@ def analyze(plan: Plan, wave: NDArray[np.float32]) -> NDArray[np.float32]:
     Computed in the plan's dtype and handed out as float32; raises Invalid for too few samples.
     """
     with torch.inference_mode():
-        linear = linear_mel(plan, torch.from_numpy(wave).to(plan.device, plan.dtype))
+        linear = linear_mel(plan, torch.tensor(wave, dtype=plan.dtype, device=plan.device))
         values = plan.config.compress(linear).T.contiguous().cpu()
         return values.to(torch.float32).numpy().astype(np.float32, copy=False)

@@ -66,9 +66,10 @@ class Result:
 class Engine:
     """Plans on one device and the methods that use them.
 
-    On a CPU a call runs on one thread, which it sets for the process: an engine scales by being called from several threads at
-    once, because torch's own threads spin and starve each other on a busy machine. The result
-    of an item depends on the item alone, bit for bit, whatever it is packed with.
+    On a CPU a call runs on one thread, which it sets for the process: an engine scales by being
+    called from several threads at once, because torch's own threads spin and starve each other
+    on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
+    is packed with.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Engine:
     def _run_pack(self, items: Sequence[Item]) -> list[Result]:
         config, recipe = items[0].key
         plan = self.plans.get(config)
-        targets = [make_target(plan, torch.from_numpy(item.mel)) for item in items]
+        targets = [make_target(plan, torch.tensor(item.mel)) for item in items]
         pack = PackedStft(plan, [(item.frames, item.samples) for item in items])
         mel = pack.spread_rows([target.mel for target in targets])
         bound = pack.spread_rows([target.bound for target in targets])

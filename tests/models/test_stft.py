@@ -86,16 +86,7 @@ def test_rows_are_whole_blocks() -> None:
 
 
 def test_reflection_repeats_for_clips_shorter_than_it() -> None:
-    assert reflect(np.arange(-5, 8), 3).tolist() == [1, 0, 1, 2, 1] + [
-        0,
-        1,
-        2,
-        1,
-        0,
-        1,
-        2,
-        1,
-    ]
+    assert reflect(np.arange(-5, 8), 3).tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
     assert reflect(np.array([-3, 9]), 1).tolist() == [0, 0]
     wave = np.array([1.0, 2.0, 3.0])
     np.testing.assert_array_equal(
