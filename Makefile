@@ -62,6 +62,10 @@ format: $(VENV)/test.stamp ## Rewrite the style
 bench-quality: $(VENV)/bench.stamp ## PESQ and ESTOI beside librosa over HTTP; DATA=dir of wav files
 	$(BIN)/python -m benchmarks.quality --data $(DATA)
 
+search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
+	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \
+		--preset $(or $(PRESET),hifigan-22k)
+
 lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	{ echo '# Every version that `make` installs. Written by `make lock`; torch is pinned by hand there.'; \

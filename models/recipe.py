@@ -62,18 +62,30 @@ class Schedule:
         )
 
 
-# What each quality of the joint method runs, by the mel's power. Found by a search on eight
-# clips and checked on eight others (benchmarks/search.py).
+# What each quality of the joint method runs, by the mel's power. Found on half of sixteen clips
+# and checked on the other half; see benchmarks/search.py.
 QUALITIES: dict[int, dict[Quality, Schedule]] = {
     1: {
-        "draft": Schedule(32, Ramp(1.0, 0.89)),
-        "standard": Schedule(100, Ramp(0.92, 0.99)),
-        "high": Schedule(400, Ramp(0.99, 0.99)),
+        "draft": Schedule(
+            32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.36, 1.72), Ramp(0.15, 1.20), 0.35
+        ),
+        "standard": Schedule(
+            100, Ramp(0.96, 1.00), Ramp(0.14, 0.41), Ramp(1.29, 1.49), Ramp(0.60, 1.33), 0.20
+        ),
+        "high": Schedule(
+            400, Ramp(0.96, 1.00), Ramp(0.14, 0.41), Ramp(1.29, 1.49), Ramp(0.60, 1.33), 0.20
+        ),
     },
     2: {
-        "draft": Schedule(32, Ramp(1.0, 0.89)),
-        "standard": Schedule(100, Ramp(0.92, 0.99)),
-        "high": Schedule(400, Ramp(0.99, 0.99)),
+        "draft": Schedule(
+            32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.20, 1.50), Ramp(0.60, 1.20), 0.35
+        ),
+        "standard": Schedule(
+            100, Ramp(0.96, 1.00), Ramp(0.14, 0.41), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.20
+        ),
+        "high": Schedule(
+            400, Ramp(0.96, 1.00), Ramp(0.14, 0.41), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.20
+        ),
     },
 }
 
