@@ -133,4 +133,5 @@ def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -
     )
     if config.padding == "hifigan":
         wave = wave[(config.n_fft - config.hop_length) // 2 :]
-    return wave[: config.samples(linear.shape[1])] * scale ** (1.0 / config.power)
+    level = np.float32(scale ** (1.0 / config.power))
+    return wave[: config.samples(linear.shape[1])] * level

@@ -60,6 +60,10 @@ async def methods() -> Methods:
                 power=power,
                 n_iter=schedule.n_iter,
                 momentum=(schedule.momentum.first, schedule.momentum.last),
+                reflection=(schedule.reflection.first, schedule.reflection.last),
+                exponent=(schedule.exponent.first, schedule.exponent.last),
+                blend=(schedule.blend.first, schedule.blend.last),
+                turn=schedule.turn,
             )
             for power, table in QUALITIES.items()
             for name, schedule in table.items()

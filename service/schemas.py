@@ -135,6 +135,10 @@ class QualityInfo(BaseModel):
     power: int = Field(description="The mel's power that the row is for.")
     n_iter: int
     momentum: tuple[float, float] = Field(description="In the first and the last iteration.")
+    reflection: tuple[float, float] = Field(description="Likewise.")
+    exponent: tuple[float, float] = Field(description="Likewise.")
+    blend: tuple[float, float] = Field(description="Likewise.")
+    turn: float = Field(description="Share of the circle that the start phases are drawn from.")
 
 
 class Methods(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from models.engine import Engine, Item
 from models.presets import PRESETS
 from models.recipe import resolve
 from service import problems
+from service.app import create_app
+from service.settings import Settings
+from tests.service.conftest import wait_until_ready
 from tests.signals import voice
 
 NPY = {"Content-Type": "application/x-npy"}
@@ -334,6 +338,18 @@ def test_a_fault_of_the_service_says_nothing_of_the_inside() -> None:
     body = problems.problem_body(RuntimeError("secret path /srv/x"), 500)
     assert "secret" not in json.dumps(body)
     assert body["detail"] == "The service failed; the request was not at fault."
+
+
+def test_ready_only_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, gate = Engine(), threading.Event()
+    warm = engine.plans.warm
+    monkeypatch.setattr(engine.plans, "warm", lambda configs: gate.wait(30) and warm(configs))
+    with TestClient(create_app(Settings(lanes=1, warm_presets=("librosa",)), engine)) as client:
+        assert client.get("/readyz").status_code == 503
+        assert client.get("/livez").status_code == 200
+        gate.set()
+        wait_until_ready(client)
+        assert engine.plans.stats.plans == 1
 
 
 # --- analyze, and what the service says of itself -----------------------------------------------
