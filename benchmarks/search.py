@@ -24,7 +24,8 @@ from benchmarks.quality import at_rate, read_clips, score
 from models.config import MelConfig
 from models.engine import Engine, Item
 from models.presets import preset
-from models.recipe import QUALITIES, Ramp, Recipe, Schedule
+from models.recipe import Recipe
+from models.schedule import QUALITIES, Ramp, Schedule
 
 PIECE_SECONDS = 2.4
 # How far a step of one may reach, in the order of `_numbers`.

@@ -46,6 +46,18 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     return Checked(values, _check_levels(config, values))
 
 
+def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArray[np.float32]:
+    """Take phases `[N, T]` for a mel of `frames` frames as `[T, N]`; raise Invalid if not."""
+    want = f"finite real numbers [{config.n_bins}, {frames}], in radians"
+    shape = "x".join(map(str, phases.shape)) or "a single number"
+    if phases.dtype.kind not in "fiu" or phases.shape != (config.n_bins, frames):
+        raise Invalid("phases", f"shape {shape} of {phases.dtype}", want)
+    values = np.ascontiguousarray(phases.T, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise Invalid("phases", "values that are not finite", want)
+    return values
+
+
 def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """The `[T, K]` view of `mel`."""
     shape = "x".join(map(str, mel.shape)) or "a single number"

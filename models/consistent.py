@@ -7,15 +7,14 @@ against the mel in every iteration.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from models.inversion import transpose
+from models.method import Method
 from models.phase import TINY, squared_magnitude
-from models.recipe import Schedule
-from models.start import random_phases, synthesize
+from models.schedule import Schedule
+from models.start import synthesize
 from models.stft import PackedStft
 
 # A band whose prediction is this many times too small is mended no further in one step; without
@@ -24,9 +23,10 @@ _LARGEST_RATIO = 1e4
 
 
 def consistent(
-    pack: PackedStft, mel: Tensor, bound: Tensor, seeds: list[int], schedule: Schedule
+    pack: PackedStft, mel: Tensor, bound: Tensor, phases: Tensor, schedule: Schedule
 ) -> None:
-    """Mel-consistent Griffin-Lim; leaves the waveform as the pack's signal.
+    """Mel-consistent Griffin-Lim: in every iteration the phase of a signal, and its magnitude
+    mended against the mel; the waveform is left as the pack's signal.
 
     `mel` `[rows, K]` is the linear target `M` (largest value of a clip in [1, 2)), `bound`
     `[rows, K]` says where it is an upper bound. With `P = STFT iSTFT`, the filterbank `F`, its
@@ -40,12 +40,11 @@ def consistent(
     `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection, as in the
     reflection-based phase retrieval of Peer, Welker and Gerkmann 2022), `b` blend, `g` the
     exponent that over-relaxes the ratio; all move over the run as `schedule` says. The mending
-    is one Richardson-Lucy step. The start is the normalised transpose with phases from `turn`
-    of the circle; where `bound` holds it is zero, so that silence stays silence.
+    is one Richardson-Lucy step. The start is the normalised transpose with the given phases
+    `[rows, N]`; where `bound` holds it is zero, so that silence stays silence.
     """
     plan, power = pack.plan, pack.plan.config.power
     start = transpose(pack, mel.masked_fill(bound, 0.0))
-    phases = random_phases(pack, seeds, schedule.turn)
     synthesize(pack, start, phases)
     # What the next step subtracts: a R_prev + m C, in one array.
     behind = torch.polar(start, phases)
@@ -82,5 +81,10 @@ def consistent(
         pack.finish()
 
 
-Joint = Callable[[PackedStft, Tensor, Tensor, list[int], Schedule], None]
-JOINT: dict[str, Joint] = {"consistent": consistent}
+JOINT: dict[str, Method] = {
+    "consistent": Method(
+        consistent,
+        "Unmel; Griffin-Lim on the mel itself, with the ratio step of Richardson 1972, Lucy 1974",
+        "2 products and 1 pair of transforms an iteration",
+    ),
+}

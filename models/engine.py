@@ -15,12 +15,12 @@ from torch import Tensor
 from models.config import MelConfig
 from models.consistent import JOINT
 from models.errors import NonFiniteOutput
-from models.inversion import INVERSIONS
+from models.inversion import INVERSIONS, transpose
 from models.phase import PHASES
 from models.plan import PlanCache
-from models.recipe import Recipe
-from models.start import random_phases
-from models.stft import PackedStft, to_frame_start
+from models.recipe import GIVEN, Recipe
+from models.start import STARTS
+from models.stft import PackedStft, frame_start_slope, to_frame_start
 from models.target import Target, make_target
 
 Output = Literal["audio", "magnitude", "stft"]
@@ -37,6 +37,8 @@ class Item:
     samples: int
     seed: int = 0
     output: Output = "audio"
+    phases: NDArray[np.float32] | None = None
+    """First phases `[T, N]` in radians, counted as torch.stft counts them, for start `GIVEN`."""
 
     @property
     def frames(self) -> int:
@@ -106,19 +108,22 @@ class Engine:
         pack = PackedStft(plan, [(item.frames, item.samples) for item in items])
         mel = pack.spread_rows([target.mel for target in targets])
         bound = pack.spread_rows([target.bound for target in targets])
-        seeds = [item.seed for item in items]
         magnitude: Tensor | None = None
         if recipe.inversion is None:
-            JOINT[recipe.method](pack, mel, bound, seeds, recipe.schedule)
+            phases = _phases(pack, items, transpose(pack, mel))
+            JOINT[recipe.method].run(
+                pack, mel, bound, phases, recipe.schedule, **dict(recipe.params)
+            )
         else:
-            magnitude = INVERSIONS[recipe.inversion](pack, mel.masked_fill(bound, 0.0))
+            invert = INVERSIONS[recipe.inversion].run
+            magnitude = invert(pack, mel.masked_fill(bound, 0.0), **dict(recipe.inversion_params))
             if any(item.output != "magnitude" for item in items):
-                PHASES[recipe.method](
+                PHASES[recipe.method].run(
                     pack,
                     magnitude,
-                    random_phases(pack, seeds),
+                    _phases(pack, items, magnitude),
                     recipe.n_iter,
-                    recipe.schedule.momentum.last,
+                    **dict(recipe.params),
                 )
         warnings = _plan_warnings(plan.empty)
         # Made only where asked for; an empty one is never read.
@@ -148,6 +153,18 @@ def _cpu_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(flushed)
+
+
+def _phases(pack: PackedStft, items: Sequence[Item], magnitude: Tensor) -> Tensor:
+    """First phases `[rows, N]`, made by the recipe's start or brought by the items."""
+    recipe = items[0].recipe
+    if recipe.start != GIVEN:
+        seeds = [item.seed for item in items]
+        made: Tensor = STARTS[recipe.start].run(pack, magnitude, seeds, recipe.schedule.turn)
+        return made
+    given = pack.spread_rows([torch.tensor(item.phases, dtype=pack.plan.dtype) for item in items])
+    config = pack.plan.config
+    return given + frame_start_slope(config.n_fft, config.win_length, given)
 
 
 def _outputs(

@@ -1,16 +1,16 @@
 """Mel to linear magnitude in one step: the first half of the two-stage methods.
 
-Every function takes the plan and a packed linear mel `[rows, K]` of the config's power and
-gives the magnitude spectrum `[rows, N]`, never negative; bins that no band covers are zero.
+Every function takes the pack, a packed linear mel `[rows, K]` of the config's power and its own
+parameters by name, and gives the magnitude spectrum `[rows, N]`, never negative; bins that no
+band covers are zero. A clip's rows must get the same bits wherever they stand in a pack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from models.method import Method
 from models.stft import PackedStft
 
 
@@ -44,5 +44,7 @@ def pinv(pack: PackedStft, mel: Tensor) -> Tensor:
     return _magnitude(pack, _product(pack, mel, pack.plan.pinv).clamp_min_(0.0))
 
 
-Inversion = Callable[[PackedStft, Tensor], Tensor]
-INVERSIONS: dict[str, Inversion] = {"pinv": pinv, "transpose": transpose}
+INVERSIONS: dict[str, Method] = {
+    "pinv": Method(pinv, "FreeV; Coqui TTS, TTS/utils/audio/processor.py", "1 dense product"),
+    "transpose": Method(transpose, "f0k in nnAudio issue 57", "1 product"),
+}

@@ -1,16 +1,17 @@
 """Linear magnitude to waveform: the second half of the two-stage methods.
 
-Every function takes a pack, the magnitude `[rows, N]`, start phases `[rows, N]` in radians and
-its parameters, and leaves the waveform as the pack's signal.
+Every function takes a pack, the magnitude `[rows, N]` (zero between clips), start phases
+`[rows, N]` in radians, the number of iterations and its own parameters by name, and leaves the
+waveform as the pack's signal. With `P = STFT iSTFT` the projection on what a signal can be and
+`A t/|t|` that on the magnitude `A`, methods differ in how they combine the two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from models.method import Method, Parameter
 from models.start import synthesize
 from models.stft import PackedStft
 
@@ -47,5 +48,13 @@ def griffin_lim(
         pack.finish()
 
 
-Phase = Callable[[PackedStft, Tensor, Tensor, int, float], None]
-PHASES: dict[str, Phase] = {"griffin_lim": griffin_lim}
+MOMENTUM = Parameter("momentum", 0.99, 0.0, 1.5, "step beyond the projection; 0 is the classic")
+
+PHASES: dict[str, Method] = {
+    "griffin_lim": Method(
+        griffin_lim,
+        "Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013",
+        "1 pair of transforms an iteration",
+        (MOMENTUM,),
+    ),
+}

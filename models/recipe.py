@@ -1,96 +1,24 @@
-"""Recipe: which method a request runs, for how long and how; and what the qualities mean."""
+"""Recipe: which method a request runs, from where, for how long, with which parameters."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any
 
+from models.consistent import JOINT
 from models.errors import Invalid
+from models.inversion import INVERSIONS
+from models.method import Method
+from models.phase import PHASES
+from models.schedule import DEFAULT_QUALITY, QUALITIES, Quality, Ramp, Schedule, joint_schedule
+from models.start import STARTS
 
-Quality = Literal["draft", "standard", "high"]
-DEFAULT_QUALITY: Quality = "standard"
 DEFAULT_METHOD = "consistent"
 DEFAULT_INVERSION = "pinv"
 DEFAULT_PHASE = "griffin_lim"
-
-
-@dataclass(frozen=True)
-class Ramp:
-    """A value that moves in a straight line from the first iteration to the last."""
-
-    first: float
-    last: float
-
-    def at(self, i: int, n: int) -> float:
-        """Its value in iteration `i` of `n`."""
-        return self.first + (self.last - self.first) * (min(i, n - 1) / (n - 1) if n > 1 else 0.0)
-
-    def towards(self, other: Ramp, share: float) -> Ramp:
-        """The ramp that lies `share` of the way to `other`."""
-        return Ramp(
-            self.first + (other.first - self.first) * share,
-            self.last + (other.last - self.last) * share,
-        )
-
-
-FLAT = Ramp(1.0, 1.0)
-NONE = Ramp(0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How a run of `n_iter` iterations moves; the symbols are those of `consistent`."""
-
-    n_iter: int
-    momentum: Ramp
-    reflection: Ramp = NONE
-    exponent: Ramp = FLAT
-    blend: Ramp = FLAT
-    turn: float = 1.0
-    """Share of the circle that the start phases are drawn from."""
-
-    def towards(self, other: Schedule, share: float) -> Schedule:
-        """The schedule that lies `share` of the way to `other`; keeps this one's `n_iter`."""
-        return Schedule(
-            self.n_iter,
-            self.momentum.towards(other.momentum, share),
-            self.reflection.towards(other.reflection, share),
-            self.exponent.towards(other.exponent, share),
-            self.blend.towards(other.blend, share),
-            self.turn + (other.turn - self.turn) * share,
-        )
-
-
-# What each quality of the joint method runs, by the mel's power. Found on half of sixteen clips
-# and checked on the other half; see benchmarks/search.py.
-QUALITIES: dict[int, dict[Quality, Schedule]] = {
-    1: {
-        "draft": Schedule(
-            32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.36, 1.72), Ramp(0.15, 1.20), 0.35
-        ),
-        "standard": Schedule(
-            100, Ramp(0.96, 1.00), Ramp(0.20, 0.40), Ramp(1.29, 1.60), Ramp(0.60, 1.33), 0.20
-        ),
-        "high": Schedule(
-            400, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.20, 1.40), Ramp(0.80, 1.20), 0.20
-        ),
-    },
-    2: {
-        "draft": Schedule(
-            32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.20, 1.50), Ramp(0.60, 1.20), 0.35
-        ),
-        "standard": Schedule(
-            100, Ramp(0.96, 1.00), Ramp(0.14, 0.41), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.20
-        ),
-        "high": Schedule(
-            400, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.15, 1.30), Ramp(0.80, 1.20), 0.20
-        ),
-    },
-}
-
-# Griffin-Lim on a fixed magnitude; 0.99 is librosa's default.
-GRIFFIN_LIM_MOMENTUM = 0.99
+DEFAULT_START = "random"
+GIVEN = "given"
 
 
 @dataclass(frozen=True)
@@ -101,6 +29,12 @@ class Recipe:
     """A joint method, or the phase method that follows `inversion`."""
     inversion: str | None
     schedule: Schedule
+    start: str = DEFAULT_START
+    """Name of the first phases; `GIVEN` when the items bring them."""
+    params: tuple[tuple[str, float], ...] = ()
+    """The method's parameters, every one."""
+    inversion_params: tuple[tuple[str, float], ...] = ()
+    """The inversion's parameters, every one."""
 
     @property
     def n_iter(self) -> int:
@@ -114,14 +48,18 @@ def resolve(
     method: str | None = None,
     inversion: str | None = None,
     phase: str | None = None,
+    start: str = DEFAULT_START,
     n_iter: int | None = None,
     momentum: float | None = None,
+    params: Mapping[str, object] | None = None,
+    inversion_params: Mapping[str, object] | None = None,
 ) -> Recipe:
-    """The recipe that a request's options ask for; `power` is the mel's.
+    """The recipe that a request's options ask for; `power` is the mel's. Invalid if none can be.
 
-    Naming an `inversion` or a `phase` asks for two stages, naming a joint `method` for one;
-    naming both raises Invalid. `n_iter` and `momentum` override what the quality says; between
-    the qualities' own iteration counts a joint method's schedule is interpolated.
+    Naming an `inversion` or a `phase` asks for two stages, naming a joint `method` for one.
+    `n_iter` and `momentum` override what the quality says; between the qualities' own iteration
+    counts a joint method's schedule is interpolated. `params` are the phase's or the joint
+    method's own, `inversion_params` the inversion's.
     """
     two_stage = inversion is not None or phase is not None
     if two_stage and method is not None:
@@ -130,26 +68,32 @@ def resolve(
             f"{method!r} beside inversion or phase",
             "either a joint method, or an inversion and a phase",
         )
-    table = QUALITIES[power]
-    n_iter = table[quality].n_iter if n_iter is None else n_iter
+    n_iter = QUALITIES[power][quality].n_iter if n_iter is None else n_iter
+    if start != GIVEN:
+        _find(STARTS, start, "start")
     if two_stage:
-        level = GRIFFIN_LIM_MOMENTUM if momentum is None else momentum
-        return Recipe(
-            phase or DEFAULT_PHASE,
-            inversion or DEFAULT_INVERSION,
-            Schedule(n_iter, Ramp(level, level)),
-        )
-    schedule = _between(list(table.values()), n_iter)
-    if momentum is not None:
+        inversion, name = inversion or DEFAULT_INVERSION, phase or DEFAULT_PHASE
+        runs: Method = _find(PHASES, name, "phase")
+        schedule = Schedule(n_iter, Ramp(0.0, 0.0))
+        inverts: Method = _find(INVERSIONS, inversion, "inversion")
+        resolved = inverts.resolve(inversion_params or {}, "inversion_params")
+    else:
+        name = method or DEFAULT_METHOD
+        runs = _find(JOINT, name, "method")
+        schedule = joint_schedule(power, n_iter)
+        if inversion_params:
+            raise Invalid("inversion_params", "parameters", "none without an inversion")
+        resolved = ()
+    given = dict(params or {})
+    if momentum is not None and name == DEFAULT_METHOD:
         schedule = replace(schedule, momentum=Ramp(momentum, momentum))
-    return Recipe(method or DEFAULT_METHOD, None, schedule)
+    elif momentum is not None:
+        given.setdefault("momentum", momentum)
+    return Recipe(name, inversion, schedule, start, runs.resolve(given, "params"), resolved)
 
 
-def _between(knots: list[Schedule], n_iter: int) -> Schedule:
-    """The schedule for `n_iter`, interpolated over log iterations between its neighbours."""
-    below = max((k for k in knots if k.n_iter <= n_iter), key=lambda k: k.n_iter, default=knots[0])
-    above = min((k for k in knots if k.n_iter >= n_iter), key=lambda k: k.n_iter, default=knots[-1])
-    if below.n_iter < above.n_iter:
-        share = math.log(n_iter / below.n_iter) / math.log(above.n_iter / below.n_iter)
-        below = below.towards(above, share)
-    return replace(below, n_iter=n_iter)
+def _find(table: Mapping[str, Any], name: str, option: str) -> Any:
+    """The table's row of that name, or Invalid with the names there are."""
+    if name not in table:
+        raise Invalid(option, repr(name)[:80], "one of " + ", ".join(table))
+    return table[name]

@@ -1,15 +1,23 @@
-"""Where an iteration starts: each clip's first phases, from its seed alone."""
+"""Where an iteration starts: each clip's first phases, by name.
+
+Every function takes the pack, the first magnitude `[rows, N]`, the clips' seeds and the share of
+the circle that random phases fill, and gives phases `[rows, N]` in radians, counted from the
+first sample of a frame's window.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from models.method import Method
 from models.stft import PackedStft
 
 
-def random_phases(pack: PackedStft, seeds: list[int], turn: float = 1.0) -> Tensor:
-    """Phases `[rows, N]` in radians, uniform on `turn` of the circle, drawn clip by clip.
+def random_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
+    """Uniform on `turn` of the circle, from the clip's seed.
 
     They are drawn on the CPU, so that a seed means the same on every device.
     """
@@ -28,3 +36,17 @@ def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
     for block in pack.blocks():
         pack.add(block, torch.polar(magnitude[block], phases[block]))
     pack.finish()
+
+
+def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
+    """Zero at every frame's middle, where the window is highest."""
+    config = pack.plan.config
+    bins = torch.arange(config.n_bins, dtype=pack.plan.dtype, device=pack.plan.device)
+    slope = -2.0 * torch.pi * (config.win_length // 2) / config.n_fft
+    return (bins * slope).expand(pack.rows, -1).clone()
+
+
+STARTS: dict[str, Method] = {
+    "random": Method(random_phases, "Griffin and Lim 1984; librosa's default", "nothing"),
+    "zero": Method(zero_phases, "the usual baseline", "nothing"),
+}

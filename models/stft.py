@@ -161,12 +161,18 @@ class PackedStft:
             self._signal[self._edge_to] = self._signal[self._edge_from]
 
 
+def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:
+    """Phase `[N]` that a shift from the n_fft frame's first sample to the window's adds."""
+    shift = (n_fft - win_length) // 2
+    bins = torch.arange(like.shape[-1], dtype=torch.float64, device=like.device)
+    turns = torch.remainder(bins * shift / n_fft, 1.0)  # before it is rounded to float32
+    return (2.0 * torch.pi * turns).to(like.real.dtype)
+
+
 def to_frame_start(n_fft: int, win_length: int, spectrum: Tensor) -> Tensor:
     """Phases counted from the n_fft frame's first sample, as torch.stft and librosa count them.
 
     `spectrum` `[T, N]` counts them from the window's first sample, `(n_fft - win) // 2` later.
     """
-    shift = (n_fft - win_length) // 2
-    bins = torch.arange(spectrum.shape[-1], dtype=torch.float64, device=spectrum.device)
-    turn = torch.polar(torch.ones_like(bins), -2.0 * torch.pi * shift / n_fft * bins)
-    return spectrum * turn.to(spectrum.dtype)
+    slope = frame_start_slope(n_fft, win_length, spectrum)
+    return spectrum * torch.polar(torch.ones_like(slope), -slope)

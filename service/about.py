@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Literal
 
 from fastapi import APIRouter
 
 from models.consistent import JOINT
 from models.inversion import INVERSIONS
+from models.method import Method
 from models.phase import PHASES
 from models.presets import PRESETS, Preset
-from models.recipe import DEFAULT_INVERSION, DEFAULT_METHOD, DEFAULT_PHASE, QUALITIES
+from models.recipe import DEFAULT_INVERSION, DEFAULT_METHOD, DEFAULT_PHASE, DEFAULT_START
+from models.schedule import QUALITIES
+from models.start import STARTS
 from service.openapi import NO_PRESET
 from service.problems import NotFound
-from service.schemas import MethodInfo, Methods, PresetInfo, QualityInfo
+from service.schemas import MethodInfo, Methods, ParameterInfo, PresetInfo, QualityInfo
 
 router = APIRouter(tags=["about"])
+
+Kind = Literal["joint", "inversion", "phase", "start"]
+_KINDS: tuple[tuple[Kind, dict[str, Method], str], ...] = (
+    ("joint", JOINT, DEFAULT_METHOD),
+    ("inversion", INVERSIONS, DEFAULT_INVERSION),
+    ("phase", PHASES, DEFAULT_PHASE),
+    ("start", STARTS, DEFAULT_START),
+)
 
 
 @router.get("/presets")
@@ -42,17 +52,12 @@ def _preset_info(row: Preset) -> PresetInfo:
 
 @router.get("/methods")
 async def methods() -> Methods:
-    """Every method by name, described by the first paragraph of its docstring."""
-    kinds: tuple[tuple[Literal["joint", "inversion", "phase"], dict[str, Any], str], ...] = (
-        ("joint", JOINT, DEFAULT_METHOD),
-        ("inversion", INVERSIONS, DEFAULT_INVERSION),
-        ("phase", PHASES, DEFAULT_PHASE),
-    )
+    """Every method by name, and what the qualities of the joint method run."""
     return Methods(
         methods=[
-            MethodInfo(name=name, kind=kind, summary=_summary(function), default=name == default)
-            for kind, table, default in kinds
-            for name, function in table.items()
+            _method_info(name, kind, method, default=name == default)
+            for kind, table, default in _KINDS
+            for name, method in table.items()
         ],
         qualities=[
             QualityInfo(
@@ -71,5 +76,13 @@ async def methods() -> Methods:
     )
 
 
-def _summary(function: Callable[..., object]) -> str:
-    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+def _method_info(name: str, kind: Kind, method: Method, *, default: bool) -> MethodInfo:
+    return MethodInfo(
+        name=name,
+        kind=kind,
+        summary=method.summary,
+        source=method.source,
+        cost=method.cost,
+        parameters=[ParameterInfo(**asdict(parameter)) for parameter in method.parameters],
+        default=default,
+    )

@@ -14,12 +14,12 @@ from models.errors import Invalid, TooLarge, Unreadable
 
 @dataclass(frozen=True)
 class Body:
-    """What came: either `data` as a whole, or a form's one file as `data` and its fields."""
+    """What came: either `data` as a whole, or a form's files and fields by name."""
 
     media_type: str
     data: bytes
     fields: dict[str, str] = field(default_factory=dict)
-    file_field: str | None = None
+    files: dict[str, bytes] = field(default_factory=dict)
 
 
 def query_fields(request: Request) -> dict[str, str]:
@@ -54,19 +54,19 @@ async def _read_form(request: Request, data: bytes) -> Body:
         yield data
 
     try:
-        parser = MultiPartParser(request.headers, once(), max_files=1, max_fields=64)
+        parser = MultiPartParser(request.headers, once(), max_files=2, max_fields=64)
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeDecodeError) as error:
         reason = getattr(error, "message", "a form without a boundary")
-        raise Unreadable("body", reason, "multipart/form-data with one file") from error
+        raise Unreadable("body", reason, "multipart/form-data with its files") from error
     fields: dict[str, str] = {}
-    content, file_field = b"", None
+    files: dict[str, bytes] = {}
     for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            content, file_field = await value.read(), name
-        elif name in fields:
+        if name in fields or name in files:
             raise Invalid(name[:80], "two values", "one value")
+        if isinstance(value, UploadFile):
+            files[name] = await value.read()
         else:
             fields[name] = value
     await form.close()
-    return Body("multipart/form-data", content, fields, file_field)
+    return Body("multipart/form-data", b"", fields, files)

@@ -31,7 +31,7 @@ BASE64_DTYPES: dict[str, np.dtype[Any]] = {
 # --- mel in -----------------------------------------------------------------------------------
 
 
-def parse_npy(data: bytes) -> NDArray[Any]:
+def parse_npy(field: str, data: bytes) -> NDArray[Any]:
     """The array in the bytes of `np.save`, without unpickling and without trusting the header.
 
     `np.load` would allocate whatever shape the header claims before it looks for the data.
@@ -48,15 +48,15 @@ def parse_npy(data: bytes) -> NDArray[Any]:
             raise ValueError(f"npy version {version}")
     except Exception as error:  # the header is parsed as Python: any of a dozen kinds
         raise Unreadable(
-            "mel", f"{len(data)} bytes that are no npy file", "the bytes of np.save"
+            field, f"{len(data)} bytes that are no npy file", "the bytes of np.save"
         ) from error
     shape, fortran, dtype = header
     if dtype.kind not in "fiu":
-        raise Invalid("mel", f"an npy file of {dtype}", "an array of real numbers")
+        raise Invalid(field, f"an npy file of {dtype}", "an array of real numbers")
     start, count = stream.tell(), math.prod(shape)
     if any(size < 0 for size in shape) or count * dtype.itemsize != len(data) - start:
         raise Unreadable(
-            "mel",
+            field,
             f"an npy header of {count} x {dtype.itemsize} bytes before {len(data) - start} bytes",
             "as many bytes as the header says",
         )
@@ -75,45 +75,47 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return value
 
 
-def parse_json_mel(value: object) -> NDArray[Any]:
-    """The mel in a JSON body: nested lists, or `{"data": base64, "dtype", "shape"}`."""
+def parse_json_array(field: str, value: object) -> NDArray[Any]:
+    """An array in a JSON body: nested lists, or `{"data": base64, "dtype", "shape"}`."""
     if isinstance(value, Mapping):
-        return _from_base64(value)
+        return _from_base64(field, value)
     want = "a list of bands, each a list of numbers, or {data, dtype, shape} with base64"
     if not isinstance(value, list):
-        raise Invalid("mel", brief(value), want)
+        raise Invalid(field, brief(value), want)
     try:
         mel = np.array(value)
     except (ValueError, OverflowError):
-        raise Invalid("mel", "lists of different lengths", want) from None
+        raise Invalid(field, "lists of different lengths", want) from None
     if mel.dtype.kind not in "fiu":
-        raise Invalid("mel", f"{brief(value)} that are not all numbers", want)
+        raise Invalid(field, f"{brief(value)} that are not all numbers", want)
     return mel
 
 
-def _from_base64(value: Mapping[str, object]) -> NDArray[Any]:
+def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
     unknown = set(value) - {"data", "dtype", "shape"}
     if unknown:
-        raise Invalid("mel", f"a member {sorted(unknown)[0]!r}", "data, dtype and shape")
+        raise Invalid(field, f"a member {sorted(unknown)[0]!r}", "data, dtype and shape")
     data, name, shape = value.get("data"), value.get("dtype", "float32"), value.get("shape")
     dtype = BASE64_DTYPES.get(name) if isinstance(name, str) else None
     if dtype is None:
-        raise Invalid("mel.dtype", brief(name), "one of " + ", ".join(BASE64_DTYPES))
+        raise Invalid(f"{field}.dtype", brief(name), "one of " + ", ".join(BASE64_DTYPES))
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= 3
         or not all(type(size) is int and size >= 0 for size in shape)
     ):
-        raise Invalid("mel.shape", brief(shape), "a list of one to three sizes")
+        raise Invalid(f"{field}.shape", brief(shape), "a list of one to three sizes")
     if not isinstance(data, str):
-        raise Invalid("mel.data", brief(data), "a base64 string")
+        raise Invalid(f"{field}.data", brief(data), "a base64 string")
     try:
         raw = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        raise Unreadable("mel.data", "a string that is not base64", "base64 (RFC 4648)") from None
+        raise Unreadable(
+            f"{field}.data", "a string that is not base64", "base64 (RFC 4648)"
+        ) from None
     if len(raw) != math.prod(shape) * dtype.itemsize:
         raise Invalid(
-            "mel.data",
+            f"{field}.data",
             f"{len(raw)} bytes",
             f"{math.prod(shape) * dtype.itemsize} bytes for shape {shape} of {name}",
         )

@@ -9,12 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from models.check import check_mel
+from models.check import check_mel, check_phases
 from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
-from models.recipe import resolve
+from models.recipe import DEFAULT_START, GIVEN, resolve
 from service.bodies import Body
-from service.codecs import NPY_TYPES, format_for, parse_json, parse_json_mel, parse_npy, read_audio
+from service.codecs import (
+    NPY_TYPES,
+    format_for,
+    parse_json,
+    parse_json_array,
+    parse_npy,
+    read_audio,
+)
 from service.problems import UnsupportedMedia
 from service.schemas import AnalyzeOptions, ReconstructOptions
 from service.settings import Settings
@@ -43,7 +50,7 @@ class AnalyzeOrder:
 
 def read_order(body: Body, query: dict[str, str], accept: str | None, settings: Settings) -> Order:
     """What `POST /reconstruct` asks for; raises Invalid or one of its kinds."""
-    mel, fields = _read_mel(body)
+    mel, phases, fields = _read_mel(body)
     options = _options(ReconstructOptions, fields, query)
     config = options.config
     checked = check_mel(config, mel, options.layout)
@@ -58,9 +65,18 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         method=options.method,
         inversion=options.inversion,
         phase=options.phase,
+        start=options.start or (DEFAULT_START if phases is None else GIVEN),
         n_iter=options.n_iter,
         momentum=options.momentum,
+        params=options.params,
+        inversion_params=options.inversion_params,
     )
+    if (recipe.start == GIVEN) != (phases is not None):
+        raise Invalid(
+            "phases",
+            "nothing" if phases is None else f"phases beside start {recipe.start!r}",
+            f"phases with start {GIVEN!r}, and with it alone",
+        )
     item = Item(
         checked.values,
         config,
@@ -68,14 +84,16 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         config.length_for(frames, options.length),
         options.seed,
         options.output,
+        None if phases is None else check_phases(config, phases, frames),
     )
     return Order(item, _format(options, accept), options.normalize, checked.warnings)
 
 
 def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeOrder:
     """What `POST /analyze` asks for; raises Invalid or one of its kinds."""
+    data = body.data
     if body.media_type == "multipart/form-data":
-        _need_file(body, "audio")
+        data = _file(body, "audio")
     elif not (
         body.media_type.startswith("audio/") or body.media_type == "application/octet-stream"
     ):
@@ -86,23 +104,26 @@ def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) ->
         )
     options = _options(AnalyzeOptions, body.fields, query)
     wave, warnings = read_audio(
-        body.data, options.config.sample_rate, settings.max_frames * options.config.hop_length
+        data, options.config.sample_rate, settings.max_frames * options.config.hop_length
     )
     return AnalyzeOrder(options, wave, warnings)
 
 
-def _read_mel(body: Body) -> tuple[NDArray[Any], dict[str, Any]]:
-    """The mel of a body as it came, and the options that travelled with it."""
+def _read_mel(body: Body) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
+    """The mel and the phases of a body as they came, and the options that travelled with them."""
     if body.media_type == "application/json":
         fields = parse_json(body.data)
         if "mel" not in fields:
             raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
-        return parse_json_mel(fields.pop("mel")), fields
+        mel = parse_json_array("mel", fields.pop("mel"))
+        phases = parse_json_array("phases", fields.pop("phases")) if "phases" in fields else None
+        return mel, phases, fields
     if body.media_type == "multipart/form-data":
-        _need_file(body, "mel")
-        return parse_npy(body.data), dict(body.fields)
+        mel = parse_npy("mel", _file(body, "mel"))
+        phases = parse_npy("phases", body.files["phases"]) if "phases" in body.files else None
+        return mel, phases, dict(body.fields)
     if body.media_type in NPY_TYPES:
-        return parse_npy(body.data), {}
+        return parse_npy("mel", body.data), None, {}
     raise UnsupportedMedia(
         "Content-Type",
         repr(body.media_type),
@@ -110,12 +131,13 @@ def _read_mel(body: Body) -> tuple[NDArray[Any], dict[str, Any]]:
     )
 
 
-def _need_file(body: Body, name: str) -> None:
-    if body.file_field != name:
-        got = "no file" if body.file_field is None else f"a file field {body.file_field[:80]!r}"
+def _file(body: Body, name: str) -> bytes:
+    if name not in body.files:
+        got = ", ".join(f"a file field {other[:80]!r}" for other in body.files) or "no file"
         raise Invalid(name, got, f"a file field {name!r}")
-    if not body.data:
+    if not body.files[name]:
         raise Unreadable(name, "an empty file", "a file with content")
+    return body.files[name]
 
 
 def _options(kind: type[Options], fields: dict[str, Any], query: dict[str, str]) -> Options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,9 +19,11 @@ from models.recipe import (
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
     DEFAULT_PHASE,
-    DEFAULT_QUALITY,
-    Quality,
+    DEFAULT_START,
+    GIVEN,
 )
+from models.schedule import DEFAULT_QUALITY, Quality
+from models.start import STARTS
 
 Format = Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32", "npy"]
 Normalize = Literal["none", "peak"]
@@ -38,16 +41,23 @@ def _config(value: object) -> object:
     return value
 
 
-def _one_of(names: dict[str, Any]) -> BeforeValidator:
-    def check(value: object) -> object:
-        if value is not None and value not in names:
-            raise ValueError(f"one of {', '.join(names)}")
-        return value
+def _object(value: object) -> object:
+    """An object, or in a query string its JSON text."""
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError("not the JSON of an object") from None
+    return value
 
-    return BeforeValidator(check)
+
+def _names(table: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """The names of a table for the schema; `resolve` refuses any other."""
+    return {"enum": [*table, *more]}
 
 
 ConfigField = Annotated[MelConfig, BeforeValidator(_config)]
+Params = Annotated[dict[str, float], BeforeValidator(_object)]
 
 
 class ReconstructOptions(BaseModel):
@@ -61,19 +71,30 @@ class ReconstructOptions(BaseModel):
     quality: Quality = Field(
         DEFAULT_QUALITY, description="How many iterations to spend: about 1 : 3 : 12 in time."
     )
-    method: Annotated[str | None, _one_of(JOINT)] = Field(
-        None, description=f"A joint method (GET /methods); {DEFAULT_METHOD} if nothing is named."
-    )
-    inversion: Annotated[str | None, _one_of(INVERSIONS)] = Field(
+    method: str | None = Field(
         None,
+        description=f"A joint method (GET /methods); {DEFAULT_METHOD} if nothing is named.",
+        json_schema_extra=_names(JOINT),
+    )
+    inversion: str | None = Field(
+        None,
+        json_schema_extra=_names(INVERSIONS),
         description="Two stages instead: how mel becomes magnitude; "
         f"{DEFAULT_INVERSION} if only `phase` is named.",
     )
-    phase: Annotated[str | None, _one_of(PHASES)] = Field(
+    phase: str | None = Field(
         None,
+        json_schema_extra=_names(PHASES),
         description="Two stages instead: how magnitude becomes audio; "
         f"{DEFAULT_PHASE} if only `inversion` is named.",
     )
+    start: str | None = Field(
+        None,
+        description=f"First phases; {DEFAULT_START}, or {GIVEN} if `phases` come along.",
+        json_schema_extra=_names(STARTS, GIVEN),
+    )
+    params: Params = Field({}, description="Parameters of the phase or joint method, an object.")
+    inversion_params: Params = Field({}, description="Parameters of the inversion, an object.")
     n_iter: int | None = Field(None, ge=0, description="Iterations, in place of the quality's.")
     momentum: float | None = Field(
         None,
@@ -119,12 +140,26 @@ class PresetInfo(BaseModel):
     config: MelConfig
 
 
+class ParameterInfo(BaseModel):
+    """A parameter of a method: the members of `params` or `inversion_params`."""
+
+    name: str
+    default: float
+    lowest: float
+    highest: float
+    integer: bool
+    meaning: str
+
+
 class MethodInfo(BaseModel):
     """One row of `GET /methods`."""
 
     name: str
-    kind: Literal["joint", "inversion", "phase"]
+    kind: Literal["joint", "inversion", "phase", "start"]
     summary: str
+    source: str
+    cost: str = Field(description="What a frame costs.")
+    parameters: list[ParameterInfo]
     default: bool = Field(description="Taken when the request names none of its kind.")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from models.errors import Invalid
-from models.recipe import QUALITIES, Ramp, resolve
+from models.recipe import resolve
+from models.schedule import QUALITIES, Ramp
 
 
 @pytest.mark.parametrize("power", [1, 2])

@@ -21,7 +21,7 @@ from service.codecs import (
     encode_npy,
     format_for,
     parse_json,
-    parse_json_mel,
+    parse_json_array,
     parse_npy,
     read_audio,
 )
@@ -48,12 +48,12 @@ MEL = np.arange(12, dtype=np.float32).reshape(3, 4)
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_npy_of_every_plain_kind_is_read(version: tuple[int, int], dtype: str, order: Any) -> None:
     array = np.array(MEL, dtype=dtype, order=order)
-    np.testing.assert_array_equal(parse_npy(saved(array, version)), array)
+    np.testing.assert_array_equal(parse_npy("mel", saved(array, version)), array)
 
 
 def test_npy_version_3_is_read() -> None:
     text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }\n"
-    np.testing.assert_array_equal(parse_npy(header(text, b"\x03\x00") + MEL.tobytes()), MEL)
+    np.testing.assert_array_equal(parse_npy("mel", header(text, b"\x03\x00") + MEL.tobytes()), MEL)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_npy_version_3_is_read() -> None:
 )
 def test_npy_bytes_that_lie_are_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
-        parse_npy(data)
+        parse_npy("mel", data)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_npy_bytes_that_lie_are_unreadable(data: bytes) -> None:
 )
 def test_npy_of_objects_and_other_kinds_is_refused_and_never_unpickled(text: str) -> None:
     with pytest.raises(Invalid, match="real numbers"):
-        parse_npy(header(text) + b"cos\nsystem\n")
+        parse_npy("mel", header(text) + b"cos\nsystem\n")
 
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.binary(max_size=200), good=st.booleans())
 def test_random_bytes_never_raise_anything_but_a_refusal(data: bytes, good: bool) -> None:
-    for parse in (parse_npy, parse_json, lambda d: read_audio(d, 22050, 1000)):
+    for parse in (lambda d: parse_npy("mel", d), parse_json, lambda d: read_audio(d, 22050, 1000)):
         with contextlib.suppress(Invalid):
             parse(saved(MEL)[:20] + data if good else data)
 
@@ -105,7 +105,7 @@ def test_random_bytes_never_raise_anything_but_a_refusal(data: bytes, good: bool
 def test_base64_mel_round_trip(name: str) -> None:
     array = MEL.astype(name)
     value = {"data": base64.b64encode(array.tobytes()).decode(), "dtype": name, "shape": [3, 4]}
-    np.testing.assert_array_equal(parse_json_mel(value), array)
+    np.testing.assert_array_equal(parse_json_array("mel", value), array)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_base64_mel_round_trip(name: str) -> None:
 )
 def test_a_json_mel_that_is_none_names_its_field(value: object, field: str) -> None:
     with pytest.raises(Invalid) as caught:
-        parse_json_mel(value)
+        parse_json_array("mel", value)
     assert caught.value.field == field
 
 

@@ -8,6 +8,7 @@ import json
 import threading
 from typing import Any
 
+import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -197,6 +198,40 @@ def test_warnings_reach_the_client(client: TestClient) -> None:
     assert "hold no bin" in answer.headers["x-warning"]
     positive = post(client, npy(np.abs(MEL) / 12))
     assert "none is negative" in positive.headers["x-warning"]
+
+
+def test_first_phases_can_be_given_and_the_right_ones_give_the_signal_back(
+    client: TestClient,
+) -> None:
+    spectrum = librosa.stft(
+        np.pad(voice(0.5), 384, mode="reflect"), n_fft=1024, hop_length=256, center=False
+    )
+    phases = np.angle(spectrum).astype(np.float32)
+    form = {"mel": npy(MEL), "phases": npy(phases)}
+    options = {"config": "hifigan-22k", "n_iter": 2, "inversion": "pinv"}
+    given = read(client.post("/reconstruct", files=form, data=options))
+    both = {"mel": MEL.tolist(), "phases": phases.tolist(), "start": "given", **options}
+    np.testing.assert_array_equal(read(client.post("/reconstruct", json=both)), given)
+    wave = voice(0.5)[:SAMPLES]
+    random = read(post(client, n_iter=2, inversion="pinv"))
+    error, blind = (np.linalg.norm(x - wave) / np.linalg.norm(wave) for x in (given, random))
+    assert error < 0.5 < 0.9 < blind
+    problem(client.post("/reconstruct", json={**both, "start": "zero"}), 422, "phases")
+    problem(post(client, start="given"), 422, "phases")
+    short = {"mel": npy(MEL), "phases": npy(phases[:-1])}
+    problem(client.post("/reconstruct", files=short, data=options), 422, "phases")
+
+
+def test_parameters_reach_the_method_and_wrong_ones_are_refused(client: TestClient) -> None:
+    base = post(client, phase="griffin_lim").content
+    assert post(client, phase="griffin_lim", params='{"momentum": 0.3}').content != base
+    assert post(client, phase="griffin_lim", params='{"momentum": 0.99}').content == base
+    wrong = {"phase": "griffin_lim"}
+    problem(post(client, params='{"momentum": 9}', **wrong), 422, "params.momentum")
+    problem(post(client, params='{"colour": 9}', **wrong), 422, "params.colour")
+    problem(post(client, params="{", **wrong), 422, "params")
+    problem(post(client, inversion_params='{"x": 1}'), 422, "inversion_params")
+    problem(post(client, start="sideways"), 422, "start")
 
 
 @pytest.mark.parametrize("frames", [1, 2])
@@ -405,8 +440,13 @@ def test_presets_carry_their_sources(client: TestClient) -> None:
 
 def test_methods_describes_each_with_its_default_and_every_name_works(client: TestClient) -> None:
     about = client.get("/methods").json()
-    assert all(len(method["summary"]) > 20 for method in about["methods"])
-    for kind in ("joint", "inversion", "phase"):
+    for method in about["methods"]:
+        assert len(method["summary"]) > 20
+        assert method["source"]
+        assert method["cost"]
+        for parameter in method["parameters"]:
+            assert parameter["lowest"] <= parameter["default"] <= parameter["highest"]
+    for kind in ("joint", "inversion", "phase", "start"):
         rows = [method for method in about["methods"] if method["kind"] == kind]
         assert sum(row["default"] for row in rows) == 1
         for row in rows:

@@ -1,0 +1,63 @@
+"""Method: a function of the field with its source, its cost and its parameters, by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that a method can be given; its bounds are checked before any work."""
+
+    name: str
+    default: float
+    lowest: float
+    highest: float
+    meaning: str
+    integer: bool = False
+
+    def check(self, value: object, where: str) -> float:
+        """`value` as a number within the bounds, or Invalid."""
+        want = f"{'an integer' if self.integer else 'a number'} {self.lowest:g} to {self.highest:g}"
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        if not good or not self.lowest <= float(value) <= self.highest:  # type: ignore[arg-type] # `good` says it is a number
+            raise Invalid(f"{where}.{self.name}", repr(value)[:80], want)
+        if self.integer and value != int(value):  # type: ignore[call-overload] # likewise
+            raise Invalid(f"{where}.{self.name}", repr(value)[:80], want)
+        return float(value)  # type: ignore[arg-type] # likewise
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of a module's table of methods."""
+
+    run: Callable[..., Any]
+    source: str
+    cost: str
+    """What a frame costs, in products with the filterbank and in pairs of Fourier transforms."""
+    parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the function's docstring."""
+        return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
+
+    def resolve(self, given: Mapping[str, object], where: str) -> tuple[tuple[str, float], ...]:
+        """Every parameter's value, hashable: what is given, checked, over the defaults.
+
+        `where` names the option in an Invalid.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for name in given:
+            if name not in known:
+                have = ", ".join(known) or "no parameters"
+                raise Invalid(f"{where}.{name[:40]}", "a parameter that it does not have", have)
+        return tuple(
+            (name, p.check(given[name], where) if name in given else p.default)
+            for name, p in known.items()
+        )
