@@ -1,4 +1,4 @@
-"""Mel to linear magnitude in one step: the first half of the two-stage methods.
+"""Mel to linear magnitude: the first half of the two-stage methods, those of one product here.
 
 Every function takes the pack, a packed linear mel `[rows, K]` of the config's power and its own
 parameters by name, and gives the magnitude spectrum `[rows, N]`, never negative; bins that no
@@ -10,7 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.method import Method
+from models.method import Method, Parameter
+from models.solvers import gradient, lbfgs, magnitude, nnls, smooth
 from models.stft import PackedStft
 
 
@@ -22,29 +23,92 @@ def _product(pack: PackedStft, rows: Tensor, matrix: Tensor) -> Tensor:
     return out
 
 
-def _magnitude(pack: PackedStft, spectrum: Tensor) -> Tensor:
-    return spectrum.sqrt_() if pack.plan.config.power == 2 else spectrum
-
-
 def transpose(pack: PackedStft, mel: Tensor) -> Tensor:
     """The normalised transpose: `(S (M / F1))^(1/p)`.
 
     `F1` are the bands' weights and `S` is `F` transposed with each row scaled to sum to one: each
-    bin gets the weighted mean of the levels of the bands that it feeds. Without the two
-    normalisations (bkvogel/griffin_lim) levels tilt with the bands' widths and areas. Source:
-    f0k in nnAudio issue 57.
+    bin gets the weighted mean of the levels of the bands that it feeds. bkvogel/griffin_lim takes
+    `F^T M`: corrected here are the levels, which there tilt with the bands' widths and areas, and
+    the power's root, which is taken last. Source: f0k in nnAudio issue 57.
     """
-    return _magnitude(pack, _product(pack, mel / pack.plan.band_weight, pack.plan.spread))
+    return magnitude(pack, _product(pack, mel / pack.plan.band_weight, pack.plan.spread))
 
 
 def pinv(pack: PackedStft, mel: Tensor) -> Tensor:
     """The clipped pseudo-inverse `max(F^+ M, 0)^(1/p)` (FreeV, Coqui TTS): the spectrum of least
     norm that has the mel, with its negative values, a third to a half of all, cut off.
     """
-    return _magnitude(pack, _product(pack, mel, pack.plan.pinv).clamp_min_(0.0))
+    return magnitude(pack, _product(pack, mel, pack.plan.pinv).clamp_min_(0.0))
 
+
+def lstsq(pack: PackedStft, mel: Tensor) -> Tensor:
+    """The least-squares solution with its negative values cut off: torchaudio's InverseMelScale
+    since 2.1.
+
+    `max(argmin |F x - M|, 0)^(1/p)`, and of the many solutions that of least norm. LAPACK's `gels`,
+    which torchaudio asks, wants bands that are linearly independent and breaks on an empty one; by
+    the pseudo-inverse empty bands are left out and doubled ones shared. With independent bands
+    both give the solution of least norm: this is `pinv` under its other name, bit for bit.
+    """
+    return pinv(pack, mel)
+
+
+def inverse(pack: PackedStft, mel: Tensor) -> Tensor:
+    """A non-negative inverse matrix, found once per config by optimisation: one product, nothing
+    to clip, closer to mel and spectrum than the transpose.
+
+    `(G^T M)^(1/p)` with `G >= 0` of least expected error of spectrum and mel over random smooth
+    spectra (`models/inverse.py`). The idea of nnAudio issue 57.
+    """
+    return magnitude(pack, _product(pack, mel, pack.plan.inverse))
+
+
+_COST = "2 products a step"
 
 INVERSIONS: dict[str, Method] = {
     "pinv": Method(pinv, "FreeV; Coqui TTS, TTS/utils/audio/processor.py", "1 dense product"),
+    "lstsq": Method(lstsq, "torchaudio 2.1, transforms.InverseMelScale", "1 dense product"),
     "transpose": Method(transpose, "f0k in nnAudio issue 57", "1 product"),
+    "inverse": Method(inverse, "nnAudio issue 57", "1 product, once per config 0.01 to 1.5 s"),
+    "smooth": Method(
+        smooth,
+        "Richardson 1972, Lucy 1974; Lee and Seung 2001",
+        _COST,
+        (Parameter("n_iter", 10, 0, 1000, "Richardson-Lucy steps", integer=True),),
+    ),
+    "nnls": Method(
+        nnls,
+        "librosa.util.nnls; Beck and Teboulle 2009",
+        _COST + ", of which a clip takes 50 to 200",
+        (
+            Parameter("n_iter", 200, 1, 5000, "most steps a frame", integer=True),
+            Parameter(
+                "tolerance", 1e-9, 0.0, 1.0, "least fall of error / energy in 10 steps to go on"
+            ),
+        ),
+    ),
+    "lbfgs": Method(
+        lbfgs,
+        "hjmshi/PyTorch-LBFGS, named in nnAudio issue 57; Nocedal 1980",
+        "4 products a step and 4 passes a remembered step",
+        (
+            Parameter("n_iter", 100, 1, 2000, "most steps a frame", integer=True),
+            Parameter("memory", 6, 1, 30, "steps remembered", integer=True),
+            Parameter(
+                "tolerance", 1e-9, 0.0, 1.0, "least change of error / energy in 10 steps to go on"
+            ),
+        ),
+    ),
+    "gradient": Method(
+        gradient,
+        "torchaudio 0.4 to 2.0, transforms.InverseMelScale",
+        _COST,
+        (
+            Parameter("n_iter", 1000, 1, 10_000, "most steps a frame", integer=True),
+            Parameter("learning_rate", 0.1, 1e-4, 0.25, "step in units of 4 / |F|^2"),
+            Parameter("momentum", 0.9, 0.0, 0.99, "share of the last step kept"),
+            Parameter("tolerance_loss", 1e-5, 0.0, 1.0, "error / energy at which a frame ends"),
+            Parameter("tolerance_change", 1e-8, 0.0, 1.0, "least change of it a step to go on"),
+        ),
+    ),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from models.config import MelConfig
 from models.filterbank import empty_bands, filterbank
+from models.inverse import non_negative_inverse
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +28,40 @@ class Plan:
     spread: Tensor
     """`S` transposed, `[K, N]`: spreads band values over the bins; a bin's weights sum to 1."""
     pinv: Tensor
-    """Moore-Penrose inverse of `F`, transposed, `[K, N]`."""
+    """Moore-Penrose inverse of `F`, transposed, `[K, N]`, to what float32 mels can resolve."""
     band_weight: Tensor
     """`F 1` `[K]`, the mel of a flat spectrum of ones; 1 in place of 0 for empty bands."""
     alive: Tensor
     """`[K]`: 1 for bands that some bin feeds, 0 for empty ones."""
     silence: Tensor
     """`[K]`: the linear mel that the extractor's epsilon or magnitude floor makes of silence."""
+    bin_step: Tensor
+    """`1 / (F^T F 1)` `[N]`, zero where no band is: steps down `|F x - m|^2 / 2` that never
+    overshoot, because the non-negative `F^T F` is at most the diagonal matrix of its row sums."""
+    top: float
+    """`|F|^2`, the largest eigenvalue of `F^T F`."""
     empty: tuple[int, ...]
     """Bands that no bin feeds."""
+    _made: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def inverse(self) -> Tensor:
+        """The non-negative inverse of `F`, transposed, `[K, N]`; found when first asked for."""
+        with self._making:
+            if "inverse" not in self._made:
+                found = non_negative_inverse(filterbank(self.config))
+                self._made["inverse"] = torch.as_tensor(found, dtype=self.dtype, device=self.device)
+            return self._made["inverse"]
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on the device."""
+        """Bytes held on the device; room for `inverse` is counted before it is found, so that a
+        cache's sum stays true.
+        """
         values = (getattr(self, f.name) for f in fields(self))
-        return sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
+        held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
+        return held + self.pinv.numel() * self.pinv.element_size()
 
     @property
     def device(self) -> torch.device:
@@ -58,6 +78,11 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
     weight = bank.sum(axis=1)
     covered = bank.sum(axis=0)
     spread = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
+    rowsum = bank.T @ weight
+    step = np.divide(1.0, rowsum, out=np.zeros_like(rowsum), where=covered > 0)
+    # Directions of the bank weaker than this are lost in a float32 mel and would come back as
+    # noise: Whisper's first band is 300,000 times weaker than its others.
+    resolved = max(bank.shape) * float(np.finfo(np.float32).eps)
     quiet = np.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
 
     def put(values: np.ndarray) -> Tensor:
@@ -68,10 +93,12 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
         window=put(config.window_values()),
         bank=put(bank.T),
         spread=put(spread),
-        pinv=put(np.linalg.pinv(bank).T),
+        pinv=put(np.linalg.pinv(bank, rcond=resolved).T),
         band_weight=put(np.where(weight > 0, weight, 1.0)),
         alive=put((weight > 0).astype(np.float64)),
         silence=put(quiet * weight),
+        bin_step=put(step),
+        top=float(np.linalg.eigvalsh(bank @ bank.T)[-1]),
         empty=tuple(int(k) for k in empty_bands(bank)),
     )
 
