@@ -83,6 +83,7 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
     # Directions of the bank weaker than this are lost in a float32 mel and would come back as
     # noise: Whisper's first band is 300,000 times weaker than its others.
     resolved = max(bank.shape) * float(np.finfo(np.float32).eps)
+    pinv = np.linalg.pinv(bank, rcond=resolved).T * (weight > 0)[:, None] * (covered > 0)
     quiet = np.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
 
     def put(values: np.ndarray) -> Tensor:
@@ -93,7 +94,7 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
         window=put(config.window_values()),
         bank=put(bank.T),
         spread=put(spread),
-        pinv=put(np.linalg.pinv(bank, rcond=resolved).T),
+        pinv=put(pinv),
         band_weight=put(np.where(weight > 0, weight, 1.0)),
         alive=put((weight > 0).astype(np.float64)),
         silence=put(quiet * weight),

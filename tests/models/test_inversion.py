@@ -1,0 +1,395 @@
+"""Mel to magnitude: each method against its original, and what all of them promise."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import librosa
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from numpy.typing import NDArray
+
+from models import plan as plan_module
+from models.config import MelConfig
+from models.filterbank import filterbank
+from models.inverse import non_negative_inverse
+from models.inversion import INVERSIONS
+from models.plan import Plan, build_plan
+from models.presets import PRESETS
+from models.stft import PackedStft
+from tests.signals import voice
+
+CPU = torch.device("cpu")
+Array = NDArray[np.float64]
+# Magnitudes, Slaney's filters; powers with empty and doubled bands; a barely fed first band.
+NAMES = ["hifigan-22k", "torchaudio", "whisper-80"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _as_the_engine_runs() -> Iterator[None]:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@cache
+def plan_of(name: str, dtype: torch.dtype = torch.float32) -> Plan:
+    return build_plan(PRESETS[name].config, CPU, dtype)
+
+
+def spectra(name: str, seconds: float = 0.7, seed: int = 0) -> Array:
+    """Spectra `[T, N]` of the config's power, whose mel peaks near 1."""
+    config = PRESETS[name].config
+    wave = voice(seconds, config.sample_rate, seed)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, config.win_length)
+    windowed = frames[:: config.hop_length] * config.window_values()
+    values = np.abs(np.fft.rfft(windowed, config.n_fft)) ** config.power
+    return np.asarray(values / (values @ filterbank(config).T).max())
+
+
+def mels(name: str, seconds: float = 0.7, seed: int = 0, noise: float = 0.0) -> Array:
+    """Linear mels `[T, K]`, with `noise` such that no spectrum has them."""
+    mel = spectra(name, seconds, seed) @ filterbank(PRESETS[name].config).T
+    rng = np.random.default_rng(seed)
+    return np.asarray(mel * np.exp(noise * rng.standard_normal(mel.shape)))
+
+
+def invert(
+    method: str,
+    plan: Plan,
+    *parts: Array,
+    **params: float,
+) -> list[Array]:
+    """The magnitudes `[T, N]` of a pack of mels, as the engine asks for them."""
+    config = plan.config
+    pack = PackedStft(plan, [(len(mel), config.samples(len(mel))) for mel in parts])
+    mel = pack.spread_rows([torch.tensor(part, dtype=plan.dtype) for part in parts])
+    row = INVERSIONS[method]
+    with torch.inference_mode():
+        out = row.run(pack, mel, **dict(row.resolve(params, "params")))
+    assert out.dtype == plan.dtype
+    return [
+        out[start : start + len(part)].numpy()
+        for part, start in zip(parts, pack.starts, strict=True)
+    ]
+
+
+def loss(name: str, mel: Array, magnitude: Array) -> Array:
+    """Squared error of the mel as a share of its energy, by frame `[T]`."""
+    config = PRESETS[name].config
+    bank = filterbank(config)
+    alive = bank.sum(axis=1) > 0
+    reached = magnitude.astype(np.float64) ** config.power @ bank.T
+    energy = np.maximum((mel[:, alive] ** 2).sum(axis=1), 1e-300)
+    return np.asarray(((reached - mel)[:, alive] ** 2).sum(axis=1) / energy)
+
+
+# --- what every method promises -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*NAMES, "librosa"])
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_a_clip_has_the_same_bits_alone_and_in_any_pack(method: str, name: str) -> None:
+    plan = plan_of(name)
+    parts = [mels(name, 0.1 + 0.13 * k, k, noise=0.2 * k) * 10.0**-k for k in range(4)]
+    alone = [invert(method, plan, part)[0] for part in parts]
+    for order in ([3, 1, 0, 2], [2, 2, 1]):
+        for k, result in zip(order, invert(method, plan, *(parts[k] for k in order)), strict=True):
+            assert np.array_equal(result, alone[k]), (order, k)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_magnitudes_are_finite_and_never_negative_and_zero_where_no_band_is(
+    method: str, name: str
+) -> None:
+    plan = plan_of(name)
+    uncovered = filterbank(plan.config).sum(axis=0) == 0
+    mel = mels(name, noise=0.5)
+    mel[3] = 0.0
+    mel[4, ::2] = 0.0
+    mel[5] *= 1e-12
+    mel[6, :] = 0.0
+    mel[6, 40] = 1.0  # what only a negative spectrum could have
+    mel[:, list(plan.empty)] = 0.7  # what an empty band says is nothing
+    [result] = invert(method, plan, mel)
+    assert np.isfinite(result).all()
+    assert (result >= 0).all()
+    assert not result[:, uncovered].any()
+    assert not result[3].astype(bool)[~plan.bank.numpy()[:, list(plan.empty)].any(axis=1)].any()
+    assert result[6].max() < 1e3
+
+
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_what_empty_bands_hold_does_not_matter(method: str) -> None:
+    plan = plan_of("torchaudio")
+    assert plan.empty
+    mel = mels("torchaudio", 0.3)
+    other = mel.copy()
+    other[:, list(plan.empty)] = 3.0
+    [a], [b] = invert(method, plan, mel), invert(method, plan, other)
+    assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_zero_in_gives_exact_zero_out(method: str, name: str) -> None:
+    plan = plan_of(name)
+    [result] = invert(method, plan, np.zeros((70, plan.config.n_mels)))
+    assert not result.any()
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "torchaudio"])
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_a_louder_mel_gives_the_same_magnitude_louder(method: str, name: str) -> None:
+    """Exactly so for powers of four, whose roots are exact too."""
+    plan = plan_of(name)
+    mel = mels(name, 0.3, noise=0.1)
+    [whole], [quiet] = invert(method, plan, mel), invert(method, plan, mel * 2.0**-20)
+    assert np.array_equal(quiet, whole * 2.0 ** (-20 // plan.config.power))
+
+
+@pytest.mark.parametrize("method", INVERSIONS)
+def test_float64_runs_and_agrees_with_float32(method: str) -> None:
+    name = "hifigan-22k"
+    mel = mels(name, 0.3)
+    [single] = invert(method, plan_of(name), mel)
+    [double] = invert(method, plan_of(name, torch.float64), mel)
+    # An iteration ends on a look at an error that rounding moves: a few looks more or less.
+    assert np.linalg.norm(single - double) < 0.02 * np.linalg.norm(double)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_solved_has_the_mel_in_every_preset(name: str) -> None:
+    mel = mels(name, 0.25)
+    loud = mel.max(axis=1) > 1e-6 * mel.max()
+    for method, bound in {"smooth": 3e-3, "gradient": 3e-4, "lbfgs": 1e-4, "nnls": 1e-6}.items():
+        [result] = invert(method, plan_of(name), mel)
+        assert loss(name, mel, result)[loud].mean() < bound, method
+
+
+# --- each against its original --------------------------------------------------------------
+
+
+def test_transpose_is_the_formula_in_plain_numpy() -> None:
+    bank = filterbank(PRESETS["hifigan-22k"].config)
+    mel = mels("hifigan-22k", 0.3)
+    covered = np.maximum(bank.sum(axis=0), 1e-300)
+    expected = mel / bank.sum(axis=1) @ (bank / covered)
+    [result] = invert("transpose", plan_of("hifigan-22k", torch.float64), mel)
+    np.testing.assert_allclose(result, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "librosa", "torchaudio"])
+def test_pinv_is_the_formula_in_plain_numpy(name: str) -> None:
+    config = PRESETS[name].config
+    mel = mels(name, 0.3)
+    spectrum = np.maximum(mel @ np.linalg.pinv(filterbank(config)).T, 0.0)
+    [result] = invert("pinv", plan_of(name, torch.float64), mel)
+    np.testing.assert_allclose(result**config.power, spectrum, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "librosa", "torchaudio", "bigvgan-44k-256"])
+def test_lstsq_is_relu_of_numpys_least_squares(name: str) -> None:
+    config = PRESETS[name].config
+    mel = mels(name, 0.3, noise=0.1)
+    bank = filterbank(config)
+    alive = bank.sum(axis=1) > 0
+    solution = np.linalg.lstsq(bank[alive], mel[:, alive].T, rcond=1e-10)[0].T
+    [result] = invert("lstsq", plan_of(name, torch.float64), mel)
+    np.testing.assert_allclose(result**config.power, np.maximum(solution, 0.0), atol=1e-9)
+
+
+def test_lstsq_is_what_torch_gives_torchaudio_where_its_bands_are_independent() -> None:
+    mel = mels("hifigan-22k", 0.3)
+    bank = torch.tensor(filterbank(PRESETS["hifigan-22k"].config))
+    theirs = torch.relu(torch.linalg.lstsq(bank[None], torch.tensor(mel.T)[None], driver="gels")[0])
+    [result] = invert("lstsq", plan_of("hifigan-22k", torch.float64), mel)
+    np.testing.assert_allclose(result.T, theirs[0].numpy(), atol=1e-10)
+
+
+def librosa_stft(config: MelConfig, mel: Array) -> Array:
+    """`librosa.feature.inverse.mel_to_stft` `[T, N]`."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Empty filters")
+        magnitude = librosa.feature.inverse.mel_to_stft(
+            mel.T,
+            sr=config.filterbank_rate,
+            n_fft=config.n_fft,
+            power=float(config.power),
+            fmin=config.fmin,
+            fmax=config.fmax,
+            htk=config.mel_scale == "htk",
+            norm=config.norm,
+        )
+    return np.asarray(magnitude.T)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+@pytest.mark.parametrize("name", NAMES)
+def test_nnls_and_lbfgs_come_closer_than_librosa(name: str, noise: float) -> None:
+    """Its tolerances are absolute: at a peak of 1000 they matter little, at 1 they end at once."""
+    config = PRESETS[name].config
+    for peak in (1.0, 1000.0):
+        mel = mels(name, 0.2, noise=noise) * peak
+        theirs = librosa_stft(config, mel)
+        energy = (mel**2).sum(axis=1)
+        for method in ("nnls", "lbfgs"):
+            [ours] = invert(method, plan_of(name), mel)
+            total = (loss(name, mel, ours) * energy).sum()
+            # A residual of single rounding errors on top, where theirs is as small.
+            bound = (loss(name, mel, theirs) * energy).sum() + 1e-8 * energy.sum()
+            assert total <= bound, (method, peak)
+    assert np.linalg.norm(invert("nnls", plan_of(name), mel)[0] - theirs) < 0.1 * np.linalg.norm(
+        theirs
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nnls_reaches_the_least_that_scipy_finds_on_single_frames(name: str) -> None:
+    bank = filterbank(PRESETS[name].config)
+    mel = mels(name, 0.3, noise=0.3)
+    [ours] = invert("nnls", plan_of(name, torch.float64), mel, n_iter=2000, tolerance=1e-12)
+    found = loss(name, mel, ours)
+    alive = bank.sum(axis=1) > 0
+    for t in range(2, len(mel), 7):
+        least = scipy.optimize.nnls(bank[alive], mel[t, alive])[1] ** 2
+        assert found[t] <= least / (mel[t] ** 2).sum() + 1e-6
+
+
+def torchaudio_sgd(
+    bank: Array, mel: Array, start: Array, rate: float, steps: int
+) -> NDArray[np.float64]:
+    """One frame by the InverseMelScale of torchaudio 0.4 to 2.0: autograd, optimiser and all."""
+    fb, aim = torch.tensor(bank.T), torch.tensor(mel)[None]
+    spectrum = torch.tensor(start)[None].requires_grad_()
+    optimiser = torch.optim.SGD([spectrum], lr=rate, momentum=0.9)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (aim - spectrum.matmul(fb)).pow(2).sum(dim=-1).mean().backward()
+        optimiser.step()
+        spectrum.data = spectrum.data.clamp(min=0)
+    return np.asarray(spectrum.detach()[0].numpy())
+
+
+def test_gradient_walks_as_torchaudios_former_inverse_mel_scale() -> None:
+    """Step for step on its own default bank, from the same start, with its rate and momentum."""
+    name = "torchaudio"
+    plan = plan_of(name, torch.float64)
+    bank = filterbank(plan.config)
+    assert 4.0 / plan.top == pytest.approx(1.0, abs=0.05)
+    mel = mels(name, 0.3)
+    for t, steps in itertools.product((0, 5, 9), (1, 2, 40)):
+        peak = 2.0 ** np.floor(np.log2(mel[t].max()))
+        start = np.full(bank.shape[1], mel[t].sum() / bank.sum() / peak)
+        start[bank.sum(axis=0) == 0] = 0.0
+        theirs = torchaudio_sgd(bank, mel[t] / peak, start, 0.1 * 4.0 / plan.top, steps) * peak
+        [ours] = invert("gradient", plan, mel[[t]], n_iter=steps, tolerance_loss=0.0)
+        np.testing.assert_allclose(ours[0] ** 2, theirs, atol=1e-9 * mel[t].max())
+
+
+def test_gradient_ends_on_quiet_input_with_a_result_in_proportion() -> None:
+    """The original's absolute tolerance leaves its random start on such input."""
+    plan = plan_of("torchaudio")
+    mel = mels("torchaudio", 0.4)
+    [loud], [quiet] = invert("gradient", plan, mel), invert("gradient", plan, mel * 1e-6)
+    assert loss("torchaudio", mel * 1e-6, quiet)[1:-1].max() < 1e-4
+    np.testing.assert_allclose(quiet * 1e3, loud, atol=1e-2 * loud.max())
+
+
+def test_smooth_is_the_ratio_step_in_plain_numpy() -> None:
+    bank = filterbank(PRESETS["hifigan-22k"].config)
+    spread = bank / np.maximum(bank.sum(axis=0), 1e-300)
+    mel = mels("hifigan-22k", 0.3)
+    spectrum = mel / bank.sum(axis=1) @ spread
+    for _ in range(4):
+        spectrum *= mel / (spectrum @ bank.T) @ spread
+    [result] = invert("smooth", plan_of("hifigan-22k", torch.float64), mel, n_iter=4)
+    np.testing.assert_allclose(result, spectrum, atol=1e-12)
+
+
+# --- the inverse matrix -----------------------------------------------------------------------
+
+
+def test_the_inverse_is_found_once_per_plan_and_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = []
+
+    def counting(bank: Array) -> Array:
+        found.append(1)
+        return non_negative_inverse(bank)
+
+    monkeypatch.setattr(plan_module, "non_negative_inverse", counting)
+    plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
+    before = plan.nbytes
+    assert found == []
+    with ThreadPoolExecutor(8) as pool:
+        matrices = list(pool.map(lambda _: plan.inverse, range(8)))
+    assert len(found) == len(set(map(id, matrices))) == 1
+    assert plan.nbytes == before  # its room was counted from the start
+    others = (plan.window, plan.bank, plan.spread, plan.pinv, plan.band_weight)
+    assert plan.nbytes >= plan.inverse.nbytes + sum(t.nbytes for t in others)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_inverse_is_non_negative_and_closer_to_the_mel_than_the_transpose(name: str) -> None:
+    plan = plan_of(name)
+    assert (plan.inverse >= 0).all()
+    mel = mels(name, 0.4)
+    energy = (mel**2).sum(axis=1)
+    error = {
+        method: (loss(name, mel, invert(method, plan, mel)[0]) * energy).sum()
+        for method in ("inverse", "transpose")
+    }
+    assert error["inverse"] < error["transpose"]
+
+
+def dense_inverse(bank: Array, steps: int) -> Array:
+    """The inverse as its docstring says it, with whole matrices."""
+    bands, n_bins = bank.shape
+    scaled = bank / bank.sum(axis=1, keepdims=True)
+    place = np.interp(np.arange(n_bins), scaled @ np.arange(n_bins), np.arange(bands))
+    distance = np.abs(place[:, None] - place)
+    covariance = 1.0 + np.exp(-distance / 3.0) + 0.05 * np.eye(n_bins)
+    cross = covariance @ scaled.T
+    square = scaled @ cross
+    weigh = np.eye(n_bins) + n_bins / bands * scaled.T @ scaled
+    found = (bank / bank.sum(axis=0)).T
+    for _ in range(steps):
+        found *= (weigh @ cross) / (weigh @ found @ square)
+    return (found / bank.sum(axis=1)).T
+
+
+def test_the_inverse_is_what_whole_matrices_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = MelConfig(sample_rate=16000, n_fft=256, hop_length=64, n_mels=20, scale="ln")
+    bank = filterbank(config)
+    covered = bank.sum(axis=0) > 0
+    found = non_negative_inverse(bank)
+    np.testing.assert_allclose(found[:, covered], dense_inverse(bank[:, covered], 150), atol=1e-9)
+    assert not found[:, ~covered].any()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.zeros((4, 129)),
+        lambda: filterbank(
+            MelConfig(sample_rate=16000, n_fft=128, hop_length=32, n_mels=300, scale="ln")
+        ),
+        lambda: filterbank(
+            MelConfig(sample_rate=16000, n_fft=256, hop_length=64, n_mels=1, scale="ln")
+        ),
+    ],
+)
+def test_the_inverse_of_odd_banks_is_finite(make: Callable[[], Array]) -> None:
+    found = non_negative_inverse(make())
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
