@@ -29,6 +29,7 @@ CPU = torch.device("cpu")
 Array = NDArray[np.float64]
 # Magnitudes, Slaney's filters; powers with empty and doubled bands; a barely fed first band.
 NAMES = ["hifigan-22k", "torchaudio", "whisper-80"]
+KINDS = [*NAMES, "vocos-24k", "fish-44k", "bigvgan-44k-256", "styletts2-24k", "librosa"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -94,14 +95,18 @@ def loss(name: str, mel: Array, magnitude: Array) -> Array:
 # --- what every method promises -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*NAMES, "librosa"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", INVERSIONS)
 def test_a_clip_has_the_same_bits_alone_and_in_any_pack(method: str, name: str) -> None:
+    """Frames that end at different steps stand side by side here, and some that run to the last."""
     plan = plan_of(name)
+    iterates = any(parameter.name == "n_iter" for parameter in INVERSIONS[method].parameters)
+    params = {"n_iter": 75} if iterates else {}
     parts = [mels(name, 0.1 + 0.13 * k, k, noise=0.2 * k) * 10.0**-k for k in range(4)]
-    alone = [invert(method, plan, part)[0] for part in parts]
+    alone = [invert(method, plan, part, **params)[0] for part in parts]
     for order in ([3, 1, 0, 2], [2, 2, 1]):
-        for k, result in zip(order, invert(method, plan, *(parts[k] for k in order)), strict=True):
+        together = invert(method, plan, *(parts[k] for k in order), **params)
+        for k, result in zip(order, together, strict=True):
             assert np.array_equal(result, alone[k]), (order, k)
 
 
@@ -166,8 +171,8 @@ def test_float64_runs_and_agrees_with_float32(method: str) -> None:
     assert np.linalg.norm(single - double) < 0.02 * np.linalg.norm(double)
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_what_is_solved_has_the_mel_in_every_preset(name: str) -> None:
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_solved_has_the_mel_in_every_kind_of_preset(name: str) -> None:
     mel = mels(name, 0.25)
     loud = mel.max(axis=1) > 1e-6 * mel.max()
     for method, bound in {"smooth": 3e-3, "gradient": 3e-4, "lbfgs": 1e-4, "nnls": 1e-6}.items():
@@ -238,7 +243,7 @@ def test_nnls_and_lbfgs_come_closer_than_librosa(name: str, noise: float) -> Non
     """Its tolerances are absolute: at a peak of 1000 they matter little, at 1 they end at once."""
     config = PRESETS[name].config
     for peak in (1.0, 1000.0):
-        mel = mels(name, 0.2, noise=noise) * peak
+        mel = mels(name, 0.12, noise=noise) * peak
         theirs = librosa_stft(config, mel)
         energy = (mel**2).sum(axis=1)
         for method in ("nnls", "lbfgs"):
@@ -247,9 +252,9 @@ def test_nnls_and_lbfgs_come_closer_than_librosa(name: str, noise: float) -> Non
             # A residual of single rounding errors on top, where theirs is as small.
             bound = (loss(name, mel, theirs) * energy).sum() + 1e-8 * energy.sum()
             assert total <= bound, (method, peak)
-    assert np.linalg.norm(invert("nnls", plan_of(name), mel)[0] - theirs) < 0.1 * np.linalg.norm(
-        theirs
-    )
+    # Many spectra have the same mel: from one start both end near each other, no more than that.
+    [ours] = invert("nnls", plan_of(name), mel)
+    assert np.linalg.norm(ours - theirs) < 0.15 * np.linalg.norm(theirs)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -286,7 +291,7 @@ def test_gradient_walks_as_torchaudios_former_inverse_mel_scale() -> None:
     bank = filterbank(plan.config)
     assert 4.0 / plan.top == pytest.approx(1.0, abs=0.05)
     mel = mels(name, 0.3)
-    for t, steps in itertools.product((0, 5, 9), (1, 2, 40)):
+    for t, steps in itertools.product((1, 7), (1, 2, 25)):
         peak = 2.0 ** np.floor(np.log2(mel[t].max()))
         start = np.full(bank.shape[1], mel[t].sum() / bank.sum() / peak)
         start[bank.sum(axis=0) == 0] = 0.0
@@ -339,7 +344,7 @@ def test_the_inverse_is_found_once_per_plan_and_only_when_asked_for(
     assert plan.nbytes >= plan.inverse.nbytes + sum(t.nbytes for t in others)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", KINDS)
 def test_the_inverse_is_non_negative_and_closer_to_the_mel_than_the_transpose(name: str) -> None:
     plan = plan_of(name)
     assert (plan.inverse >= 0).all()
