@@ -14,10 +14,17 @@ from torch import Tensor
 from models.config import MelConfig
 from models.filterbank import empty_bands, filterbank
 
+BAND_STEP = 16
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The constants of one config on one device. `F` is the filterbank `[K, N]`."""
+    """The constants of one config on one device. `F` is the filterbank `[K, N]`.
+
+    `K` here is the number of bands rounded up to a multiple of `BAND_STEP`: narrower matrix
+    products round differently from row to row, and a clip's bits would depend on where it
+    stands in a pack. The bands beyond the config's are empty ones.
+    """
 
     config: MelConfig
     window: Tensor
@@ -54,7 +61,8 @@ class Plan:
 
 def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> Plan:
     """Compute a config's constants in float64 and put them on the device."""
-    bank = filterbank(config)
+    own = filterbank(config)
+    bank = np.pad(own, ((0, -config.n_mels % BAND_STEP), (0, 0)))
     weight = bank.sum(axis=1)
     covered = bank.sum(axis=0)
     spread = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
@@ -68,11 +76,12 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
         window=put(config.window_values()),
         bank=put(bank.T),
         spread=put(spread),
-        pinv=put(np.linalg.pinv(bank).T),
+        # Bands that are nearly sums of others are taken as such: they would only amplify noise.
+        pinv=put(np.linalg.pinv(bank, rcond=1e-5).T),
         band_weight=put(np.where(weight > 0, weight, 1.0)),
         alive=put((weight > 0).astype(np.float64)),
         silence=put(quiet * weight),
-        empty=tuple(int(k) for k in empty_bands(bank)),
+        empty=tuple(int(k) for k in empty_bands(own)),
     )
 
 
@@ -117,15 +126,16 @@ class PlanCache:
                 plan = self._find(config)
                 if plan is not None:
                     return plan
+            plan = None
             try:
                 plan = build_plan(config, self.device, self.dtype)
+                return plan
             finally:
-                with self._lock:
+                with self._lock:  # at once, or a thread between the two would build it again
                     self._misses += 1
                     self._building.pop(config, None)
-            with self._lock:
-                self._keep(plan)
-            return plan
+                    if plan is not None:
+                        self._keep(plan)
 
     def warm(self, configs: Iterable[MelConfig]) -> None:
         """Build the plans of `configs` ahead of the first request."""
@@ -149,6 +159,9 @@ class PlanCache:
     def _keep(self, plan: Plan) -> None:
         if plan.nbytes > self.max_bytes:
             return
+        # It is there already if it was evicted while a second thread waited to build it again.
+        replaced = self._plans.pop(plan.config, None)
+        self._nbytes -= replaced.nbytes if replaced else 0
         self._plans[plan.config] = plan
         self._nbytes += plan.nbytes
         while self._nbytes > self.max_bytes:
