@@ -2,8 +2,8 @@
 # pip's own variables are honoured (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS), so the
 # wheels, torch's above all, can come from wherever you like.
 
-HOST ?= 127.0.0.1
-PORT ?= 8000
+HOST ?= $(or $(UNMEL_HOST),127.0.0.1)
+PORT ?= $(or $(UNMEL_PORT),8000)
 DATA ?= examples
 VENV := .venv
 BIN := $(VENV)/bin

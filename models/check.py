@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.config import MelConfig
 from models.errors import Invalid
+from models.filterbank import filterbank
 from models.scale import LinearScale
 
 Layout = Literal["auto", "bands_first", "frames_first"]
@@ -19,6 +21,7 @@ Layout = Literal["auto", "bands_first", "frames_first"]
 _LOUDEST_SAMPLE = 2.0**16
 # A linear mel may dip below zero by this share of its peak (a network's last layer does).
 _NEGATIVE_SHARE = 1e-2
+_LARGEST_LINEAR = 1e30
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,9 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
             raise Invalid("mel", span, "no negative values: this config's scale is linear")
         return ("small negative values were taken as 0: this config's scale is linear",)
     if isinstance(config.scale, LinearScale):
-        # No level of a linear mel is impossible: samples may be scaled by anything.
+        # Samples may be scaled by anything; this much is beyond what float32 can carry through.
+        if high > _LARGEST_LINEAR:
+            raise Invalid("mel", span, f"at most {_LARGEST_LINEAR:g}")
         return ()
     return _judge(config, values, span)
 
@@ -106,7 +111,8 @@ def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[s
     loudest = config.loudest_magnitude**config.power * _heaviest_band(config)
     floor, full = _stored(config, 0.0), _stored(config, loudest)
     most = _stored(config, loudest * _LOUDEST_SAMPLE**config.power)
-    reach = full - floor
+    # A clip level above full scale makes the two one; anything below a unit's reach is moot.
+    reach = np.maximum(full - floor, 1.0 / np.asarray(config.std))
     top, bottom = values.max(axis=0), values.min(axis=0)
     if (top > np.maximum(most, full + 0.5 * reach)).any():
         raise Invalid(
@@ -134,11 +140,7 @@ def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[s
     return tuple(warnings)
 
 
+@lru_cache(maxsize=1024)
 def _heaviest_band(config: MelConfig) -> float:
-    """An upper guess of a band's weight `sum_n F[k, n]`: the widest triangle's area in bins."""
-    # A slaney triangle has area 1 in Hz, hence 1 / bin width in bins. A peak-1 triangle is at
-    # most as wide as the whole range.
-    bin_width = config.filterbank_rate / config.n_fft
-    if config.norm == "slaney":
-        return max(1.0 / bin_width, 1e-12)
-    return max((config.fmax - config.fmin) / (2.0 * bin_width), 1.0)
+    """The most that a flat spectrum of ones gives in any band, `max_k sum_n F[k, n]`."""
+    return max(float(filterbank(config).sum(axis=1).max()), 1e-12)

@@ -22,6 +22,10 @@ from models.scale import (
 
 # Below this share of its mean the squared-window sum divides noise up into the audio.
 MIN_ENVELOPE = 1e-2
+# Frames that may share a sample: overlap-add takes a step for each.
+MAX_OVERLAP = 64
+# More members than any config has: refused before each is looked at.
+_MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {
     "linear": LinearScale(),
@@ -35,6 +39,8 @@ _SCALE_NAMES: dict[str, Scale] = {
 
 def _scale_by_name(value: object) -> object:
     """Let `"scale": "ln"` stand for the kind with its defaults."""
+    if isinstance(value, dict) and len(value) > _MAX_MEMBERS:
+        raise ValueError(f"at most {_MAX_MEMBERS} members")
     if isinstance(value, str):
         if value not in _SCALE_NAMES:
             raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
@@ -55,7 +61,7 @@ class MelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
-    n_fft: int = Field(ge=16, le=16_384, description="Length of the Fourier transform, samples.")
+    n_fft: int = Field(ge=32, le=16_384, description="Length of the Fourier transform, samples.")
     hop_length: int = Field(ge=1, le=16_384, description="Step between frames, samples.")
     win_length: int = Field(
         default_factory=lambda given: given["n_fft"],
@@ -117,12 +123,19 @@ class MelConfig(BaseModel):
         + ", ".join(_SCALE_NAMES)
         + "."
     )
-    mean: Moment | tuple[Moment, ...] = Field(
+    mean: Moment | Annotated[tuple[Moment, ...], Field(max_length=1024)] = Field(
         0.0, description="Subtracted after the scale: one number, or one per band."
     )
-    std: Spread | tuple[Spread, ...] = Field(
+    std: Spread | Annotated[tuple[Spread, ...], Field(max_length=1024)] = Field(
         1.0, description="Divides after the mean: one number, or one per band."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_members(cls, data: object) -> object:
+        if isinstance(data, dict) and len(data) > _MAX_MEMBERS:
+            raise ValueError(f"at most {_MAX_MEMBERS} members")
+        return data
 
     @model_validator(mode="after")
     def _hangs_together(self) -> MelConfig:
@@ -140,8 +153,12 @@ class MelConfig(BaseModel):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.n_mels:
                 raise ValueError(f"{name} has {len(value)} values for {self.n_mels} bands")
-        lowest = self.least_envelope()
-        if lowest < MIN_ENVELOPE:
+        if self.overlap > MAX_OVERLAP:
+            raise ValueError(
+                f"hop_length {self.hop_length} is below win_length / {MAX_OVERLAP}: more frames "
+                "share a sample than any known front-end has"
+            )
+        if self.least_envelope() < MIN_ENVELOPE:
             raise ValueError(
                 f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
                 "that no window covers, which no method can bring back: take a hop of at most "
@@ -150,6 +167,15 @@ class MelConfig(BaseModel):
         return self
 
     # --- geometry -------------------------------------------------------------------------
+
+    @property
+    def overlap(self) -> int:
+        """Frames that share a sample."""
+        return -(-self.win_length // self.hop_length)
+
+    def rows(self, frames: int, samples: int) -> int:
+        """Rows of a pack that a clip takes: its frames, and as many as its samples reach beyond."""
+        return max(frames + self.overlap - 1, -(-(self.lead + samples) // self.hop_length))
 
     @property
     def n_bins(self) -> int:
@@ -177,19 +203,17 @@ class MelConfig(BaseModel):
         """Smallest sum of squared windows over the samples that every frame count keeps,
         as a share of the mean in the middle of a long signal.
         """
-        squared = self.window_values() ** 2
-        hop, win = self.hop_length, self.win_length
-        overlap = -(-win // hop)
-        rows = np.zeros((2 * overlap, overlap * hop))
-        rows[:, :win] = squared
-        frames = len(rows)
-        total = np.zeros((frames - 1) * hop + overlap * hop)
-        for t in range(frames):
-            total[t * hop : t * hop + overlap * hop] += rows[t]
-        start = max(self.lead, 0)
+        squared = np.zeros(self.overlap * self.hop_length)
+        squared[: self.win_length] = self.window_values() ** 2
+        steps = squared.reshape(self.overlap, self.hop_length)
+        # The sum grows row by row over the first frames and falls likewise after the last of them.
+        rising = steps.cumsum(axis=0)
+        total = np.concatenate([rising, rising[-1] - rising[:-1]]).ravel()
         # A centred signal may be longer than (T - 1) hop; that tail is floored when divided by.
-        kept = total[start : self.lead + (frames - 1) * hop + (self.padding == "hifigan") * hop]
-        return float(kept.min() / (squared.sum() / hop)) if self.lead >= 0 and kept.size else 0.0
+        steps_kept = self.overlap - 1 + (self.padding == "hifigan")
+        kept = total[max(self.lead, 0) : self.lead + max(steps_kept, 1) * self.hop_length]
+        mean = squared.sum() / self.hop_length
+        return float(kept.min() / mean) if self.lead >= 0 and kept.size and mean > 0 else 0.0
 
     def frames(self, samples: int) -> int:
         """Frames `T` that the extractor makes of `samples` samples; 0 if too few."""

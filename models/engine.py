@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.analysis import analyze
 from models.config import MelConfig
 from models.consistent import JOINT
 from models.errors import NonFiniteOutput
@@ -24,7 +25,6 @@ from models.stft import PackedStft, frame_start_slope, to_frame_start
 from models.target import Target, make_target
 
 Output = Literal["audio", "magnitude", "stft"]
-OUTPUTS: tuple[Output, ...] = ("audio", "magnitude", "stft")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +50,14 @@ class Item:
         return self.config, self.recipe
 
     @property
+    def rows(self) -> int:
+        """Rows of a pack that the item takes, its gap included."""
+        return self.config.rows(self.frames, self.samples)
+
+    @property
     def cost(self) -> float:
-        """Work in units that grow as the time does: frames, gap included, x points x transforms."""
-        overlap = -(-self.config.win_length // self.config.hop_length)
-        return float(self.frames + overlap - 1) * self.config.n_fft * (self.recipe.n_iter + 1)
+        """Work in units that grow as the time does: rows x points x transforms."""
+        return float(self.rows) * self.config.n_fft * (self.recipe.n_iter + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +65,7 @@ class Result:
     """What came of an item."""
 
     values: NDArray[np.float32] | NDArray[np.complex64]
-    """Samples `[L]`, full scale at 1; or linear magnitude or complex STFT `[N, T]`."""
+    """Samples `[L]`, full scale at 1; linear magnitude or complex STFT `[N, T]`; or a mel."""
     warnings: tuple[str, ...] = ()
 
 
@@ -100,6 +104,12 @@ class Engine:
                     zip(indices, self._run_pack([items[i] for i in indices]), strict=True)
                 )
         return [results[i] for i in range(len(items))]
+
+    def analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
+        """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none."""
+        with _cpu_thread(self.device):
+            plan = self.plans.get(config)
+            return Result(analyze(plan, wave), _plan_warnings(plan.empty))
 
     def _run_pack(self, items: Sequence[Item]) -> list[Result]:
         config, recipe = items[0].key

@@ -12,13 +12,20 @@ import torch
 from torch import Tensor
 
 from models.config import MelConfig
-from models.filterbank import empty_bands, filterbank
+from models.filterbank import Array, empty_bands, filterbank
 from models.inverse import non_negative_inverse
+
+BAND_STEP = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The constants of one config on one device. `F` is the filterbank `[K, N]`."""
+    """The constants of one config on one device. `F` is the filterbank `[K, N]`.
+
+    `K` here is the number of bands rounded up to a multiple of `BAND_STEP`: narrower matrix
+    products round differently from row to row, and a clip's bits would depend on where it
+    stands in a pack. The bands beyond the config's are empty ones.
+    """
 
     config: MelConfig
     window: Tensor
@@ -28,7 +35,7 @@ class Plan:
     spread: Tensor
     """`S` transposed, `[K, N]`: spreads band values over the bins; a bin's weights sum to 1."""
     pinv: Tensor
-    """Moore-Penrose inverse of `F`, transposed, `[K, N]`, to what float32 mels can resolve."""
+    """Moore-Penrose inverse of `F`, transposed, `[K, N]`."""
     band_weight: Tensor
     """`F 1` `[K]`, the mel of a flat spectrum of ones; 1 in place of 0 for empty bands."""
     alive: Tensor
@@ -50,7 +57,7 @@ class Plan:
         """The non-negative inverse of `F`, transposed, `[K, N]`; found when first asked for."""
         with self._making:
             if "inverse" not in self._made:
-                found = non_negative_inverse(filterbank(self.config))
+                found = non_negative_inverse(_widened(filterbank(self.config)))
                 self._made["inverse"] = torch.as_tensor(found, dtype=self.dtype, device=self.device)
             return self._made["inverse"]
 
@@ -72,18 +79,23 @@ class Plan:
         return self.window.dtype
 
 
+def _widened(bank: Array) -> Array:
+    """Empty bands added up to the next multiple of `BAND_STEP`."""
+    return np.pad(bank, ((0, -len(bank) % BAND_STEP), (0, 0)))
+
+
 def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> Plan:
     """Compute a config's constants in float64 and put them on the device."""
-    bank = filterbank(config)
+    own = filterbank(config)
+    bank = _widened(own)
     weight = bank.sum(axis=1)
     covered = bank.sum(axis=0)
     spread = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
     rowsum = bank.T @ weight
     step = np.divide(1.0, rowsum, out=np.zeros_like(rowsum), where=covered > 0)
-    # Directions of the bank weaker than this are lost in a float32 mel and would come back as
-    # noise: Whisper's first band is 300,000 times weaker than its others.
-    resolved = max(bank.shape) * float(np.finfo(np.float32).eps)
-    pinv = np.linalg.pinv(bank, rcond=resolved).T * (weight > 0)[:, None] * (covered > 0)
+    # Bands that are nearly sums of others are taken as such: they would only amplify noise. The
+    # rounding that the inverse leaves where nothing is would not be zero.
+    pinv = np.linalg.pinv(bank, rcond=1e-5).T * (weight > 0)[:, None] * (covered > 0)
     quiet = np.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
 
     def put(values: np.ndarray) -> Tensor:
@@ -100,7 +112,7 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
         silence=put(quiet * weight),
         bin_step=put(step),
         top=float(np.linalg.eigvalsh(bank @ bank.T)[-1]),
-        empty=tuple(int(k) for k in empty_bands(bank)),
+        empty=tuple(int(k) for k in empty_bands(own)),
     )
 
 
@@ -145,15 +157,16 @@ class PlanCache:
                 plan = self._find(config)
                 if plan is not None:
                     return plan
+            plan = None
             try:
                 plan = build_plan(config, self.device, self.dtype)
+                return plan
             finally:
-                with self._lock:
+                with self._lock:  # at once, or a thread between the two would build it again
                     self._misses += 1
                     self._building.pop(config, None)
-            with self._lock:
-                self._keep(plan)
-            return plan
+                    if plan is not None:
+                        self._keep(plan)
 
     def warm(self, configs: Iterable[MelConfig]) -> None:
         """Build the plans of `configs` ahead of the first request."""
@@ -177,6 +190,9 @@ class PlanCache:
     def _keep(self, plan: Plan) -> None:
         if plan.nbytes > self.max_bytes:
             return
+        # It is there already if it was evicted while a second thread waited to build it again.
+        replaced = self._plans.pop(plan.config, None)
+        self._nbytes -= replaced.nbytes if replaced else 0
         self._plans[plan.config] = plan
         self._nbytes += plan.nbytes
         while self._nbytes > self.max_bytes:

@@ -87,8 +87,10 @@ def resolve(
     given = dict(params or {})
     if momentum is not None and name == DEFAULT_METHOD:
         schedule = replace(schedule, momentum=Ramp(momentum, momentum))
+    elif momentum is not None and "momentum" in given:
+        raise Invalid("momentum", "a value beside params.momentum", "one value")
     elif momentum is not None:
-        given.setdefault("momentum", momentum)
+        given["momentum"] = momentum
     return Recipe(name, inversion, schedule, start, runs.resolve(given, "params"), resolved)
 
 

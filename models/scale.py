@@ -17,7 +17,10 @@ from torch import Tensor
 
 _LN10 = math.log(10.0)
 
-PositiveLevel = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+# The least level that is told from zero: a float32 holds it, and its logarithm.
+LEAST_LEVEL = 1e-30
+
+PositiveLevel = Annotated[float, Field(ge=LEAST_LEVEL, le=1e6, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
 
 
@@ -71,20 +74,26 @@ class LogScale(_Scale):
 
     @model_validator(mode="after")
     def _has_a_floor(self) -> LogScale:
-        if self.clip == 0 and self.offset == 0:
-            raise ValueError("clip and offset are both 0; one must keep log(0) away")
+        if max(self.clip, self.offset) < LEAST_LEVEL:
+            raise ValueError(
+                f"clip and offset are both below {LEAST_LEVEL:g}; one must keep log(0) away"
+            )
         return self
 
     def compress(self, mel: Tensor, power: int) -> Tensor:
         # log1p keeps the small values that ln(x + 1) stores (NeMo 44k); for offsets that are not
         # one it is the same thing written differently: ln(x + c) = ln c + log1p(x / c).
         mel = mel.clamp_min(self.clip)
-        logs = torch.log1p(mel / self.offset) + math.log(self.offset) if self.offset else mel.log()
+        logs = (
+            torch.log1p(mel / self.offset) + math.log(self.offset)
+            if self.offset >= LEAST_LEVEL
+            else mel.log()
+        )
         return logs if self.kind == "ln" else logs / _LN10
 
     def decompress(self, values: Tensor, power: int) -> Tensor:
         logs = values if self.kind == "ln" else values * _LN10
-        if not self.offset:
+        if self.offset < LEAST_LEVEL:
             return logs.exp()
         return torch.expm1(logs - math.log(self.offset)).clamp_min(0.0) * self.offset
 
@@ -100,12 +109,8 @@ class DecibelScale(_Scale):
 
     kind: Literal["db"] = "db"
     reference: PositiveLevel = Field(1.0, description="Power that reads as 0 dB.")
-    floor: float = Field(
-        1e-10,
-        gt=0,
-        le=1e6,
-        allow_inf_nan=False,
-        description="Smallest power before the logarithm (librosa's amin).",
+    floor: PositiveLevel = Field(
+        1e-10, description="Smallest power before the logarithm (librosa's amin)."
     )
     top_db: float | None = Field(
         None,

@@ -36,20 +36,20 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 class PackedStft:
     """Frames and overlap-add of a pack of clips that share a plan.
 
-    `clips` gives `(frames T, samples L)` of each; `rows` is the sum of T and the gaps, filled up
-    to whole blocks.
+    `clips` gives `(frames T, samples L)` of each; `rows` is the sum of what the clips take
+    (`MelConfig.rows`), filled up to whole blocks.
     """
 
     def __init__(self, plan: Plan, clips: Sequence[tuple[int, int]]) -> None:
         config = plan.config
         self.plan, self.clips = plan, tuple(clips)
         self.hop, self.win = config.hop_length, config.win_length
-        self.overlap = -(-self.win // self.hop)
+        self.overlap = config.overlap
         self.starts: list[int] = []
         used = 0
-        for frames, _ in self.clips:
+        for frames, samples in self.clips:
             self.starts.append(used)
-            used += frames + self.overlap - 1
+            used += config.rows(frames, samples)
         self.block = CPU_BLOCK if plan.device.type == "cpu" else max(used, 1)
         self.rows = -(-used // self.block) * self.block
 

@@ -19,7 +19,7 @@ class Target:
     """One clip's aim. Magnitudes are those of the clip divided by `gain`."""
 
     mel: Tensor
-    """Linear mel `[T, K]`, its largest value in [1, 2) (all zero for silence)."""
+    """Linear mel `[T, K]` with the plan's K, its largest value in [1, 2) (all zero for silence)."""
     bound: Tensor
     """`[T, K]` bool: here `mel` is the extractor's floor, an upper bound and not a level."""
     gain: float
@@ -27,14 +27,17 @@ class Target:
 
 
 def make_target(plan: Plan, values: Tensor) -> Target:
-    """The aim for stored mel `values` `[T, K]`.
+    """The aim for stored mel `values` `[T, n_mels]`.
 
     The scale is a power of two, so that dividing by it is exact; with it every guard against
     0/0 downstream may be an absolute number and still scale with the input.
     """
     config = plan.config
     values = values.to(plan.device, plan.dtype)
-    mel = config.decompress(values) * plan.alive
+    mel = torch.nn.functional.pad(
+        config.decompress(values), (0, plan.alive.numel() - config.n_mels)
+    )
+    mel = mel * plan.alive
     floor = torch.clamp_min(plan.silence, config.scale.clamp(mel, config.power))
     bound = (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
     mel = _without_epsilon(plan, mel)

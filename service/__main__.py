@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
+import threading
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from models.engine import Engine
 from models.errors import Invalid
 from service.app import create_app
+from service.lanes import LANE_NAME
 from service.problems import faults_of
 from service.settings import Settings
 
@@ -26,7 +30,7 @@ def main() -> int:
             name = f"UNMEL_{fault['field'].upper()}"
             print(f"{name}: got {fault['got']}; {fault['expected']}", file=sys.stderr)
         return 2
-    except Invalid as error:
+    except (Invalid, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
     logging.basicConfig(
@@ -45,8 +49,12 @@ def main() -> int:
         log_config=None,
         access_log=False,  # AccessMiddleware writes one line a request, with its id
         server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds) or None,
+        timeout_graceful_shutdown=settings.drain_seconds,
     )
+    if any(thread.name.startswith(LANE_NAME) for thread in threading.enumerate()):
+        # A lane computes beyond the grace period; torch aborts if the interpreter ends under it.
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 

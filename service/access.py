@@ -9,8 +9,12 @@ import logging
 import re
 import time
 import uuid
+from urllib.parse import quote
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import problem_response
 
 logger = logging.getLogger("unmel.access")
 
@@ -48,12 +52,16 @@ class AccessMiddleware:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            if status:  # the answer has begun: all that is left is to break it off
+                raise
+            await problem_response(Request(scope), error)(scope, receive, send_with_id)
         finally:
             logger.info(
                 "%s %s %s status=%d seconds=%.3f id=%s",
                 scope["client"][0] if scope.get("client") else "-",
                 scope["method"],
-                scope["path"].encode("ascii", "backslashreplace").decode(),
+                quote(scope["path"]),
                 status,
                 time.monotonic() - began,
                 ident,

@@ -12,7 +12,6 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from models.analysis import analyze
 from models.engine import Engine, Item
 from models.presets import preset
 from models.recipe import resolve
@@ -20,7 +19,7 @@ from service import __version__, about, openapi, problems
 from service.access import AccessMiddleware
 from service.bodies import query_fields, read_body
 from service.codecs import Encoded, encode_audio, encode_npy
-from service.intake import AnalyzeOrder, Order, read_analyze_order, read_order
+from service.intake import Order, read_analyze_order, read_order
 from service.lanes import Lanes, Served
 from service.schemas import Health
 from service.settings import Settings
@@ -50,7 +49,8 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         warming.add_done_callback(_log_failure)
         yield
         warming.cancel()
-        await asyncio.to_thread(lanes.close, settings.drain_seconds)
+        # uvicorn has waited for the accepted requests; what still runs then, nobody waits for.
+        await asyncio.to_thread(lanes.close, 1.0)
 
     app = FastAPI(
         title="Unmel",
@@ -94,9 +94,10 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         """An audio file in, its mel in a config out, as npy `[n_mels, frames]`."""
         body = await read_body(request, settings.max_body_bytes)
         order = await asyncio.to_thread(read_analyze_order, body, query_fields(request), settings)
-        encoded = await asyncio.to_thread(_analyze, order, engine)
+        mel = await asyncio.to_thread(engine.analyze, order.options.config, order.wave)
+        encoded = await asyncio.to_thread(encode_npy, mel.values)
         response = Response(encoded.data, media_type=encoded.media_type)
-        _add_warnings(response, order.warnings)
+        _add_warnings(response, order.warnings + mel.warnings)
         return response
 
     @app.get("/livez", tags=["health"])
@@ -115,7 +116,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
 
 
 def _warm_up(engine: Engine, settings: Settings) -> None:
-    """Make the plans of the presets in the settings and run each method's kernels once."""
+    """Make the plans of the presets in the settings, and run one pack to load what torch needs."""
     configs = [preset(name).config for name in settings.warm_presets]
     engine.plans.warm(configs)
     for config in configs[:1]:
@@ -136,10 +137,6 @@ def _encode(order: Order, served: Served) -> Encoded:
     return encode_audio(
         np.asarray(values, np.float32), order.item.config.sample_rate, order.format, order.normalize
     )
-
-
-def _analyze(order: AnalyzeOrder, engine: Engine) -> Encoded:
-    return encode_npy(analyze(engine.plans.get(order.options.config), order.wave))
 
 
 def _add_warnings(response: Response, warnings: tuple[str, ...]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from models.errors import Invalid, TooLarge, Unreadable
@@ -45,18 +46,19 @@ async def read_body(request: Request, max_bytes: int) -> Body:
             raise TooLarge("body", f"more than {max_bytes} bytes", want)
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        return await _read_form(request, bytes(data))
+        # On a loop of its own: a large form takes long enough to hold up other requests.
+        return await asyncio.to_thread(asyncio.run, _read_form(request.headers, bytes(data)))
     return Body(media_type, bytes(data))
 
 
-async def _read_form(request: Request, data: bytes) -> Body:
+async def _read_form(headers: Headers, data: bytes) -> Body:
     async def once() -> AsyncGenerator[bytes, None]:
         yield data
 
     try:
-        parser = MultiPartParser(request.headers, once(), max_files=2, max_fields=64)
+        parser = MultiPartParser(headers, once(), max_files=2, max_fields=64)
         form = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeDecodeError) as error:
+    except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         reason = getattr(error, "message", "a form without a boundary")
         raise Unreadable("body", reason, "multipart/form-data with its files") from error
     fields: dict[str, str] = {}

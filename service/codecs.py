@@ -28,6 +28,11 @@ BASE64_DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+# An axis longer than this overflows numpy's own sizes.
+_LARGEST_SIZE = 2**31
+_CHANNELS = 8
+_RATES = (1000, 768_000)
+
 # --- mel in -----------------------------------------------------------------------------------
 
 
@@ -51,17 +56,18 @@ def parse_npy(field: str, data: bytes) -> NDArray[Any]:
             field, f"{len(data)} bytes that are no npy file", "the bytes of np.save"
         ) from error
     shape, fortran, dtype = header
+    if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape):
+        raise Unreadable(field, "an npy header of an impossible shape", "the bytes of np.save")
     if dtype.kind not in "fiu":
         raise Invalid(field, f"an npy file of {dtype}", "an array of real numbers")
     start, count = stream.tell(), math.prod(shape)
-    if any(size < 0 for size in shape) or count * dtype.itemsize != len(data) - start:
+    if count * dtype.itemsize != len(data) - start:
         raise Unreadable(
             field,
             f"an npy header of {count} x {dtype.itemsize} bytes before {len(data) - start} bytes",
             "as many bytes as the header says",
         )
-    flat = np.frombuffer(data, dtype, count, start)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
@@ -82,6 +88,9 @@ def parse_json_array(field: str, value: object) -> NDArray[Any]:
     want = "a list of bands, each a list of numbers, or {data, dtype, shape} with base64"
     if not isinstance(value, list):
         raise Invalid(field, brief(value), want)
+    # Looked at first: numpy makes room for the longest string in every cell.
+    if not _only_numbers(value):
+        raise Invalid(field, f"{brief(value)} that are not all numbers", want)
     try:
         mel = np.array(value)
     except (ValueError, OverflowError):
@@ -89,6 +98,18 @@ def parse_json_array(field: str, value: object) -> NDArray[Any]:
     if mel.dtype.kind not in "fiu":
         raise Invalid(field, f"{brief(value)} that are not all numbers", want)
     return mel
+
+
+def _only_numbers(value: list[object], depth: int = 3) -> bool:
+    """Whether nested lists, at most `depth` deep, hold numbers alone."""
+    kinds = {type(item) for item in value}
+    if kinds <= {int, float}:
+        return True
+    return (
+        depth > 1
+        and kinds == {list}
+        and all(_only_numbers(item, depth - 1) for item in value if isinstance(item, list))
+    )
 
 
 def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
@@ -102,7 +123,7 @@ def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
     if (
         not isinstance(shape, list)
         or not 1 <= len(shape) <= 3
-        or not all(type(size) is int and size >= 0 for size in shape)
+        or not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape)
     ):
         raise Invalid(f"{field}.shape", brief(shape), "a list of one to three sizes")
     if not isinstance(data, str):
@@ -133,9 +154,16 @@ def read_audio(
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate = file.samplerate
+            if not _RATES[0] <= rate <= _RATES[1]:
+                raise Invalid("audio", f"{rate} Hz", f"{_RATES[0]} to {_RATES[1]} Hz")
+            if file.channels > _CHANNELS:
+                raise Invalid("audio", f"{file.channels} channels", f"at most {_CHANNELS}")
             # Judged before anything is decoded: a small FLAC can hold hours of silence.
-            if file.frames * file.channels > max_samples * max(rate / sample_rate, 1.0) * 8:
-                raise TooLarge("audio", f"{file.frames} samples", f"at most {max_samples}")
+            samples = file.frames * sample_rate // rate
+            if samples > max_samples:
+                raise TooLarge(
+                    "audio", f"{samples} samples at {sample_rate} Hz", f"at most {max_samples}"
+                )
             wave = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
         raise Unreadable(
@@ -151,8 +179,6 @@ def read_audio(
     if rate != sample_rate:
         warnings.append(f"resampled from {rate} to {sample_rate} Hz")
         mono = soxr.resample(mono, rate, sample_rate, quality="VHQ")
-    if mono.shape[0] > max_samples:
-        raise TooLarge("audio", f"{mono.shape[0]} samples", f"at most {max_samples}")
     if not np.isfinite(mono).all():
         raise Invalid("audio", "samples that are not finite", "finite samples")
     return np.ascontiguousarray(mono, dtype=np.float32), tuple(warnings)
@@ -246,7 +272,12 @@ def encode_audio(
         media_type = f"{form.media_type}; rate={sample_rate}; channels=1; encoding={form.subtype}"
         return Encoded(samples.astype(samples.dtype.newbyteorder("<")).tobytes(), media_type, gain)
     stream = io.BytesIO()
-    soundfile.write(stream, samples, sample_rate, format=form.container, subtype=form.subtype)
+    try:
+        soundfile.write(stream, samples, sample_rate, format=form.container, subtype=form.subtype)
+    except soundfile.LibsndfileError as error:
+        raise Invalid(
+            "format", f"{format_name!r} at {sample_rate} Hz", "wav or pcm: it has no such rate"
+        ) from error
     return Encoded(stream.getvalue(), form.media_type, gain)
 
 

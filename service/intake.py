@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from models.check import check_mel, check_phases
+from models.config import MelConfig
 from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
 from models.recipe import DEFAULT_START, GIVEN, resolve
@@ -55,8 +56,7 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
     config = options.config
     checked = check_mel(config, mel, options.layout)
     frames = checked.values.shape[0]
-    if frames > settings.max_frames:
-        raise TooLarge("mel", f"{frames} frames", f"at most {settings.max_frames}")
+    _check_size("mel", frames, config, settings)
     if options.n_iter is not None and options.n_iter > settings.max_iterations:
         raise Invalid("n_iter", str(options.n_iter), f"at most {settings.max_iterations}")
     recipe = resolve(
@@ -103,10 +103,19 @@ def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) ->
             "multipart/form-data with a file field 'audio', or audio/*",
         )
     options = _options(AnalyzeOptions, body.fields, query)
-    wave, warnings = read_audio(
-        data, options.config.sample_rate, settings.max_frames * options.config.hop_length
-    )
+    config = options.config
+    most = min(settings.max_frames, settings.max_points // config.n_fft)
+    wave, warnings = read_audio(data, config.sample_rate, most * config.hop_length)
+    _check_size("audio", config.frames(wave.shape[0]), config, settings)
     return AnalyzeOrder(options, wave, warnings)
+
+
+def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) -> None:
+    if frames > settings.max_frames:
+        raise TooLarge(field, f"{frames} frames", f"at most {settings.max_frames}")
+    most = settings.max_points // config.n_fft
+    if config.rows(frames, 0) > most:
+        raise TooLarge(field, f"{frames} frames", f"at most {most} of n_fft {config.n_fft}")
 
 
 def _read_mel(body: Body) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
@@ -142,6 +151,9 @@ def _file(body: Body, name: str) -> bytes:
 
 def _options(kind: type[Options], fields: dict[str, Any], query: dict[str, str]) -> Options:
     """Options from the body and the query string together; neither may repeat the other's."""
+    unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
+    if unknown:  # before pydantic lists every one of them
+        raise Invalid(unknown[0][:80], "a value", "one of " + ", ".join(kind.model_fields))
     twice = sorted(set(fields) & set(query))
     if twice:
         raise Invalid(twice[0], "a value in the body and one in the query", "one value")

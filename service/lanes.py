@@ -17,10 +17,14 @@ from service.problems import DeadlineMissed, Overloaded
 
 logger = logging.getLogger("unmel.lanes")
 
-# Cost units (see Item.cost) a second that a lane is taken to do before any was measured.
-_FIRST_RATE = 5e7
-# Share that a new measurement has in the running rate.
-_RATE_WEIGHT = 0.3
+LANE_NAME = "lane-"
+
+# Cost units (see Item.cost) and the seconds that a lane is taken to need for them before any
+# was measured. It weighs like a measurement: one tiny pack says little about a long one.
+_PRIOR = (2e7, 0.4)
+# Seconds of computing after which a measurement is forgotten, and what a pack counts at least.
+_MEMORY_SECONDS = 10.0
+_OVERHEAD_SECONDS = 0.01
 
 
 class Runs(Protocol):
@@ -67,10 +71,10 @@ class _Ticket:
 
 
 class Rates:
-    """Measured speed of a lane, by config and method."""
+    """Measured speed of a lane, by config and method: cost and seconds of the latest packs."""
 
     def __init__(self) -> None:
-        self._rates: dict[Hashable, float] = {}
+        self._seen: dict[Hashable, tuple[float, float]] = {}
 
     @staticmethod
     def _key(item: Item) -> Hashable:
@@ -78,15 +82,20 @@ class Rates:
 
     def seconds(self, item: Item) -> float:
         """Seconds that a lane is expected to take for an item."""
-        return item.cost / self._rates.get(self._key(item), _FIRST_RATE)
+        cost, seconds = self._seen.get(self._key(item), _PRIOR)
+        return item.cost * seconds / cost
 
     def observe(self, items: Sequence[Item], seconds: float) -> None:
-        """Learn from a pack that took `seconds`."""
-        key, rate = self._key(items[0]), sum(i.cost for i in items) / max(seconds, 1e-6)
-        before = self._rates.get(key)
-        self._rates[key] = rate if before is None else before + _RATE_WEIGHT * (rate - before)
-        if len(self._rates) > 1024:  # every client may bring configs of its own
-            self._rates.pop(next(iter(self._rates)))
+        """Learn from a pack that took `seconds`: a short one counts for little."""
+        key = self._key(items[0])
+        cost_before, seconds_before = self._seen.pop(key, _PRIOR)
+        share = max(0.0, 1.0 - (seconds + _OVERHEAD_SECONDS) / _MEMORY_SECONDS)
+        self._seen[key] = (
+            cost_before * share + sum(item.cost for item in items),
+            seconds_before * share + seconds,
+        )
+        if len(self._seen) > 1024:  # every client may bring configs of its own
+            self._seen.pop(next(iter(self._seen)))
 
 
 class Lanes:
@@ -115,7 +124,8 @@ class Lanes:
         self._ids = itertools.count(1)
         self._closing = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"lane-{n}", daemon=True) for n in range(count)
+            threading.Thread(target=self._work, name=f"{LANE_NAME}{n}", daemon=True)
+            for n in range(count)
         ]
 
     def __repr__(self) -> str:
@@ -145,18 +155,36 @@ class Lanes:
         with self._condition:
             self._admit()
             waiting = Waiting(
-                next(self._ids), item.key, item.frames, item.cost, now + self._deadline_seconds
+                next(self._ids), item.key, item.rows, item.cost, now + self._deadline_seconds
             )
             ticket = _Ticket(waiting, item, now, loop, loop.create_future())
             self._queue.append(ticket)
             self._condition.notify()
+        # The lanes look at deadlines only when one is free; the client is told in time.
+        alarm = loop.call_later(self._deadline_seconds, self._expire, ticket)
         try:
             return await ticket.future
         finally:
+            alarm.cancel()
             if not ticket.future.done() or ticket.future.cancelled():
-                with self._condition:
-                    if ticket in self._queue:
-                        self._queue.remove(ticket)
+                self._withdraw(ticket)
+
+    def _withdraw(self, ticket: _Ticket) -> bool:
+        """Take a ticket out of the queue; False if it is not there any more."""
+        with self._condition:
+            if ticket not in self._queue:
+                return False
+            self._queue.remove(ticket)
+            return True
+
+    def _expire(self, ticket: _Ticket) -> None:
+        if self._withdraw(ticket):
+            ticket.settle(self._missed())
+
+    def _missed(self) -> DeadlineMissed:
+        return DeadlineMissed(
+            f"The request waited {self._deadline_seconds:g} s, its deadline, and was not computed."
+        )
 
     def _admit(self) -> None:
         """Refuse while the condition is held, if more work would wait than is allowed."""
@@ -196,12 +224,7 @@ class Lanes:
                 tickets = {ticket.waiting.id: ticket for ticket in self._queue}
                 self._queue = [tickets[w.id] for w in decision.rest]
                 for w in decision.expired:
-                    tickets[w.id].settle(
-                        DeadlineMissed(
-                            f"The request waited {self._deadline_seconds:.0f} s, its deadline, "
-                            "and was not computed."
-                        )
-                    )
+                    tickets[w.id].settle(self._missed())
                 if decision.pack:
                     return [tickets[w.id] for w in decision.pack]
                 if self._closing:

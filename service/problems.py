@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,10 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models.errors import Invalid, TooLarge, Unreadable
 
 logger = logging.getLogger("unmel.problems")
+
+# Faults that one answer names.
+_MOST_FAULTS = 16
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -49,6 +54,7 @@ STATUSES: dict[type[BaseException], int] = {
     Invalid: 422,
     ValidationError: 422,
     RequestValidationError: 422,
+    ClientDisconnect: 400,  # nobody is left to read it
     Overloaded: 503,
     DeadlineMissed: 504,
     Exception: 500,
@@ -75,7 +81,7 @@ def brief(value: object) -> str:
 def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
     """Every field that a validation refused: its name, what came, what would do."""
     faults = []
-    for fault in error.errors():
+    for fault in islice(error.errors(), _MOST_FAULTS):
         if fault["type"] == "default_factory_not_called":
             continue  # a field that follows from a faulty one; the faulty one is named itself
         got, expected = brief(fault.get("input")), str(fault["msg"])
@@ -85,7 +91,7 @@ def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str,
             expected = "no field of this name"
         for prefix in ("Value error, ", "Input should be "):
             expected = expected.removeprefix(prefix)
-        field = ".".join(str(part) for part in fault["loc"] if part != "query")
+        field = ".".join(str(part)[:40] for part in fault["loc"] if part != "query")[:120]
         faults.append({"field": field or "body", "got": got, "expected": expected})
     return faults
 
@@ -121,6 +127,8 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
 def problem_response(request: Request, error: BaseException) -> Response:
     """The answer to a request that failed with `error`."""
     status = status_of(error)
+    if status == 500:
+        logger.error("request failed", exc_info=error)
     body = problem_body(error, status)
     request_id = getattr(request.state, "request_id", None)
     if request_id:
@@ -134,12 +142,14 @@ def problem_response(request: Request, error: BaseException) -> Response:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer every exception of the table's kinds with its problem."""
+    """Answer every exception of the table's kinds with its problem.
+
+    What no row names is caught around the whole app, by the access middleware.
+    """
 
     async def handle(request: Request, error: Exception) -> Response:
-        if status_of(error) == 500:
-            logger.error("request failed", exc_info=error)
         return problem_response(request, error)
 
     for kind in (*STATUSES, HTTPException):
-        app.add_exception_handler(kind, handle)
+        if kind is not Exception:
+            app.add_exception_handler(kind, handle)

@@ -42,7 +42,13 @@ class Settings(BaseSettings):
         description="Presets whose plans are made before the service reports ready (JSON list).",
     )
     max_body_mb: int = Field(64, ge=1, le=4096, description="Largest request body, MiB.")
-    max_frames: int = Field(100_000, ge=1, le=10_000_000, description="Most frames of a request.")
+    max_frames: int = Field(60_000, ge=1, le=10_000_000, description="Most frames of a request.")
+    max_points: int = Field(
+        2**26,
+        ge=2**15,
+        le=2**34,
+        description="Most frames times n_fft of a request; each point takes about 20 bytes.",
+    )
     max_iterations: int = Field(2000, ge=1, le=100_000, description="Largest n_iter of a request.")
     max_pack_frames: int = Field(
         20_000, ge=1, le=10_000_000, description="Frames a pack may hold, beyond its first item."
@@ -53,8 +59,8 @@ class Settings(BaseSettings):
     deadline_seconds: float = Field(
         300.0, gt=0, le=86_400, description="A request that has waited this long gets 504."
     )
-    drain_seconds: float = Field(
-        30.0, ge=0, le=3600, description="Grace for accepted work after SIGTERM, seconds."
+    drain_seconds: int = Field(
+        30, ge=1, le=3600, description="Grace for accepted work after SIGTERM, seconds."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is printed."

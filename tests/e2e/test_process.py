@@ -104,6 +104,21 @@ def test_wrong_settings_end_the_process_with_the_reason() -> None:
     assert "UNMEL_LANES: got 'many'" in done.stderr
 
 
+def test_settings_that_are_not_json_end_the_process_with_the_reason_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "service"],
+        env={"UNMEL_WARM_PRESETS": "hifigan-22k"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "warm_presets" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_was_accepted_is_answered_when_the_process_is_told_to_stop() -> None:
     with (
         service_process(UNMEL_LANES="1", UNMEL_WARM_PRESETS="[]") as (url, process),

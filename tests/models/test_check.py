@@ -120,6 +120,19 @@ def test_levels_above_full_scale_are_taken_with_a_warning() -> None:
     assert any("full-scale" in warning for warning in check_mel(HIFIGAN, mel).warnings)
 
 
+def test_a_linear_mel_beyond_float32s_reach_is_refused() -> None:
+    with pytest.raises(Invalid, match="at most"):
+        check_mel(PRESETS["librosa"].config, np.full((128, 3), 3e38, np.float32))
+
+
+def test_bands_narrower_than_a_bin_are_not_thought_too_loud() -> None:
+    config = MelConfig(
+        sample_rate=22050, n_fft=256, hop_length=64, n_mels=200, fmin=9000, scale="db"
+    )
+    mel = analyze(build_plan(config, torch.device("cpu")), voice(0.3))
+    assert check_mel(config, mel).warnings == ()
+
+
 def test_a_networks_slightly_negative_linear_values_are_taken_as_zero() -> None:
     config = PRESETS["librosa"].config
     mel = np.abs(ramp(128, 5))

@@ -45,7 +45,7 @@ def test_per_band_moments_are_hashable_too() -> None:
     ("change", "reason"),
     [
         ({"sample_rate": 999}, "greater than or equal to 1000"),
-        ({"n_fft": 8}, "greater than or equal to 16"),
+        ({"n_fft": 8}, "greater than or equal to 32"),
         ({"n_fft": 32768}, "less than or equal to 16384"),
         ({"hop_length": 0}, "greater than or equal to 1"),
         ({"n_mels": 0}, "greater than or equal to 1"),
@@ -65,6 +65,15 @@ def test_per_band_moments_are_hashable_too() -> None:
         ({"win_length": 256, "padding": "hifigan"}, "no window covers"),
         ({"hop_length": 1024}, "no window covers"),
         ({"hop_length": 16384}, "no window covers"),
+        ({"hop_length": 1}, "below win_length / 64"),
+        ({"hop_length": 1, "n_fft": 16384}, "below win_length / 64"),
+        ({"win_length": 2, "hop_length": 1, "window": "hann_symmetric"}, "no window covers"),
+        ({"scale": {"kind": "ln", "clip": 1e-50}}, "keep log\\(0\\) away"),
+        ({"scale": {"kind": "ln", "clip": 0, "offset": 1e-40}}, "keep log\\(0\\) away"),
+        ({"scale": {"kind": "db", "floor": 1e-60}}, "scale.db.floor"),
+        ({f"x{n}": n for n in range(100)}, "at most 64 members"),
+        ({"scale": {f"x{n}": n for n in range(100)}}, "at most 64 members"),
+        ({"mean": [0.0] * 5000}, "at most 1024 items"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,30 @@ def test_a_clip_has_the_same_bits_alone_and_in_any_pack(name: str) -> None:
         together = ENGINE.run([items[k] for k in order])
         for k, result in zip(order, together, strict=True):
             assert np.array_equal(result.values, alone[k]), (name, order, k)
+
+
+@pytest.mark.parametrize("name", ["whisper-80", "tacotron2-22k", "hifigan-22k", "wide-hop"])
+def test_the_longest_length_that_fits_does_not_reach_into_the_next_clip(name: str) -> None:
+    config = (
+        PRESETS[name].config
+        if name in PRESETS
+        else PRESETS["hifigan-22k"].config.model_copy(update={"hop_length": 512})
+    )
+    items = []
+    for k in range(3):
+        one = item(voice(0.3 + 0.1 * k, config.sample_rate, k), config)
+        items.append(dataclasses.replace(one, samples=config.sample_range(one.frames)[1]))
+    for one, result in zip(items, ENGINE.run(items), strict=True):
+        assert np.array_equal(result.values, ENGINE.run([one])[0].values)
+
+
+@pytest.mark.parametrize("n_mels", [1, 5, 6, 10, 23])
+def test_few_bands_keep_their_bits_in_a_pack_too(n_mels: int) -> None:
+    config = MelConfig(sample_rate=16000, n_fft=512, hop_length=128, n_mels=n_mels, scale="ln")
+    recipe = resolve(1, n_iter=30)
+    items = [item(voice(0.2 + 0.1 * k, 16000, k), config, recipe) for k in range(3)]
+    for one, result in zip(items, ENGINE.run(items), strict=True):
+        assert np.array_equal(result.values, ENGINE.run([one])[0].values)
 
 
 @pytest.mark.parametrize("kind", RECIPES)

@@ -71,7 +71,9 @@ def invert(
     """The magnitudes `[T, N]` of a pack of mels, as the engine asks for them."""
     config = plan.config
     pack = PackedStft(plan, [(len(mel), config.samples(len(mel))) for mel in parts])
-    mel = pack.spread_rows([torch.tensor(part, dtype=plan.dtype) for part in parts])
+    # The plan's bands are rounded up with empty ones.
+    wide = [np.pad(part, ((0, 0), (0, plan.bank.shape[1] - part.shape[1]))) for part in parts]
+    mel = pack.spread_rows([torch.tensor(part, dtype=plan.dtype) for part in wide])
     row = INVERSIONS[method]
     with torch.inference_mode():
         out = row.run(pack, mel, **dict(row.resolve(params, "params")))

@@ -13,6 +13,7 @@ from models import plan as plan_module
 from models.config import MelConfig
 from models.filterbank import filterbank
 from models.plan import PlanCache, build_plan
+from models.stft import CPU_BLOCK
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ def config(n_mels: int) -> MelConfig:
 
 def test_the_pseudo_inverse_inverts_a_well_posed_filterbank() -> None:
     plan = build_plan(config(8), CPU, torch.float64)
-    bank = torch.from_numpy(filterbank(config(8)))
+    bank = plan.bank.T
     assert torch.allclose(bank @ plan.pinv.T @ bank, bank, atol=1e-10)
 
 
@@ -91,4 +92,42 @@ def test_a_build_that_fails_leaves_the_cache_usable(monkeypatch: pytest.MonkeyPa
 def test_what_silence_reads_as_follows_from_the_extractors_epsilon() -> None:
     made = config(8).model_copy(update={"magnitude_eps": 1e-6})
     expected = 1e-3 * filterbank(made).sum(axis=1)
-    np.testing.assert_allclose(build_plan(made, CPU).silence.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(build_plan(made, CPU).silence.numpy()[:8], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_mels", [1, 3, 5, 7, 10, 11, 20, 80, 100])
+@pytest.mark.parametrize("n_fft", [32, 40, 400, 1024])
+def test_a_rows_product_has_the_same_bits_wherever_it_stands_in_a_block(
+    n_mels: int, n_fft: int
+) -> None:
+    made = MelConfig(
+        sample_rate=16000, n_fft=n_fft, hop_length=n_fft // 4, n_mels=n_mels, scale="ln"
+    )
+    plan = build_plan(made, CPU)
+    draw = torch.Generator().manual_seed(0)
+    for matrix in (plan.bank, plan.spread, plan.pinv):
+        rows = torch.rand(CPU_BLOCK, matrix.shape[0], generator=draw)
+        whole = torch.mm(rows, matrix)
+        for turn in (1, 7, 30, 63):
+            assert torch.equal(torch.mm(rows.roll(turn, 0), matrix).roll(-turn, 0), whole)
+
+
+def test_a_plan_that_is_kept_is_counted_once_however_threads_meet() -> None:
+    """Threads that ask for few configs in a cache with room for one: the bytes stay those held."""
+    size = build_plan(config(8), CPU).nbytes
+    cache = PlanCache(CPU, int(1.5 * size))
+    gate = threading.Barrier(8)
+
+    def ask(n: int) -> None:
+        gate.wait()
+        for k in range(30):
+            cache.get(config(8 - (n + k) % 3))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
+    stats = cache.stats
+    held = sum(plan.nbytes for plan in cache._plans.values())
+    assert stats.nbytes == held <= 1.5 * size
+    assert stats.plans == 1
+    assert stats.hits + stats.misses == 240
+    assert 0 < stats.evictions < stats.misses

@@ -68,6 +68,8 @@ def test_npy_version_3_is_read() -> None:
         header("(" * 9000),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 80), }\n"),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (-3, -4), }\n") + MEL.tobytes(),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (0, 1" + "0" * 30 + "), }\n"),
+        header("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 12), }\n") + MEL.tobytes(),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }\n") + MEL.tobytes(),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 3), }\n") + MEL.tobytes(),
         saved(MEL)[:-1],
@@ -120,6 +122,10 @@ def test_base64_mel_round_trip(name: str) -> None:
         ({"data": "", "shape": "3"}, "mel.shape"),
         ({"data": "", "shape": [True]}, "mel.shape"),
         ({"data": ""}, "mel.shape"),
+        ({"data": "", "shape": [0, 10**30]}, "mel.shape"),
+        ([["a" * 1000] + [""] * 1000], "mel"),
+        ([[[[1.0]]]], "mel"),
+        ([1.0, [2.0]], "mel"),
         ({"data": "", "shape": [0], "extra": 1}, "mel"),
         ([[1, 2], [3]], "mel"),
         ([["1", "2"]], "mel"),
@@ -233,6 +239,17 @@ def test_a_small_file_of_many_samples_is_refused_before_it_is_decoded() -> None:
     assert len(bomb) < 50_000
     with pytest.raises(TooLarge, match="2000000 samples"):
         read_audio(bomb, 22050, 10_000)
+
+
+@pytest.mark.parametrize("rate", [1, 2_000_000])
+def test_a_rate_that_no_audio_has_is_refused_before_resampling(rate: int) -> None:
+    with pytest.raises(Invalid, match=f"{rate} Hz"):
+        read_audio(sound(WAVE, rate), 22050, 10**9)
+
+
+def test_a_rate_that_flac_has_not_is_a_refusal() -> None:
+    with pytest.raises(Invalid, match="192001 Hz"):
+        encode_audio(WAVE, 192001, "flac", "none")
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"not audio" * 100])

@@ -12,7 +12,7 @@ import pytest
 from models.engine import Item, Result
 from models.presets import PRESETS
 from models.recipe import resolve
-from service.lanes import Lanes, Served
+from service.lanes import Lanes, Rates, Served
 from service.problems import DeadlineMissed, Overloaded
 
 CONFIG = PRESETS["hifigan-22k"].config
@@ -180,6 +180,30 @@ def test_what_waited_past_its_deadline_is_answered_and_not_computed() -> None:
         assert engine.calls == [[1]]
 
     run(test, deadline_seconds=0.1)
+
+
+def test_a_deadline_is_answered_while_the_lane_is_still_busy() -> None:
+    async def test(lanes: Lanes, engine: FakeEngine) -> None:
+        [first] = await submitted(lanes, item(seed=1))
+        await entered(engine)
+        with pytest.raises(DeadlineMissed):
+            await lanes.submit(item(seed=2))
+        assert not first.done()
+        assert "0 waiting" in repr(lanes)
+        engine.gate.set()
+        await first
+
+    run(test, deadline_seconds=0.1)
+
+
+def test_a_tiny_request_says_little_about_the_speed_of_long_ones() -> None:
+    rates = Rates()
+    before = rates.seconds(item(frames=1000))
+    rates.observe([item(frames=1)], 0.05)  # mostly overhead
+    assert rates.seconds(item(frames=1000)) < 1.5 * before
+    for _ in range(50):
+        rates.observe([item(frames=1000)], 0.5)
+    assert rates.seconds(item(frames=1000)) == pytest.approx(0.5, rel=0.05)
 
 
 def test_closing_finishes_what_was_accepted_and_refuses_what_comes() -> None:

@@ -232,6 +232,7 @@ def test_parameters_reach_the_method_and_wrong_ones_are_refused(client: TestClie
     problem(post(client, params='{"colour": 9}', **wrong), 422, "params.colour")
     problem(post(client, params="{", **wrong), 422, "params")
     problem(post(client, inversion_params='{"x": 1}'), 422, "inversion_params")
+    problem(post(client, params='{"momentum": 0.5}', momentum=0.5, **wrong), 422, "momentum")
     problem(post(client, start="sideways"), 422, "start")
 
 
@@ -370,6 +371,39 @@ def test_a_chunked_body_is_counted_while_it_is_read(client: TestClient) -> None:
     problem(answer, 413, "body")
 
 
+def test_thousands_of_unknown_fields_get_a_short_answer(client: TestClient) -> None:
+    body = {"mel": [[0]], "config": "librosa", **{f"x{n}": n for n in range(20_000)}}
+    assert len(client.post("/reconstruct", json=body).content) < 2000
+    body = {"mel": [[0]], "config": {f"x{n}": n for n in range(20_000)}}
+    assert len(problem(client.post("/reconstruct", json=body), 422, "config")["detail"]) < 2000
+
+
+def test_a_request_of_too_many_points_is_refused(client: TestClient) -> None:
+    config = HIFIGAN.model_copy(update={"n_fft": 16384, "win_length": 1024, "n_mels": 2})
+    wide = config.model_copy(update={"padding": "center_reflect"}).model_dump_json()
+    settings_points = 2**26 // 16384
+    mel = np.full((2, min(settings_points + 1, 2000)), -5.0, np.float32)
+    problem(post(client, npy(np.tile(mel, (1, 3))), config=wide), 413, "mel")
+
+
+def test_an_unforeseen_fault_is_a_500_problem_with_its_request_id(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.intake.check_mel", lambda *_: 1 / 0)
+    body = problem(post(client), 500, None)
+    assert "division" not in json.dumps(body)
+    monkeypatch.undo()
+    read(post(client))
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "unmel.access"):
+        client.get("/foo%0Aforged%1b[31m")
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+
+
 def test_a_fault_of_the_service_says_nothing_of_the_inside() -> None:
     body = problems.problem_body(RuntimeError("secret path /srv/x"), 500)
     assert "secret" not in json.dumps(body)
@@ -416,6 +450,8 @@ def test_analyze_resamples_and_says_so(client: TestClient) -> None:
     answer = client.post("/analyze", files=form, data={"config": "whisper-80"})
     assert np.load(io.BytesIO(answer.content)).shape == (80, 50)
     assert answer.headers["x-warning"] == "resampled from 44100 to 16000 Hz"
+    empty = client.post("/analyze", files=form, data={"config": "torchaudio"})
+    assert "hold no bin" in empty.headers.get_list("x-warning")[1]
 
 
 def test_analyze_refuses_what_it_cannot_use(client: TestClient) -> None:
