@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.config import MelConfig
-from models.consistent import JOINT
+from models.joint import JOINT
 from models.errors import NonFiniteOutput
 from models.inversion import INVERSIONS, transpose
 from models.phase import PHASES

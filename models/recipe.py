@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.consistent import JOINT
+from models.joint import JOINT
 from models.errors import Invalid
 from models.inversion import INVERSIONS
 from models.method import Method

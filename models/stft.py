@@ -143,6 +143,16 @@ class PackedStft:
         if self._edge_to.numel():
             self._signal[self._edge_to] = self._signal[self._edge_from]
 
+    @property
+    def signal(self) -> Tensor:
+        """The present signal, all clips with their edges in one `[samples]`; may be written to."""
+        return self._signal
+
+    @property
+    def overlapped(self) -> Tensor:
+        """The overlap-add since `begin`, before `finish`, laid out as `signal`."""
+        return self._sum.view(-1)
+
     def audio(self) -> list[Tensor]:
         """The present signal of each clip `[L]`, copied out of the pack."""
         lead = self.plan.config.lead

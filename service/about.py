@@ -7,7 +7,7 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from models.consistent import JOINT
+from models.joint import JOINT
 from models.inversion import INVERSIONS
 from models.method import Method
 from models.phase import PHASES

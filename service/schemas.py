@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.check import Layout
 from models.config import MelConfig
-from models.consistent import JOINT
+from models.joint import JOINT
 from models.engine import Output
 from models.inversion import INVERSIONS
 from models.phase import PHASES
