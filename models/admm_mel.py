@@ -73,4 +73,5 @@ def _proximal(plan: Plan, rho: float) -> Tensor:
     gram = bank.T @ bank
     unit = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     level = rho * gram.diagonal().mean()
-    return torch.linalg.solve(gram + level * unit, bank.T).to(plan.dtype)
+    solved: Tensor = torch.linalg.solve(gram + level * unit, bank.T)
+    return solved.to(plan.dtype)

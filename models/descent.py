@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.config import MIN_ENVELOPE, MelConfig
@@ -76,14 +77,15 @@ def lbfgs(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, hist
     )
 
 
-def envelope(config: MelConfig, frames: int) -> np.ndarray:
+def envelope(config: MelConfig, frames: int) -> NDArray[np.float64]:
     """Sum of the squared windows of `frames` frames over their support, floored."""
     win, hop = config.win_length, config.hop_length
     squared = config.window_values() ** 2
     total = np.zeros((frames - 1) * hop + win)
     for t in range(frames):
         total[t * hop : t * hop + win] += squared
-    return np.maximum(total, MIN_ENVELOPE * squared.sum() / hop)
+    floored: NDArray[np.float64] = np.maximum(total, MIN_ENVELOPE * squared.sum() / hop)
+    return floored
 
 
 def _evaluate(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.config import MelConfig
-from models.joint import JOINT
 from models.errors import NonFiniteOutput
 from models.inversion import INVERSIONS, transpose
+from models.joint import JOINT
 from models.phase import PHASES
 from models.plan import PlanCache
 from models.recipe import GIVEN, Recipe

@@ -88,7 +88,7 @@ def integrate(
     todo[1:-1, 1:-1] = level > faint
 
     def flat(values: NDArray[np.float64]) -> list[float]:
-        return np.pad(values, 1).ravel().tolist()  # type: ignore[no-any-return] # a list of floats
+        return np.pad(values, 1).ravel().tolist()
 
     loud, along, across = flat(-level), flat(0.5 * over_time), flat(0.5 * over_bins)
     wanted, phase = todo.ravel().tolist(), flat(phases)

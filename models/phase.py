@@ -39,7 +39,7 @@ def griffin_lim(
         previous[block] = here
         return impose(magnitude[block], beyond)
 
-    iterate(pack, n_iter, step)
+    iterate(pack, step, 0, n_iter)
 
 
 def accelerated(
@@ -83,7 +83,7 @@ def accelerated(
         drawn[block] = torch.add(present, moved, alpha=beta)
         return impose(magnitude[block], present.add_(moved, alpha=alpha))
 
-    iterate(pack, n_iter, step)
+    iterate(pack, step, 0, n_iter)
 
 
 def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: float) -> None:
@@ -111,7 +111,7 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
         y.sub_(here).div_(1.0 + rho).mul_(clips[block]).add_(nearest)
         return y
 
-    iterate(pack, n_iter, step)
+    iterate(pack, step, 0, n_iter)
 
 
 def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta: float) -> None:
@@ -135,7 +135,7 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
         kept[block] = torch.add(x * beta, nearest, alpha=1.0 - 2.0 * beta)
         return nearest.mul_(2.0).sub_(x)
 
-    iterate(pack, n_iter, step)
+    iterate(pack, step, 0, n_iter)
 
 
 def difference_map(
@@ -144,41 +144,39 @@ def difference_map(
     """The difference map: move by the difference of the two projections, each taken at a point
     relaxed by the other.
 
-    Elser 2003; for speech Peer, Welker and Gerkmann 2022 ("Beyond Griffin-Lim"):
+    Elser 2003; for speech Peer, Welker and Gerkmann 2022 ("Beyond Griffin-Lim"), in their order:
 
-        x' = x + b (P_A f_P(x) - P f_A(x))
-        f_P(x) = P(x) + (P(x) - x) / b,   f_A(x) = P_A(x) - (P_A(x) - x) / b
+        x' = x + b (P f_A(x) - P_A f_P(x))
+        f_A(x) = P_A(x) + (P_A(x) - x) / b,   f_P(x) = P(x) - (P(x) - x) / b
 
-    As `P` is linear, `b P f_A(x) = (b - 1) P P_A x + P x`: with `b = 1` one pair of transforms an
-    iteration is enough, else it takes two. The answer is the signal of `P_A f_P(x)`.
+    With `b = 1`, where `f_P(x) = x`, one pair of transforms an iteration is enough and it is
+    `raar` with `beta = 1`; else it takes two. The answer is the signal of `P_A f_P(x)`.
     """
+    if beta == 1.0:
+        raar(pack, magnitude, phases, n_iter, beta)
+        return
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
         kept[block] = torch.polar(magnitude[block], phases[block])
-    single = beta == 1.0
+
+    def toward_magnitude(i: int, block: slice, here: Tensor) -> Tensor:
+        x = kept[block]
+        # b f_P(x) and b f_A(x)
+        solution = impose(magnitude[block], torch.add(x, here, alpha=beta - 1.0))
+        if i == n_iter - 1:
+            return solution
+        relaxed = impose(magnitude[block], x).mul_(1.0 + beta).sub_(x)
+        x.sub_(solution, alpha=beta)
+        return relaxed
+
+    def toward_signal(i: int, block: slice, here: Tensor) -> Tensor:
+        return kept[block].add_(here).mul_(clips[block])
+
     for i in range(n_iter):
-        last = i == n_iter - 1
-        pack.begin()
-        for block in pack.blocks():
-            x, here = kept[block], pack.spectrum(block)
-            # b f_P(x): its phase is all that counts
-            nearest = impose(magnitude[block], torch.sub(here * (1.0 + beta), x))
-            other = None if last or single else impose(magnitude[block], x)
-            x.sub_(here).add_(nearest, alpha=beta).mul_(clips[block])
-            if other is None:
-                pack.add(block, nearest if last else x)
-            else:
-                pack.add(block, other)
-        pack.finish()
-        if last or single:
-            continue
-        pack.begin()
-        for block in pack.blocks():
-            x = kept[block]
-            x.sub_(pack.spectrum(block), alpha=beta - 1.0).mul_(clips[block])
-            pack.add(block, x)
-        pack.finish()
+        iterate(pack, toward_magnitude, i, i + 1)
+        if i < n_iter - 1:
+            iterate(pack, toward_signal, i, i + 1)
 
 
 ONE_PAIR = "1 pair of transforms an iteration"
@@ -196,7 +194,7 @@ PHASES: dict[str, Method] = {
         "Nenov, Nguyen, Balazs and Bot 2023",
         ONE_PAIR,
         (
-            Parameter("alpha", 0.09, 0.0, 2.0, "momentum of what is given the magnitude"),
+            Parameter("alpha", 1.0, 0.0, 2.0, "momentum of what is given the magnitude"),
             Parameter("beta", 1.1, 0.0, 2.0, "momentum of what the next step is relaxed to"),
             Parameter("gamma", 1.25, 0.1, 1.5, "relaxation of the projection"),
         ),
@@ -217,7 +215,7 @@ PHASES: dict[str, Method] = {
         difference_map,
         "Elser 2003; Peer, Welker and Gerkmann 2022",
         "1 pair of transforms an iteration, 2 where beta is not 1",
-        (Parameter("beta", 1.0, 0.1, 1.5, "size of the step, and of the relaxations"),),
+        (Parameter("beta", 0.8, 0.1, 1.5, "size of the step, and of the relaxations"),),
     ),
     "rtisi_la": Method(
         rtisi_la,

@@ -39,9 +39,11 @@ def state(pack: PackedStft) -> Tensor:
     return torch.zeros(shape, dtype=pack.complex_dtype, device=pack.plan.device)
 
 
-def iterate(pack: PackedStft, n_iter: int, step: Step) -> None:
-    """Run `C = step(P(C))`, a pair of transforms each, from the pack's signal to its signal."""
-    for i in range(n_iter):
+def iterate(pack: PackedStft, step: Step, first: int, end: int) -> None:
+    """Run iterations `first` to `end` of `C = step(P(C))`, a pair of transforms each, from the
+    pack's signal to its signal.
+    """
+    for i in range(first, end):
         pack.begin()
         for block in pack.blocks():
             pack.add(block, step(i, block, pack.spectrum(block)))

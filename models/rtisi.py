@@ -10,10 +10,8 @@ from models.projection import impose, state
 from models.start import synthesize
 from models.stft import PackedStft
 
-# What is known of a frame from its neighbours, against the start phases: -120 dB of a target.
+# What is known of a frame from its neighbours, against its start phases: -120 dB of a target.
 _FAINT = 1e-6
-# The envelope of the frames that there are, as a share of the full one, is not taken for less.
-_LEAST_COVER = 0.1
 
 
 def rtisi_la(
@@ -23,88 +21,102 @@ def rtisi_la(
     the frames before it and a few after it, and never touched again.
 
     Zhu, Beauregard and Wyse 2007. A frame enters with the phase that the frames there already
-    give it (its start phase where they are silent); then it and the `lookahead` frames after it
-    go through Griffin-Lim steps on the settled signal beneath them, and it is settled. A frame
-    is in `lookahead + 1` rounds, each of `n_iter / (lookahead + 1)` steps rounded up, so that
-    `n_iter` is the number of steps that a frame goes through, as in the other methods. In place of
-    the paper's special windows for the newest frames, the overlap-add is divided by the windows
-    of the frames that are there.
+    give it (its start phase where they are silent); then it and the `lookahead` frames before it
+    go through Griffin-Lim steps on the settled signal beneath them, and the oldest is settled. A
+    frame is in `lookahead + 1` rounds, each of `n_iter / (lookahead + 1)` steps rounded up, so
+    that `n_iter` is the number of steps that a frame goes through, as in the other methods. The
+    overlap-add is divided by the full windows' envelope, so that it fades where frames are still
+    to come; the paper's special window for the newest frame is left out.
     """
     if n_iter == 0:
         synthesize(pack, magnitude, phases)
         return
-    plan, hop, win, n_fft = pack.plan, pack.hop, pack.win, pack.plan.config.n_fft
     held = int(lookahead) + 1
-    steps = -(-n_iter // held)
-    settled = state(pack)
+    rounds = -(-n_iter // held)
     order = Order(pack)
-    longest = order.frames[0]
-    span = (held + pack.overlap - 1) * hop
-    device, dtype = plan.device, plan.dtype
-    squared = torch.zeros(pack.overlap * hop, dtype=dtype, device=device)
-    squared[:win] = plan.window.square()
-    least = _LEAST_COVER * squared.view(pack.overlap, hop).sum(dim=0).repeat(span // hop)
-    beneath = torch.zeros(len(order), span, dtype=dtype, device=device)
-    cover = torch.zeros_like(beneath)
-    buffer = torch.zeros(
-        len(order), held, magnitude.shape[1], dtype=pack.complex_dtype, device=device
-    )
-    target = torch.zeros(len(order), held, magnitude.shape[1], dtype=dtype, device=device)
-    frames = torch.zeros(len(order), held, n_fft, dtype=dtype, device=device)
-
-    def overlap(onto: Tensor, spectra: Tensor, first: int) -> None:
-        """Window the frames of `spectra` `[B, F, N]` and add them from frame `first` on."""
-        waves = torch.fft.irfft(spectra, n=n_fft)[..., :win] * plan.window
-        for j in range(spectra.shape[1]):
-            onto[:, (first + j) * hop : (first + j) * hop + win] += waves[:, j]
-
-    def analyse(signal: Tensor, first: int) -> Tensor:
-        """STFT of the frames from `first` on of signals `[B, span]`."""
-        b = signal.shape[0]
-        rows = signal.as_strided(
-            (b, held - first, win),
-            (signal.stride(0), hop, 1),
-            signal.storage_offset() + first * hop,
-        )
-        part = frames[:b, first:]
-        torch.mul(rows, plan.window, out=part[..., :win])
-        return torch.fft.rfft(part)
-
-    for step in range(1 - held, longest):
-        # Clips are in order of length: those not done yet are the first `b`.
-        b = order.active(max(step, 0))
-        enters = step + held - 1
-        here, wave_cover = buffer[:b], cover[:b]
-        target[:b, -1] = 0.0
-        arriving = order.active(enters)
-        present = torch.zeros_like(wave_cover)
-        for j in range(held):
-            # A clip's frames that are there: none before its first or after its last.
-            if step + j >= 0:
-                present[: order.active(step + j), j * hop : j * hop + len(squared)] += squared
-        inverse = torch.add(wave_cover, present).clamp_min_(least).reciprocal_()
-        if arriving:
-            rows = order.rows(enters)
-            target[:arriving, -1] = magnitude[rows]
-            signal = beneath[:b].clone()
-            overlap(signal, here, 0)
-            known = analyse(signal.mul_(inverse), held - 1)[:arriving, 0]
-            known.add_(torch.polar(torch.full_like(phases[rows], _FAINT), phases[rows]))
-            here[:arriving, -1] = impose(target[:arriving, -1], known)
-        for _ in range(steps):
-            signal = beneath[:b].clone()
-            overlap(signal, here, 0)
-            here.copy_(impose(target[:b], analyse(signal.mul_(inverse), 0)))
-        if step >= 0:
-            settled[order.rows(step)] = here[:, 0]
-            overlap(beneath[:b], here[:, :1], 0)
-            cover[:b, : len(squared)] += squared
-            beneath[:b] = torch.nn.functional.pad(beneath[:b, hop:], (0, hop))
-            cover[:b] = torch.nn.functional.pad(cover[:b, hop:], (0, hop))
-        buffer[:b, :-1] = here[:, 1:].clone()
-        buffer[:b, -1] = 0.0
-        target[:b, :-1] = target[:b, 1:].clone()
+    settled = state(pack)
+    buffer = _Buffer(pack, len(order), held)
+    for newest in range(order.frames[0] + held - 1):
+        oldest = newest - held + 1
+        # Clips stand in order of length: those that are not done are the first ones.
+        buffer.shrink(order.active(max(oldest, 0)))
+        if order.active(newest):
+            rows = order.rows(newest)
+            buffer.enter(magnitude[rows], phases[rows])
+        for _ in range(rounds):
+            buffer.improve()
+        if oldest >= 0:
+            settled[order.rows(oldest)] = buffer.spectra[:, 0]
+        buffer.advance()
     pack.begin()
     for block in pack.blocks():
         pack.add(block, settled[block])
     pack.finish()
+
+
+class _Buffer:
+    """The frames that are not settled yet, of every clip, over the signal of those that are.
+
+    Frames before a clip's first and after its last have a magnitude of zero, hence are zero.
+    """
+
+    def __init__(self, pack: PackedStft, clips: int, held: int) -> None:
+        plan, self._hop, self._win = pack.plan, pack.hop, pack.win
+        self._n_fft, self._window = plan.config.n_fft, plan.window
+        n_bins = plan.config.n_bins
+        span = (held + pack.overlap - 1) * self._hop
+
+        def zeros(*shape: int, dtype: torch.dtype = plan.dtype) -> Tensor:
+            return torch.zeros(clips, *shape, dtype=dtype, device=plan.device)
+
+        self.spectra = zeros(held, n_bins, dtype=pack.complex_dtype)
+        self._magnitude = zeros(held, n_bins)
+        self._beneath = zeros(span)
+        self._frames = zeros(held, self._n_fft)
+        squared = torch.zeros(pack.overlap * self._hop, dtype=plan.dtype, device=plan.device)
+        squared[: self._win] = plan.window.square()
+        envelope = squared.view(pack.overlap, self._hop).sum(dim=0)
+        self._inverse = envelope.reciprocal().repeat(held + pack.overlap - 1)
+
+    def shrink(self, clips: int) -> None:
+        """Keep the first `clips`."""
+        if clips < len(self.spectra):
+            self.spectra, self._magnitude = self.spectra[:clips], self._magnitude[:clips]
+            self._beneath, self._frames = self._beneath[:clips], self._frames[:clips]
+
+    def enter(self, magnitude: Tensor, phases: Tensor) -> None:
+        """A new last frame `[B, N]`, of the first `B` clips."""
+        b = len(magnitude)
+        self._magnitude[:b, -1] = magnitude
+        known = self._project()[:b, -1]
+        known = known + torch.polar(torch.full_like(phases, _FAINT), phases)
+        self.spectra[:b, -1] = impose(magnitude, known)
+
+    def improve(self) -> None:
+        """One Griffin-Lim step of all the frames, on what is settled."""
+        self.spectra = impose(self._magnitude, self._project())
+
+    def advance(self) -> None:
+        """Settle the first frame and make room for a new last one."""
+        self._overlap_add(self._beneath, 1)
+        for kept, by in ((self._beneath, self._hop), (self.spectra, 1), (self._magnitude, 1)):
+            kept[:, :-by] = kept[:, by:].clone()
+            kept[:, -by:] = 0.0
+
+    def _project(self) -> Tensor:
+        """STFT of the signal of all frames, `[clips, held, N]`."""
+        signal = self._beneath.clone()
+        held = self.spectra.shape[1]
+        self._overlap_add(signal, held)
+        signal.mul_(self._inverse)
+        rows = signal.as_strided((len(signal), held, self._win), (signal.stride(0), self._hop, 1))
+        torch.mul(rows, self._window, out=self._frames[..., : self._win])
+        spectra: Tensor = torch.fft.rfft(self._frames)
+        return spectra
+
+    def _overlap_add(self, signal: Tensor, count: int) -> None:
+        """Add the first `count` frames to signals `[clips, span]`, the earliest first."""
+        waves = torch.fft.irfft(self.spectra[:, :count], n=self._n_fft)[..., : self._win]
+        waves = waves * self._window
+        for j in range(count):
+            signal[:, j * self._hop : j * self._hop + self._win] += waves[:, j]
