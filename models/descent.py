@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from models.config import MIN_ENVELOPE, MelConfig
+from models.config import MIN_ENVELOPE
 from models.projection import TINY, carried, squared_magnitude
 from models.start import synthesize
 from models.stft import PackedStft
@@ -25,83 +23,82 @@ def lbfgs(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, hist
 
     Decorsiere, Sondergaard, MacDonald and Dau 2015, with Nocedal's two-loop recursion:
     `f(x) = 1/2 |(|STFT x| - A)|^2`, `grad f = STFT* (X - A X/|X|)`. The metric is the window's
-    envelope `E`, in which the first step, `-grad f / E`, is one of Griffin-Lim. Samples beyond
-    the clip's edges, which the extractor padded, are free. An iteration is one evaluation: a step
-    that does not keep a share of what the slope promised costs one and is cut down.
+    envelope `E`, in which the first step, `-grad f / E`, is one of Griffin-Lim; edges are mirrored
+    as the extractor does and their gradient is folded back. An iteration is one evaluation: a
+    step that does not keep a share of what the slope promised costs one and is cut down.
     """
     synthesize(pack, magnitude, phases)
     if n_iter == 0:
         return
-    config = pack.plan.config
-    spans = [
-        slice(start * pack.hop, (start + frames - 1) * pack.hop + pack.win)
-        for start, (frames, _) in zip(pack.starts, pack.clips, strict=True)
-    ]
-    clips = carried(pack)
-    # The one-sided spectrum stands for both sides.
-    sides = torch.full_like(magnitude[0], 2.0 / config.n_fft)
-    sides[0] = 1.0 / config.n_fft
-    if config.n_fft % 2 == 0:
-        sides[-1] = 1.0 / config.n_fft
-    errors, gradient = _evaluate(pack, magnitude, clips, sides)
+    problem = _Problem(pack, magnitude)
+    metric = problem.metric()
+    errors, gradients = problem.evaluate()
     climbers = [
-        _Descent(
-            pack.signal[span].clone(),
-            float(errors[start : start + frames].sum()),
-            gradient[span],
-            torch.as_tensor(
-                1.0 / envelope(config, frames), dtype=pack.plan.dtype, device=pack.plan.device
-            ),
-            history,
-        )
-        for span, start, (frames, _) in zip(spans, pack.starts, pack.clips, strict=True)
+        _Descent(pack.signal[inside].clone(), error, gradient, metric[inside], history)
+        for inside, error, gradient in zip(problem.insides, errors, gradients, strict=True)
     ]
     for _ in range(n_iter):
-        for climber, span in zip(climbers, spans, strict=True):
-            pack.signal[span] = climber.trial()
-        errors, gradient = _evaluate(pack, magnitude, clips, sides)
-        for climber, span, start, (frames, _) in zip(
-            climbers, spans, pack.starts, pack.clips, strict=True
-        ):
-            climber.judge(float(errors[start : start + frames].sum()), gradient[span])
-    lead = config.lead
-    pack.load(
-        [
-            climber.samples[lead : lead + samples]
-            if climber.samples.numel() >= lead + samples
-            else torch.nn.functional.pad(
-                climber.samples[lead:], (0, lead + samples - climber.samples.numel())
+        for climber, inside in zip(climbers, problem.insides, strict=True):
+            pack.signal[inside] = climber.trial()
+        pack.mend()
+        for climber, error, gradient in zip(climbers, *problem.evaluate(), strict=True):
+            climber.judge(error, gradient)
+    for climber, inside in zip(climbers, problem.insides, strict=True):
+        pack.signal[inside] = climber.samples
+    pack.mend()
+
+
+class _Problem:
+    """The error of a pack's signal, clip by clip, and its gradient."""
+
+    def __init__(self, pack: PackedStft, magnitude: Tensor) -> None:
+        self._pack, self._magnitude, self._clips = pack, magnitude, carried(pack)
+        n_fft, lead = pack.plan.config.n_fft, pack.plan.config.lead
+        # The one-sided spectrum stands for both sides.
+        self._sides = torch.full_like(magnitude[0], 2.0 / n_fft)
+        self._sides[0] = 1.0 / n_fft
+        if n_fft % 2 == 0:
+            self._sides[-1] = 1.0 / n_fft
+        self.insides = [
+            slice(
+                start * pack.hop + lead,
+                start * pack.hop + min(lead + samples, (frames + pack.overlap - 1) * pack.hop),
             )
-            for climber, (_, samples) in zip(climbers, pack.clips, strict=True)
+            for start, (frames, samples) in zip(pack.starts, pack.clips, strict=True)
         ]
-    )
 
+    def metric(self) -> Tensor:
+        """`1 / E` over all samples: the squared windows' sum, folded at the edges and floored."""
+        pack, config = self._pack, self._pack.plan.config
+        squared = torch.zeros(
+            pack.overlap, pack.hop, dtype=pack.signal.dtype, device=pack.signal.device
+        )
+        squared.view(-1)[: pack.win] = pack.plan.window.square()
+        total = torch.zeros_like(pack.signal)
+        for r in range(pack.overlap):
+            total.view(-1, pack.hop)[r : r + pack.rows] += self._clips * squared[r]
+        pack.fold(total)
+        least = MIN_ENVELOPE * float((config.window_values() ** 2).sum()) / pack.hop
+        return total.clamp_min_(least).reciprocal_()
 
-def envelope(config: MelConfig, frames: int) -> NDArray[np.float64]:
-    """Sum of the squared windows of `frames` frames over their support, floored."""
-    win, hop = config.win_length, config.hop_length
-    squared = config.window_values() ** 2
-    total = np.zeros((frames - 1) * hop + win)
-    for t in range(frames):
-        total[t * hop : t * hop + win] += squared
-    floored: NDArray[np.float64] = np.maximum(total, MIN_ENVELOPE * squared.sum() / hop)
-    return floored
-
-
-def _evaluate(
-    pack: PackedStft, magnitude: Tensor, clips: Tensor, sides: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Error of each row in float64 and the gradient over all samples, at the pack's signal."""
-    errors = torch.zeros(pack.rows, dtype=torch.float64, device=magnitude.device)
-    pack.begin()
-    for block in pack.blocks():
-        here = pack.spectrum(block)
-        power = squared_magnitude(here)
-        inverse = torch.rsqrt(power + TINY)
-        over = power.mul_(inverse).sub_(magnitude[block])
-        errors[block] = 0.5 * (over.square() * sides).sum(dim=1)
-        pack.add(block, here * ((1.0 - magnitude[block] * inverse) * clips[block]))
-    return errors, pack.overlapped.clone()
+    def evaluate(self) -> tuple[list[float], list[Tensor]]:
+        """Each clip's error and the gradient over its samples, at the pack's signal."""
+        pack, magnitude = self._pack, self._magnitude
+        errors = torch.zeros(pack.rows, dtype=torch.float64, device=magnitude.device)
+        pack.begin()
+        for block in pack.blocks():
+            here = pack.spectrum(block)
+            power = squared_magnitude(here)
+            inverse = torch.rsqrt(power + TINY)
+            over = power.mul_(inverse).sub_(magnitude[block])
+            errors[block] = 0.5 * (over.square() * self._sides).sum(dim=1)
+            pack.add(block, here * ((1.0 - magnitude[block] * inverse) * self._clips[block]))
+        pack.fold(pack.overlapped)
+        clips = zip(pack.starts, pack.clips, strict=True)
+        return (
+            [float(errors[start : start + frames].sum()) for start, (frames, _) in clips],
+            [pack.overlapped[inside].clone() for inside in self.insides],
+        )
 
 
 class _Descent:

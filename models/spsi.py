@@ -34,12 +34,11 @@ def spsi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
         b, mine = len(rows), owner[rows]
         if t:
             turns[:b] += advance[rows]
-        turns[:b] = torch.remainder(turns[:b].gather(1, mine), 1.0)
+        turns[:b] = torch.remainder(turns[:b].gather(1, mine) + flips[rows], 1.0)
         out[rows] = turns[:b]
     bins = torch.arange(magnitude.shape[1], dtype=torch.float64, device=out.device)
     middle = bins * (config.win_length // 2) / config.n_fft
-    out += flips - middle
-    return torch.remainder(out, 1.0).mul_(2.0 * torch.pi).to(pack.plan.dtype)
+    return torch.remainder(out - middle, 1.0).mul_(2.0 * torch.pi).to(pack.plan.dtype)
 
 
 def _peaks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,8 +58,10 @@ def _peaks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     place[:, 1:-1] += torch.where(peak[:, 1:-1], shift, 0.0)
     before = torch.where(peak, bins, -1).cummax(dim=1).values
     after = torch.where(peak, bins, n_bins).flip(1).cummin(dim=1).values.flip(1)
+    # Down to the trough it is the peak before, from the trough on the peak after.
     falling = torch.zeros_like(peak)
-    falling[:, 1:] = here[:, 1:] < here[:, :-1]
+    falling[:, 1:-1] = (middle < below) & (middle >= above)
+    falling[:, -1] = here[:, -1] < here[:, -2]
     owner = torch.where(peak, bins, torch.where(falling, before, after))
     # A side without a peak leaves the bin to the other one.
     owner = torch.where(owner < 0, after, torch.where(owner == n_bins, before, owner))
