@@ -43,7 +43,7 @@ def spsi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
 
 def _peaks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For every bin the peak that it belongs to, its distance from the peak in bins, and at a
-    peak's own bin the peak's place; a frame without a peak leaves its bins to themselves.
+    peak's own bin the peak's place; bins that rise or fall to no peak belong to themselves.
     """
     rows, n_bins = magnitude.shape
     here = magnitude.to(torch.float64)
@@ -58,13 +58,12 @@ def _peaks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     place[:, 1:-1] += torch.where(peak[:, 1:-1], shift, 0.0)
     before = torch.where(peak, bins, -1).cummax(dim=1).values
     after = torch.where(peak, bins, n_bins).flip(1).cummin(dim=1).values.flip(1)
-    # Down to the trough it is the peak before, from the trough on the peak after.
+    # Down to the trough it is the peak before, from the trough on the peak after, if there is one.
     falling = torch.zeros_like(peak)
-    falling[:, 1:-1] = (middle < below) & (middle >= above)
+    falling[:, 1:-1] = (middle < below) & ((middle >= above) | (after[:, 1:-1] == n_bins))
+    falling[:, 0] = here[:, 0] >= here[:, 1]
     falling[:, -1] = here[:, -1] < here[:, -2]
     owner = torch.where(peak, bins, torch.where(falling, before, after))
-    # A side without a peak leaves the bin to the other one.
-    owner = torch.where(owner < 0, after, torch.where(owner == n_bins, before, owner))
     owner = torch.where((owner < 0) | (owner == n_bins), bins, owner)
     return owner, bins - place.gather(1, owner), place
 
