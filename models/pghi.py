@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.config import MelConfig
 from models.errors import Invalid
 from models.stft import PackedStft
 
@@ -35,12 +36,7 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
     sample the differences are too coarse, and the start is refused.
     """
     config = pack.plan.config
-    if config.win_length < _LEAST_OVERLAP * config.hop_length:
-        raise Invalid(
-            "start",
-            f"'pghi' with win_length {config.win_length} and hop_length {config.hop_length}",
-            "a window of at least four hops, or another start",
-        )
+    check_overlap(config)
     gauss = GAUSS_OF_HANN * config.win_length**2
     steps = config.hop_length * config.n_fft / gauss
     bins = np.arange(config.n_bins)
@@ -60,6 +56,16 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
             integrate(level, over_time, over_bins, _FAINT * loudest, phases)
         parts.append(torch.from_numpy(np.remainder(phases - middle, 2.0 * np.pi)))
     return pack.spread_rows([part.to(pack.plan.dtype) for part in parts])
+
+
+def check_overlap(config: MelConfig) -> None:
+    """Invalid for a window and hop that the gradient cannot be told from."""
+    if config.win_length < _LEAST_OVERLAP * config.hop_length:
+        raise Invalid(
+            "start",
+            f"'pghi' with win_length {config.win_length} and hop_length {config.hop_length}",
+            "a window of at least four hops, or another start",
+        )
 
 
 def _slope(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -9,6 +9,8 @@ linear, so each below is written to need one pair of transforms an iteration whe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -63,12 +65,6 @@ def accelerated(
     `(g - 1)(1 + 2 b) < 1` alone (their condition `2 b |1 - g| < 2 - g`), below it for
     `(1 - g) b < 1`: other values are refused.
     """
-    if (gamma - 1.0) * (1.0 + 2.0 * beta) >= 1.0 or (1.0 - gamma) * beta >= 1.0:
-        raise Invalid(
-            "params.gamma",
-            f"{gamma:g} with beta {beta:g}",
-            "(gamma - 1)(1 + 2 beta) and (1 - gamma) beta below 1, or the iteration diverges",
-        )
     synthesize(pack, magnitude, phases)
     previous, drawn = state(pack), state(pack)
 
@@ -84,6 +80,17 @@ def accelerated(
         return impose(magnitude[block], present.add_(moved, alpha=alpha))
 
     iterate(pack, step, 0, n_iter)
+
+
+def check_accelerated(values: Mapping[str, float]) -> None:
+    """Invalid for a `beta` and `gamma` with which `d` would grow without bound."""
+    beta, gamma = values["beta"], values["gamma"]
+    if (gamma - 1.0) * (1.0 + 2.0 * beta) >= 1.0 or (1.0 - gamma) * beta >= 1.0:
+        raise Invalid(
+            "params.gamma",
+            f"{gamma:g} with beta {beta:g}",
+            "(gamma - 1)(1 + 2 beta) and (1 - gamma) beta below 1, or the iteration diverges",
+        )
 
 
 def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: float) -> None:
@@ -198,6 +205,7 @@ PHASES: dict[str, Method] = {
             Parameter("beta", 1.1, 0.0, 2.0, "momentum of what the next step is relaxed to"),
             Parameter("gamma", 1.25, 0.1, 1.5, "relaxation of the projection"),
         ),
+        check_accelerated,
     ),
     "admm": Method(
         admm,

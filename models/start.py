@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.config import MelConfig
 from models.method import Method
-from models.pghi import pghi
+from models.pghi import check_overlap, pghi
 from models.spsi import spsi
 from models.stft import PackedStft
 
@@ -58,3 +59,9 @@ STARTS: dict[str, Method] = {
         "a heap over frames and bins on the CPU: about 150 iterations' worth",
     ),
 }
+
+
+def check_start(name: str, config: MelConfig) -> None:
+    """Invalid where the config does not allow a start; the start itself would say so later."""
+    if name == "pghi":
+        check_overlap(config)
