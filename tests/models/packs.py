@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from models.stft import PackedStft
 from tests.signals import voice
 
 
+@functools.cache
 def plan_of(name: str, dtype: torch.dtype = torch.float64) -> Plan:
     return build_plan(PRESETS[name].config, torch.device("cpu"), dtype)
 
