@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from models.inversion import transpose
-from models.method import Method
-from models.phase import TINY, squared_magnitude
+from models.projection import TINY, squared_magnitude
 from models.schedule import Schedule
 from models.start import synthesize
 from models.stft import PackedStft
@@ -79,12 +78,3 @@ def consistent(
             behind[block].add_(mended, alpha=next_reflection)
             pack.add(block, mended)
         pack.finish()
-
-
-JOINT: dict[str, Method] = {
-    "consistent": Method(
-        consistent,
-        "Unmel; Griffin-Lim on the mel itself, with the ratio step of Richardson 1972, Lucy 1974",
-        "2 products and 1 pair of transforms an iteration",
-    ),
-}

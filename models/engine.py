@@ -14,9 +14,9 @@ from torch import Tensor
 
 from models.analysis import analyze
 from models.config import MelConfig
-from models.consistent import JOINT
 from models.errors import NonFiniteOutput
 from models.inversion import INVERSIONS, transpose
+from models.joint import JOINT
 from models.phase import PHASES
 from models.plan import PlanCache
 from models.recipe import GIVEN, Recipe

@@ -41,6 +41,8 @@ class Method:
     cost: str
     """What a frame costs, in products with the filterbank and in pairs of Fourier transforms."""
     parameters: tuple[Parameter, ...] = ()
+    check: Callable[[Mapping[str, float]], None] | None = None
+    """Raises Invalid for values that do not go together."""
 
     @property
     def summary(self) -> str:
@@ -57,7 +59,10 @@ class Method:
             if name not in known:
                 have = ", ".join(known) or "no parameters"
                 raise Invalid(f"{where}.{name[:40]}", "a parameter that it does not have", have)
-        return tuple(
-            (name, p.check(given[name], where) if name in given else p.default)
+        values = {
+            name: p.check(given[name], where) if name in given else p.default
             for name, p in known.items()
-        )
+        }
+        if self.check is not None:
+            self.check(values)
+        return tuple(values.items())

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.consistent import JOINT
 from models.errors import Invalid
 from models.inversion import INVERSIONS
+from models.joint import JOINT
 from models.method import Method
 from models.phase import PHASES
 from models.schedule import DEFAULT_QUALITY, QUALITIES, Quality, Ramp, Schedule, joint_schedule

@@ -12,12 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from models.config import MelConfig
 from models.method import Method
+from models.pghi import check_overlap, pghi
+from models.spsi import spsi
 from models.stft import PackedStft
 
 
 def random_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
-    """Uniform on `turn` of the circle, from the clip's seed.
+    """Random phases: uniform on `turn` of the circle, from the clip's seed.
 
     They are drawn on the CPU, so that a seed means the same on every device.
     """
@@ -39,7 +42,7 @@ def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
 
 
 def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
-    """Zero at every frame's middle, where the window is highest."""
+    """Zero phases, at every frame's middle, where the window is highest."""
     config = pack.plan.config
     bins = torch.arange(config.n_bins, dtype=pack.plan.dtype, device=pack.plan.device)
     slope = -2.0 * torch.pi * (config.win_length // 2) / config.n_fft
@@ -49,4 +52,16 @@ def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn:
 STARTS: dict[str, Method] = {
     "random": Method(random_phases, "Griffin and Lim 1984; librosa's default", "nothing"),
     "zero": Method(zero_phases, "the usual baseline", "nothing"),
+    "spsi": Method(spsi, "Beauregard, Harish and Wyse 2015", "a pass over the frames"),
+    "pghi": Method(
+        pghi,
+        "Prusa, Balazs and Sondergaard 2017",
+        "a heap over frames and bins on the CPU: about 150 iterations' worth",
+    ),
 }
+
+
+def check_start(name: str, config: MelConfig) -> None:
+    """Invalid where the config does not allow a start; the start itself would say so later."""
+    if name == "pghi":
+        check_overlap(config)

@@ -140,8 +140,28 @@ class PackedStft:
     def finish(self) -> None:
         """Divide by the window envelope and mend the edges: the least-squares signal."""
         torch.mul(self._sum.view(-1), self._inverse, out=self._signal)
+        self.mend()
+
+    def mend(self) -> None:
+        """Make what the present signal has beyond the clips' edges what the extractor pads."""
         if self._edge_to.numel():
             self._signal[self._edge_to] = self._signal[self._edge_from]
+
+    def fold(self, samples: Tensor) -> None:
+        """The transpose of `mend`, in place: what lies beyond an edge is added to its source."""
+        if self._edge_to.numel():
+            samples.index_add_(0, self._edge_from, samples[self._edge_to])
+            samples[self._edge_to] = 0.0
+
+    @property
+    def signal(self) -> Tensor:
+        """The present signal, all clips with their edges in one `[samples]`; may be written to."""
+        return self._signal
+
+    @property
+    def overlapped(self) -> Tensor:
+        """The overlap-add since `begin`, before `finish`, laid out as `signal`."""
+        return self._sum.view(-1)
 
     def audio(self) -> list[Tensor]:
         """The present signal of each clip `[L]`, copied out of the pack."""
@@ -157,8 +177,7 @@ class PackedStft:
         lead = self.plan.config.lead
         for wave, (_, samples), start in zip(waves, self.clips, self.starts, strict=True):
             self._signal[start * self.hop + lead :][:samples] = wave
-        if self._edge_to.numel():
-            self._signal[self._edge_to] = self._signal[self._edge_from]
+        self.mend()
 
 
 def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from models.consistent import JOINT
 from models.inversion import INVERSIONS
+from models.joint import JOINT
 from models.method import Method
 from models.phase import PHASES
 from models.presets import PRESETS, Preset

@@ -14,6 +14,7 @@ from models.config import MelConfig
 from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
 from models.recipe import DEFAULT_START, GIVEN, resolve
+from models.start import check_start
 from service.bodies import Body
 from service.codecs import (
     NPY_TYPES,
@@ -71,6 +72,7 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         params=options.params,
         inversion_params=options.inversion_params,
     )
+    check_start(recipe.start, config)
     if (recipe.start == GIVEN) != (phases is not None):
         raise Invalid(
             "phases",

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.check import Layout
 from models.config import MelConfig
-from models.consistent import JOINT
 from models.engine import Output
 from models.inversion import INVERSIONS
+from models.joint import JOINT
 from models.phase import PHASES
 from models.presets import preset
 from models.recipe import (

@@ -22,6 +22,10 @@ RECIPES = {
     "consistent": {},
     "pinv": {"inversion": "pinv"},
     "transpose": {"inversion": "transpose"},
+    "admm_mel": {"method": "admm_mel"},
+    "difference_map": {"phase": "difference_map"},
+    "rtisi_la": {"phase": "rtisi_la", "start": "spsi"},
+    "lbfgs": {"phase": "lbfgs", "start": "zero"},
 }
 
 

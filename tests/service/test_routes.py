@@ -16,8 +16,11 @@ from fastapi.testclient import TestClient
 
 from models.analysis import analyze
 from models.engine import Engine, Item
+from models.joint import JOINT
+from models.phase import PHASES
 from models.presets import PRESETS
 from models.recipe import resolve
+from models.start import STARTS
 from service import problems
 from service.app import create_app
 from service.settings import Settings
@@ -198,6 +201,34 @@ def test_warnings_reach_the_client(client: TestClient) -> None:
     assert "hold no bin" in answer.headers["x-warning"]
     positive = post(client, npy(np.abs(MEL) / 12))
     assert "none is negative" in positive.headers["x-warning"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"phase": name} for name in PHASES),
+        *({"phase": "griffin_lim", "start": name} for name in STARTS),
+        *({"method": name, "start": "spsi"} for name in JOINT),
+    ],
+)
+def test_every_named_phase_start_and_joint_method_answers_with_audio(
+    client: TestClient, options: dict[str, str]
+) -> None:
+    wave = read(post(client, **options))
+    assert wave.shape == (SAMPLES,)
+    assert wave.any()
+
+
+def test_what_a_config_or_a_method_does_not_allow_is_refused_at_the_door(
+    client: TestClient,
+) -> None:
+    body = problem(
+        post(client, npy(np.zeros((80, 9))), config="whisper-80", start="pghi"), 422, "start"
+    )
+    assert "four hops" in body["detail"]
+    unstable = {"phase": "accelerated", "params": '{"beta": 1.5, "gamma": 1.5}'}
+    problem(post(client, **unstable), 422, "params.gamma")
+    problem(post(client, method="admm_mel", momentum=0.5), 422, "params.momentum")
 
 
 def test_first_phases_can_be_given_and_the_right_ones_give_the_signal_back(

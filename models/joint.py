@@ -1,0 +1,26 @@
+"""The table of the joint methods, mel to waveform in one iteration.
+
+Every function takes a pack, the linear mel `[rows, K]` (largest value of a clip in [1, 2)),
+`bound` `[rows, K]` where it is an upper bound and no level, start phases `[rows, N]`, a schedule
+and its own parameters by name, and leaves the waveform as the pack's signal.
+"""
+
+from __future__ import annotations
+
+from models.admm_mel import admm_mel
+from models.consistent import consistent
+from models.method import Method, Parameter
+
+JOINT: dict[str, Method] = {
+    "consistent": Method(
+        consistent,
+        "Unmel; Griffin-Lim on the mel itself, with the ratio step of Richardson 1972, Lucy 1974",
+        "2 products and 1 pair of transforms an iteration",
+    ),
+    "admm_mel": Method(
+        admm_mel,
+        "Masuyama, Ueno and Ono 2025, arXiv 2501.05557",
+        "2 products and 1 pair of transforms an iteration; 3 products where the mel's power is 2",
+        (Parameter("rho", 0.1, 1e-6, 100.0, "how far the mel may be missed in one step"),),
+    ),
+}
