@@ -59,8 +59,8 @@ format: $(VENV)/test.stamp ## Rewrite the style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-quality: $(VENV)/bench.stamp ## PESQ and ESTOI beside librosa over HTTP; DATA=dir of wav files
-	$(BIN)/python -m benchmarks.quality --data $(DATA)
+bench-quality: $(VENV)/bench.stamp ## Every method and preset beside librosa over HTTP; DATA=dir of wavs
+	$(BIN)/python -m benchmarks.quality --data $(DATA) --picture docs/quality.svg
 
 search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
 	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pesq import NoUtterancesError
 
 from benchmarks.peers import Wave, extract
-from benchmarks.quality import at_rate, read_clips, score
+from benchmarks.quality import at_rate, read_clips
+from benchmarks.scores import score
 from models.config import MelConfig
 from models.engine import Engine, Item
 from models.presets import preset

@@ -67,10 +67,10 @@ QUALITIES: dict[int, dict[Quality, Schedule]] = {
             32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.36, 1.72), Ramp(0.15, 1.20), 0.35
         ),
         "standard": Schedule(
-            100, Ramp(0.96, 1.00), Ramp(0.20, 0.40), Ramp(1.29, 1.60), Ramp(0.60, 1.33), 0.20
+            160, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.29, 1.50), Ramp(0.70, 1.25), 0.30
         ),
         "high": Schedule(
-            400, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.20, 1.40), Ramp(0.80, 1.20), 0.20
+            640, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.20, 1.40), Ramp(0.80, 1.20), 0.20
         ),
     },
     2: {
@@ -78,10 +78,10 @@ QUALITIES: dict[int, dict[Quality, Schedule]] = {
             32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.20, 1.50), Ramp(0.60, 1.20), 0.35
         ),
         "standard": Schedule(
-            100, Ramp(0.96, 1.00), Ramp(0.14, 0.41), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.20
+            160, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.30
         ),
         "high": Schedule(
-            400, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.15, 1.30), Ramp(0.80, 1.20), 0.20
+            640, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.15, 1.30), Ramp(0.80, 1.20), 0.20
         ),
     },
 }

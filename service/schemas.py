@@ -69,7 +69,7 @@ class ReconstructOptions(BaseModel):
         description="How the mel was made: a preset's name (GET /presets) or a MelConfig."
     )
     quality: Quality = Field(
-        DEFAULT_QUALITY, description="How many iterations to spend: about 1 : 3 : 12 in time."
+        DEFAULT_QUALITY, description="How many iterations to spend: 1 : 5 : 20 in time."
     )
     method: str | None = Field(
         None,
