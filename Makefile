@@ -70,7 +70,7 @@ lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	{ echo '# Every version that `make` installs. Written by `make lock`; torch is pinned by hand there.'; \
 	echo 'torch==2.13.0' | $(BIN)/uv pip compile pyproject.toml --all-extras --universal \
-		--python-version 3.11 --no-header --no-annotate --quiet --constraint -; } > constraints.new
+		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --quiet --constraint -; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean: ## Remove what was installed and cached

@@ -5,12 +5,14 @@ Nothing here calls Unmel's numerics, so it serves the tests as an independent or
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import librosa
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.config import MelConfig
@@ -135,3 +137,41 @@ def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -
         wave = wave[(config.n_fft - config.hop_length) // 2 :]
     level = np.float32(scale ** (1.0 / config.power))
     return wave[: config.samples(linear.shape[1])] * level
+
+
+def load_torchaudio() -> Any:
+    """Torchaudio if it loads here, or None.
+
+    Its newest wheel is built for CUDA and loads beside a CPU torch only when the shared libraries
+    in its lib folder are moved away, which the two transforms used here do not need.
+    """
+    try:
+        return importlib.import_module("torchaudio")
+    except (ImportError, OSError):
+        return None
+
+
+def torchaudio_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
+    """`InverseMelScale` and `GriffinLim` of torchaudio on a linear mel `[K, T]`."""
+    transforms = load_torchaudio().transforms
+    torch.manual_seed(0)
+    spectrum = transforms.InverseMelScale(
+        n_stft=config.n_bins,
+        n_mels=config.n_mels,
+        sample_rate=config.filterbank_rate,
+        f_min=config.fmin,
+        f_max=config.fmax,
+        norm=config.norm,
+        mel_scale=config.mel_scale,
+    )(torch.from_numpy(linear))
+    wave = transforms.GriffinLim(
+        n_fft=config.n_fft,
+        n_iter=n_iter,
+        win_length=config.win_length,
+        hop_length=config.hop_length,
+        power=float(config.power),
+    )(spectrum)
+    # Its frames are always centred: HiFi-GAN's first one is not, and starts later by this much.
+    late = config.n_fft // 2 - config.pad
+    samples: Wave = np.pad(wave.numpy(), (late, config.hop_length))
+    return samples[: config.samples(linear.shape[1])]

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pesq import NoUtterancesError
 
+from benchmarks.bench import at_rate, read_clips
 from benchmarks.peers import Wave, extract
-from benchmarks.quality import at_rate, read_clips
 from benchmarks.scores import score
 from models.config import MelConfig
 from models.engine import Engine, Item

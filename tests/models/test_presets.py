@@ -6,6 +6,7 @@ import librosa
 import numpy as np
 import pytest
 import torch
+from nnAudio.features import MelSpectrogram
 from transformers import SpeechT5FeatureExtractor, WhisperFeatureExtractor
 
 from benchmarks.peers import extract
@@ -57,6 +58,12 @@ def test_the_librosa_preset_is_librosas_own_defaults() -> None:
     wave = voice(0.7)
     theirs = librosa.feature.melspectrogram(y=wave, sr=22050)
     np.testing.assert_allclose(mel_of("librosa", wave), theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_the_nnaudio_preset_is_nnaudios_own_mel() -> None:
+    wave = voice(0.7)
+    [theirs] = MelSpectrogram(verbose=False)(torch.from_numpy(wave)[None]).numpy()
+    np.testing.assert_allclose(mel_of("nnaudio", wave), theirs, rtol=1e-3, atol=1e-4)
 
 
 # What each project's own file says, written down a second time from PRESETS' sources: rate,

@@ -1,0 +1,181 @@
+"""A service under measurement: post clips' mels, score what comes back, run the peer beside it."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from benchmarks.peers import Wave, extract, librosa_audio, torchaudio_audio
+from benchmarks.scores import Score, mean, score
+from models.config import MelConfig
+from models.presets import PRESETS
+
+PEER_ITERATIONS = 100
+
+Values = NDArray[np.float32]
+Options = dict[str, str | int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table's row: means over clips and seeds."""
+
+    name: str
+    score: Score
+    seconds: float
+    """Of one core, a second of audio."""
+    peer: bool = False
+
+    def line(self) -> str:
+        """As Markdown."""
+        s = self.score
+        name = f"*{self.name}*" if self.peer else self.name
+        return (
+            f"| {name} | {s.pesq:.2f} | {s.estoi:.3f} | {s.spectral:.1f} | {s.mel:.2f} "
+            f"| {self.seconds:.3f} |"
+        )
+
+
+HEAD = (
+    "| method | PESQ-WB | ESTOI | spectral distance, dB | mel distance, dB | s per s |\n"
+    "|---|---|---|---|---|---|"
+)
+
+
+def read_clips(folder: Path, limit: int | None) -> list[tuple[Wave, int]]:
+    """The wav files of a folder as `(samples, rate)`, mono."""
+    files = sorted(folder.glob("*.wav"))[:limit]
+    if not files:
+        raise SystemExit(f"no .wav files in {folder}")
+    clips = []
+    for file in files:
+        wave, rate = soundfile.read(file, dtype="float32", always_2d=True)
+        clips.append((wave.mean(axis=1), rate))
+    return clips
+
+
+def at_rate(clip: tuple[Wave, int], rate: int) -> Wave:
+    """A clip's samples at another rate."""
+    wave, own = clip
+    return wave if own == rate else soxr.resample(wave, own, rate, quality="VHQ")
+
+
+def _score_one(job: tuple[Wave, Wave, int]) -> Score:
+    return score(*job)
+
+
+Peer = Callable[[MelConfig, Values, int], Wave]
+
+
+def _peer_one(job: tuple[Peer, Wave, MelConfig, Values, int]) -> tuple[Score, float]:
+    peer, wave, config, linear, n_iter = job
+    began = time.process_time()
+    result = peer(config, linear, n_iter)
+    seconds = time.process_time() - began
+    return score(wave, result, config.sample_rate), seconds
+
+
+class Bench:
+    """A service, clips, and processes that score and run the peer."""
+
+    def __init__(
+        self, client: httpx.Client, pool: ProcessPoolExecutor, clips: Sequence[tuple[Wave, int]]
+    ) -> None:
+        self.client, self.pool, self.clips = client, pool, clips
+
+    def unmel(
+        self,
+        name: str,
+        preset: str,
+        options: Options,
+        seeds: int = 1,
+        change: Callable[[Values], Values] = lambda values: values,
+    ) -> Row:
+        """Post every clip's mel with every seed, four requests at a time."""
+        config = PRESETS[preset].config
+        waves = [at_rate(clip, config.sample_rate) for clip in self.clips]
+        bodies = [_npy(change(extract(config, wave).values)) for wave in waves]
+        jobs = [(k, seed) for seed in range(seeds) for k in range(len(waves))]
+
+        def post(job: tuple[int, int]) -> tuple[Wave, float]:
+            k, seed = job
+            return self._post(bodies[k], {"config": preset, "seed": seed, **options})
+
+        with ThreadPoolExecutor(4) as threads:
+            results = list(threads.map(post, jobs))
+        scores = self.pool.map(
+            _score_one,
+            [
+                (waves[k], audio, config.sample_rate)
+                for (k, _), (audio, _) in zip(jobs, results, strict=True)
+            ],
+        )
+        seconds = sum(lane for _, lane in results)
+        length = seeds * sum(len(w) for w in waves) / config.sample_rate
+        return Row(name, mean(list(scores)), seconds / length)
+
+    def _post(self, body: bytes, options: Options) -> tuple[Wave, float]:
+        answer = self.client.post(
+            "/reconstruct",
+            params={"format": "wav_f32", **options},
+            content=body,
+            headers={"Content-Type": "application/x-npy"},
+        )
+        if answer.status_code != 200:
+            raise SystemExit(f"{options}: {answer.status_code} {answer.text}")
+        audio: Wave
+        audio, _ = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+        timing = dict(part.split(";dur=") for part in answer.headers["Server-Timing"].split(", "))
+        return audio, float(timing["compute"]) / 1000 / int(answer.headers["X-Pack-Items"])
+
+    def librosa(
+        self,
+        preset: str,
+        n_iter: int = PEER_ITERATIONS,
+        change: Callable[[Values], Values] = lambda values: values,
+    ) -> Row:
+        """`mel_to_stft` and `griffinlim` of librosa on the same mels."""
+        return self._peer(f"librosa mel_to_audio, {n_iter}", librosa_audio, preset, n_iter, change)
+
+    def torchaudio(self, preset: str, n_iter: int) -> Row:
+        """`InverseMelScale` and `GriffinLim` of torchaudio on the same mels."""
+        return self._peer("torchaudio", torchaudio_audio, preset, n_iter, lambda values: values)
+
+    def _peer(
+        self,
+        name: str,
+        peer: Peer,
+        preset: str,
+        n_iter: int,
+        change: Callable[[Values], Values],
+    ) -> Row:
+        config = PRESETS[preset].config
+        jobs = []
+        for clip in self.clips:
+            wave = at_rate(clip, config.sample_rate)
+            mel = extract(config, wave)
+            changed = change(mel.values)
+            # The preset of the degraded part stores ln, which exp undoes.
+            linear = mel.linear if changed is mel.values else np.exp(changed)
+            jobs.append((peer, wave, config, linear, n_iter))
+        done = list(self.pool.map(_peer_one, jobs))
+        length = sum(len(wave) for _, wave, *_ in jobs) / config.sample_rate
+        return Row(
+            name, mean([s for s, _ in done]), sum(cpu for _, cpu in done) / length, peer=True
+        )
+
+
+def _npy(values: Values) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
