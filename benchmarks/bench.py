@@ -149,7 +149,9 @@ class Bench:
 
     def torchaudio(self, preset: str, n_iter: int) -> Row:
         """`InverseMelScale` and `GriffinLim` of torchaudio on the same mels."""
-        return self._peer("torchaudio", torchaudio_audio, preset, n_iter, lambda values: values)
+        return self._peer(
+            f"torchaudio, {n_iter}", torchaudio_audio, preset, n_iter, lambda values: values
+        )
 
     def _peer(
         self,

@@ -20,6 +20,7 @@ import httpx
 from benchmarks.bench import HEAD, PEER_ITERATIONS, Bench, Options, Row, read_clips
 from benchmarks.degrade import DEGRADATIONS
 from benchmarks.originals import originals_part
+from benchmarks.peers import load_torchaudio
 from benchmarks.picture import draw
 from benchmarks.server import running_service
 from models.config import MelConfig
@@ -58,6 +59,11 @@ def methods_part(bench: Bench, seeds: int) -> list[Row]:
             add(bench.unmel(f"{GOOD_INVERSION} + {phase}, {n_iter}", PRESET, options))
     for n_iter in (32, PEER_ITERATIONS):
         add(bench.librosa(PRESET, n_iter))
+    if load_torchaudio() is None:
+        print("\ntorchaudio does not load here: its InverseMelScale and GriffinLim were not run.")
+    else:
+        add(bench.torchaudio(PRESET, 32))
+    print("\nnnAudio 0.3.4 has no row: its Griffin_Lim raises on torch 2 (istft of real input).")
     return rows
 
 

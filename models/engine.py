@@ -121,7 +121,7 @@ class Engine:
         bound = pack.spread_rows([target.bound for target in targets])
         magnitude: Tensor | None = None
         if recipe.inversion is None:
-            phases = _phases(pack, items, transpose(pack, mel))
+            phases = _phases(pack, items, transpose(pack, mel.masked_fill(bound, 0.0)))
             JOINT[recipe.method].run(
                 pack, mel, bound, phases, recipe.schedule, **dict(recipe.params)
             )

@@ -36,7 +36,7 @@ def transpose(pack: PackedStft, mel: Tensor) -> Tensor:
 
 def pinv(pack: PackedStft, mel: Tensor) -> Tensor:
     """The clipped pseudo-inverse `max(F^+ M, 0)^(1/p)` (FreeV, Coqui TTS): the spectrum of least
-    norm that has the mel, with its negative values, a third to a half of all, cut off.
+    norm that has the mel, with its negative values cut off.
     """
     return magnitude(pack, _product(pack, mel, pack.plan.pinv).clamp_min_(0.0))
 

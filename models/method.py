@@ -29,7 +29,11 @@ class Parameter:
             raise Invalid(f"{where}.{self.name}", repr(value)[:80], want)
         if self.integer and value != int(value):  # type: ignore[call-overload] # likewise
             raise Invalid(f"{where}.{self.name}", repr(value)[:80], want)
-        return float(value)  # type: ignore[arg-type] # likewise
+        return self.as_number(float(value))  # type: ignore[arg-type] # likewise
+
+    def as_number(self, value: float) -> float:
+        """The value as its kind: an int where it counts something."""
+        return int(value) if self.integer else value
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Method:
                 have = ", ".join(known) or "no parameters"
                 raise Invalid(f"{where}.{name[:40]}", "a parameter that it does not have", have)
         values = {
-            name: p.check(given[name], where) if name in given else p.default
+            name: p.check(given[name], where) if name in given else p.as_number(p.default)
             for name, p in known.items()
         }
         if self.check is not None:

@@ -72,6 +72,9 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         params=options.params,
         inversion_params=options.inversion_params,
     )
+    steps = options.inversion_params.get("n_iter", 0)
+    if steps > settings.max_iterations:
+        raise Invalid("inversion_params.n_iter", str(steps), f"at most {settings.max_iterations}")
     check_start(recipe.start, config)
     if (recipe.start == GIVEN) != (phases is not None):
         raise Invalid(

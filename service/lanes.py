@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import logging
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from models.engine import Item, Result
+from models.schedule import Ramp, Schedule
 from service.batching import Policy, Waiting, decide
 from service.problems import DeadlineMissed, Overloaded
 
@@ -25,6 +27,10 @@ _PRIOR = (2e7, 0.4)
 # Seconds of computing after which a measurement is forgotten, and what a pack counts at least.
 _MEMORY_SECONDS = 10.0
 _OVERHEAD_SECONDS = 0.01
+
+
+# Speed does not depend on how many iterations are asked for, nor on their momentum.
+_ANY_SCHEDULE = Schedule(0, Ramp(0.0, 0.0))
 
 
 class Runs(Protocol):
@@ -71,14 +77,16 @@ class _Ticket:
 
 
 class Rates:
-    """Measured speed of a lane, by config and method: cost and seconds of the latest packs."""
+    """Measured speed of a lane: cost and seconds of the latest packs, by config, methods and
+    their parameters.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[Hashable, tuple[float, float]] = {}
 
     @staticmethod
     def _key(item: Item) -> Hashable:
-        return item.config, item.recipe.method, item.recipe.inversion
+        return item.config, dataclasses.replace(item.recipe, schedule=_ANY_SCHEDULE)
 
     def seconds(self, item: Item) -> float:
         """Seconds that a lane is expected to take for an item."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Response
 
+from service.codecs import BASE64_DTYPES
 from service.problems import MEDIA_TYPE
 from service.schemas import (
     AnalyzeOptions,
@@ -48,29 +49,43 @@ NO_PRESET: dict[int | str, dict[str, Any]] = {404: _problem("No preset of that n
 _BINARY = {"type": "string", "format": "binary"}
 
 
-def _options(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> list[dict[str, Any]]:
-    """The options as query parameters; a config there is a preset's name or JSON text."""
-    schema = model.model_json_schema()
+def _schemas(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> dict[str, Any]:
+    """Each option's schema, as a member of a JSON body."""
+    schemas = {}
+    for name, schema in model.model_json_schema()["properties"].items():
+        schemas[name] = {k: v for k, v in schema.items() if k != "title"}
+        names = schemas[name].get("enum")
+        if names and any(kind.get("type") == "null" for kind in schema.get("anyOf", ())):
+            schemas[name]["enum"] = [*names, None]
+    schemas["config"] = {
+        "anyOf": [{"type": "string"}, {"type": "object"}],
+        "description": "A preset's name or a MelConfig (see /presets).",
+    }
+    return schemas
+
+
+def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an option in a form: objects travel as their JSON text."""
+    is_object = schema.get("type") == "object" or ("anyOf" in schema and "object" in str(schema))
+    if not is_object:
+        return schema
+    return {"type": "string", "description": schema.get("description", "") + " JSON text."}
+
+
+def _query(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> list[dict[str, Any]]:
+    """The options as query parameters."""
     parameters = []
-    for name, prop in schema["properties"].items():
-        description = prop.get("description", "")
-        body = {k: v for k, v in prop.items() if k not in ("title", "description")}
-        if name == "config":
-            body = {"type": "string"}
-        parameters.append(
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": description,
-                "schema": body,
-            }
-        )
+    for name, schema in _schemas(model).items():
+        entry = {"name": name, "in": "query", "required": False}
+        description = schema.get("description", "")
+        bare = {k: v for k, v in _as_text(schema).items() if k != "description"}
+        parameters.append({**entry, "description": description, "schema": bare})
     return parameters
 
 
-def _reconstruct_body() -> dict[str, Any]:
-    mel = {
+def _array(description: str) -> dict[str, Any]:
+    """An array in a JSON body."""
+    return {
         "anyOf": [
             {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
             {
@@ -78,34 +93,36 @@ def _reconstruct_body() -> dict[str, Any]:
                 "required": ["data", "shape"],
                 "properties": {
                     "data": {"type": "string", "format": "byte"},
-                    "dtype": {"enum": ["float16", "float32", "float64"], "default": "float32"},
+                    "dtype": {"enum": list(BASE64_DTYPES), "default": "float32"},
                     "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
                 },
             },
         ],
-        "description": "[n_mels, frames]: nested lists, or little-endian base64.",
+        "description": f"{description}: nested lists, or little-endian base64.",
     }
-    options = {
-        p["name"]: {**p["schema"], "description": p["description"]}
-        for p in _options(ReconstructOptions)
+
+
+def _reconstruct_body() -> dict[str, Any]:
+    options = _schemas(ReconstructOptions)
+    members = {
+        "mel": _array("The mel [n_mels, frames]"),
+        "phases": _array("First phases [n_fft/2 + 1, frames] in radians"),
+        **options,
     }
-    options["config"] = {
-        "anyOf": [{"type": "string"}, {"type": "object"}],
-        "description": "A preset's name or a MelConfig (see /presets).",
+    fields = {
+        "mel": _BINARY,
+        "phases": _BINARY,
+        **{name: _as_text(schema) for name, schema in options.items()},
     }
     return {
         "required": True,
         "content": {
             "application/x-npy": {"schema": _BINARY},
             "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["mel"],
-                    "properties": {"mel": mel, **options},
-                }
+                "schema": {"type": "object", "required": ["mel"], "properties": members}
             },
             "multipart/form-data": {
-                "schema": {"type": "object", "required": ["mel"], "properties": {"mel": _BINARY}}
+                "schema": {"type": "object", "required": ["mel"], "properties": fields}
             },
         },
     }
@@ -135,7 +152,7 @@ RECONSTRUCT: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: _AUDIO_OUT, **_REFUSALS, **_QUEUE},
     "openapi_extra": {
-        "parameters": _options(ReconstructOptions),
+        "parameters": _query(ReconstructOptions),
         "requestBody": _reconstruct_body(),
     },
 }
@@ -147,7 +164,7 @@ ANALYZE: dict[str, Any] = {
         **_REFUSALS,
     },
     "openapi_extra": {
-        "parameters": _options(AnalyzeOptions),
+        "parameters": _query(AnalyzeOptions),
         "requestBody": {
             "required": True,
             "content": {

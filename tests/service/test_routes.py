@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from models.analysis import analyze
 from models.engine import Engine, Item
+from models.inversion import INVERSIONS
 from models.joint import JOINT
 from models.phase import PHASES
 from models.presets import PRESETS
@@ -23,6 +24,7 @@ from models.recipe import resolve
 from models.start import STARTS
 from service import problems
 from service.app import create_app
+from service.schemas import ReconstructOptions
 from service.settings import Settings
 from tests.service.conftest import wait_until_ready
 from tests.signals import voice
@@ -252,6 +254,33 @@ def test_first_phases_can_be_given_and_the_right_ones_give_the_signal_back(
     problem(post(client, start="given"), 422, "phases")
     short = {"mel": npy(MEL), "phases": npy(phases[:-1])}
     problem(client.post("/reconstruct", files=short, data=options), 422, "phases")
+
+
+def ends() -> list[tuple[str, dict[str, str], str, float]]:
+    """Every parameter of every method at its lowest and highest; long work is cut short."""
+    rows = []
+    for kind, table in (("method", JOINT), ("phase", PHASES), ("inversion", INVERSIONS)):
+        for name, method in table.items():
+            for parameter in method.parameters:
+                for value in (parameter.lowest, min(parameter.highest, 60)):
+                    option = "inversion_params" if kind == "inversion" else "params"
+                    rows.append((option, {kind: name}, parameter.name, value))
+    return rows
+
+
+@pytest.mark.parametrize(("option", "method", "name", "value"), ends())
+def test_every_parameter_works_at_both_ends_of_its_bounds(
+    client: TestClient, option: str, method: dict[str, str], name: str, value: float
+) -> None:
+    answer = post(client, npy(MEL[:, :12]), **method, **{option: json.dumps({name: value})})
+    if answer.status_code != 200:  # values that do not go together are said to be so
+        assert problem(answer, 422, None)["field"].startswith("params.")
+        assert option == "params"
+
+
+def test_an_inversions_steps_are_bounded_by_the_settings_too(client: TestClient) -> None:
+    long = post(client, inversion="nnls", inversion_params='{"n_iter": 65}')
+    problem(long, 422, "inversion_params.n_iter")
 
 
 def test_parameters_reach_the_method_and_wrong_ones_are_refused(client: TestClient) -> None:
@@ -533,11 +562,10 @@ def test_unknown_paths_and_verbs_are_problems_too(client: TestClient) -> None:
 def test_the_openapi_document_names_every_option(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     operation = document["paths"]["/reconstruct"]["post"]
-    names = {parameter["name"] for parameter in operation["parameters"]}
-    assert {"config", "quality", "method", "n_iter", "seed", "format", "output"} <= names
-    assert set(operation["requestBody"]["content"]) == {
-        "application/x-npy",
-        "application/json",
-        "multipart/form-data",
-    }
+    options = set(ReconstructOptions.model_fields)
+    assert {parameter["name"] for parameter in operation["parameters"]} == options
+    bodies = operation["requestBody"]["content"]
+    assert set(bodies) == {"application/x-npy", "application/json", "multipart/form-data"}
+    for media in ("application/json", "multipart/form-data"):
+        assert set(bodies[media]["schema"]["properties"]) == options | {"mel", "phases"}
     assert client.get("/docs").status_code == 200
