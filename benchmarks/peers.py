@@ -153,6 +153,7 @@ def load_torchaudio() -> Any:
 
 def torchaudio_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
     """`InverseMelScale` and `GriffinLim` of torchaudio on a linear mel `[K, T]`."""
+    torch.set_num_threads(1)  # seconds are of one core; its second thread would mostly spin
     transforms = load_torchaudio().transforms
     torch.manual_seed(0)
     spectrum = transforms.InverseMelScale(
