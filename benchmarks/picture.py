@@ -32,6 +32,6 @@ def draw(points: Sequence[tuple[str, float, float, bool]], file: Path) -> None:
     axes.set_xlabel("seconds of one core for a second of audio")
     axes.set_ylabel("PESQ wide-band")
     axes.grid(visible=True, which="both", alpha=0.2)
-    axes.set_title("blue: joint; grey: two stages; red squares: librosa", fontsize=8)
+    axes.set_title("blue: joint; grey: two stages; red squares: librosa and torchaudio", fontsize=8)
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
