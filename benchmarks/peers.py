@@ -101,18 +101,11 @@ def store(config: MelConfig, linear: NDArray[np.float32]) -> Mel:
     return Mel(((values - mean) / std).astype(np.float32), linear.astype(np.float32))
 
 
-def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
-    """`librosa.feature.inverse.mel_to_audio` on a linear mel `[K, T]`.
-
-    librosa's NNLS stops by absolute tolerances: a mel that peaks above 10,000 (StyleTTS 2's alone)
-    keeps it busy for minutes a clip, and is scaled to a peak of 100, where it does better too.
-    """
-    peak = float(linear.max())
-    scale = peak / 100.0 if peak > 1e4 else 1.0
-    linear = linear / scale
+def librosa_magnitude(config: MelConfig, linear: NDArray[Any]) -> NDArray[Any]:
+    """`librosa.feature.inverse.mel_to_stft` `[N, T]` of a linear mel `[K, T]`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Empty filters")
-        magnitude = librosa.feature.inverse.mel_to_stft(
+        magnitude: NDArray[Any] = librosa.feature.inverse.mel_to_stft(
             linear,
             sr=config.filterbank_rate,
             n_fft=config.n_fft,
@@ -122,6 +115,19 @@ def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -
             htk=config.mel_scale == "htk",
             norm=config.norm,
         )
+    return magnitude
+
+
+def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
+    """`librosa.feature.inverse.mel_to_audio` on a linear mel `[K, T]`.
+
+    librosa's NNLS stops by absolute tolerances: a mel that peaks above 10,000 (StyleTTS 2's alone)
+    keeps it busy for minutes a clip, and is scaled to a peak of 100, where it does better too.
+    """
+    peak = float(linear.max())
+    scale = peak / 100.0 if peak > 1e4 else 1.0
+    linear = linear / scale
+    magnitude = librosa_magnitude(config, linear)
     wave: Wave = librosa.griffinlim(
         magnitude,
         n_iter=n_iter,

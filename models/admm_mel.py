@@ -5,19 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.inversion import transpose
 from models.plan import Plan
-from models.projection import TINY, carried, squared_magnitude, state
+from models.projection import LARGEST_RATIO, TINY, carried, squared_magnitude, state
 from models.schedule import Schedule
 from models.start import synthesize
 from models.stft import PackedStft
 
-# As in `consistent`: a band that the signal has emptied asks for no more than this at once.
-_LARGEST_RATIO = 1e4
-
 
 def admm_mel(
-    pack: PackedStft, mel: Tensor, bound: Tensor, phases: Tensor, schedule: Schedule, rho: float
+    pack: PackedStft,
+    mel: Tensor,
+    bound: Tensor,
+    start: Tensor,
+    phases: Tensor,
+    schedule: Schedule,
+    rho: float,
 ) -> None:
     """Mel inversion by ADMM: a spectrum that has the mel and one that a signal can have are
     drawn together by a multiplier, magnitude and phase at once.
@@ -36,12 +38,10 @@ def admm_mel(
     point that is exact. Of the schedule only `n_iter` counts.
     """
     plan, power, n = pack.plan, pack.plan.config.power, schedule.n_iter
-    start = transpose(pack, mel.masked_fill(bound, 0.0))
     synthesize(pack, start, phases)
     kept, clips = state(pack), carried(pack)
     for block in pack.blocks():
         kept[block] = torch.polar(start[block], phases[block])
-    del start, phases
     meet = _proximal(plan, rho)
     covered = (plan.spread.sum(dim=0) > 0).to(plan.dtype)
     for i in range(n):
@@ -57,7 +57,7 @@ def admm_mel(
                 short = mel[block] - has
             else:
                 ratio = mel[block] / torch.mm(reach, plan.bank).add_(TINY)
-                short = has * (ratio.clamp_max_(_LARGEST_RATIO).sqrt_() - 1.0)
+                short = has * (ratio.clamp_max_(LARGEST_RATIO).sqrt_() - 1.0)
             short = torch.where(bound[block], short.clamp_max(0.0), short)
             level.add_(torch.mm(short, meet)).clamp_min_(0.0).mul_(covered)
             met = toward.mul_(level.mul_(inverse)).mul_(clips[block])

@@ -10,19 +10,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.inversion import transpose
-from models.projection import TINY, squared_magnitude
+from models.projection import LARGEST_RATIO, TINY, squared_magnitude
 from models.schedule import Schedule
 from models.start import synthesize
 from models.stft import PackedStft
 
-# A band whose prediction is this many times too small is mended no further in one step; without
-# a limit a band that the signal has emptied would be multiplied past the range of a float.
-_LARGEST_RATIO = 1e4
-
 
 def consistent(
-    pack: PackedStft, mel: Tensor, bound: Tensor, phases: Tensor, schedule: Schedule
+    pack: PackedStft,
+    mel: Tensor,
+    bound: Tensor,
+    start: Tensor,
+    phases: Tensor,
+    schedule: Schedule,
 ) -> None:
     """Mel-consistent Griffin-Lim: in every iteration the phase of a signal, and its magnitude
     mended against the mel; the waveform is left as the pack's signal.
@@ -39,15 +39,12 @@ def consistent(
     `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection, as in the
     reflection-based phase retrieval of Peer, Welker and Gerkmann 2022), `b` blend, `g` the
     exponent that over-relaxes the ratio; all move over the run as `schedule` says. The mending
-    is one Richardson-Lucy step. The start is the normalised transpose with the given phases
-    `[rows, N]`; where `bound` holds it is zero, so that silence stays silence.
+    is one Richardson-Lucy step. It begins with the magnitude `start` and `phases` `[rows, N]`.
     """
     plan, power = pack.plan, pack.plan.config.power
-    start = transpose(pack, mel.masked_fill(bound, 0.0))
     synthesize(pack, start, phases)
     # What the next step subtracts: a R_prev + m C, in one array.
     behind = torch.polar(start, phases)
-    del start, phases
     n = schedule.n_iter
     for i in range(n):
         momentum = schedule.momentum.at(i, n) if i else 0.0
@@ -69,7 +66,7 @@ def consistent(
             ratio = mel[block] / torch.mm(level if power == 1 else level * level, plan.bank).add_(
                 TINY
             )
-            limit = torch.where(bound[block], 1.0, _LARGEST_RATIO)
+            limit = torch.where(bound[block], 1.0, LARGEST_RATIO)
             gain = torch.mm(torch.minimum(ratio, limit), plan.spread)
             if exponent != power:
                 gain.pow_(exponent / power)

@@ -119,15 +119,17 @@ class Engine:
         pack = PackedStft(plan, [(item.frames, item.samples) for item in items])
         mel = pack.spread_rows([target.mel for target in targets])
         bound = pack.spread_rows([target.bound for target in targets])
+        heard = mel.masked_fill(bound, 0.0)  # a floor is an upper bound: nothing is made up there
         magnitude: Tensor | None = None
         if recipe.inversion is None:
-            phases = _phases(pack, items, transpose(pack, mel.masked_fill(bound, 0.0)))
+            start = transpose(pack, heard)
+            phases = _phases(pack, items, start)
             JOINT[recipe.method].run(
-                pack, mel, bound, phases, recipe.schedule, **dict(recipe.params)
+                pack, mel, bound, start, phases, recipe.schedule, **dict(recipe.params)
             )
         else:
             invert = INVERSIONS[recipe.inversion].run
-            magnitude = invert(pack, mel.masked_fill(bound, 0.0), **dict(recipe.inversion_params))
+            magnitude = invert(pack, heard, **dict(recipe.inversion_params))
             if any(item.output != "magnitude" for item in items):
                 PHASES[recipe.method].run(
                     pack,

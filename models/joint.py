@@ -1,8 +1,10 @@
 """The table of the joint methods, mel to waveform in one iteration.
 
 Every function takes a pack, the linear mel `[rows, K]` (largest value of a clip in [1, 2)),
-`bound` `[rows, K]` where it is an upper bound and no level, start phases `[rows, N]`, a schedule
-and its own parameters by name, and leaves the waveform as the pack's signal.
+`bound` `[rows, K]` where it is an upper bound and no level, the start's magnitude and phases
+`[rows, N]`, a schedule and its own parameters by name, and leaves the waveform as the pack's
+signal. The start is the normalised transpose, zero where `bound` holds, so that silence stays
+silence.
 """
 
 from __future__ import annotations

@@ -12,6 +12,10 @@ from models.stft import PackedStft
 # |t|^2 may be this small before its phase is taken as nothing; targets are of the order of 1.
 TINY = 1e-20
 
+# A band whose prediction is this many times too small is mended no further in one step; without
+# a limit a band that the signal has emptied would be multiplied past the range of a float.
+LARGEST_RATIO = 1e4
+
 Step = Callable[[int, slice, Tensor], Tensor]
 """Of the iteration's number, the block and its `P(C)`: the next `C` of the block."""
 

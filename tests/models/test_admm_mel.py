@@ -11,6 +11,7 @@ from models.analysis import analyze
 from models.config import MelConfig
 from models.engine import Engine, Item
 from models.filterbank import filterbank
+from models.inversion import transpose
 from models.joint import JOINT
 from models.presets import PRESETS
 from models.recipe import resolve
@@ -54,6 +55,7 @@ def test_it_is_its_three_steps_written_out() -> None:
             pack,
             rows,
             torch.zeros_like(rows, dtype=torch.bool),
+            transpose(pack, rows),
             pack.spread_rows([torch.from_numpy(phases.T)]),
             joint_schedule(1, 6),
             rho=0.1,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import librosa
 import numpy as np
 import pytest
 import scipy.optimize
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.peers import librosa_magnitude
 from models import plan as plan_module
 from models.config import MelConfig
 from models.filterbank import filterbank
@@ -222,29 +221,12 @@ def test_lstsq_is_what_torch_gives_torchaudio_where_its_bands_are_independent() 
     np.testing.assert_allclose(result.T, theirs[0].numpy(), atol=1e-10)
 
 
-def librosa_stft(config: MelConfig, mel: Array) -> Array:
-    """`librosa.feature.inverse.mel_to_stft` `[T, N]`."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Empty filters")
-        magnitude = librosa.feature.inverse.mel_to_stft(
-            mel.T,
-            sr=config.filterbank_rate,
-            n_fft=config.n_fft,
-            power=float(config.power),
-            fmin=config.fmin,
-            fmax=config.fmax,
-            htk=config.mel_scale == "htk",
-            norm=config.norm,
-        )
-    return np.asarray(magnitude.T)
-
-
 @pytest.mark.parametrize(("noise", "peak"), [(0.0, 1.0), (0.3, 1000.0)])
 @pytest.mark.parametrize("name", NAMES)
 def test_nnls_and_lbfgs_come_closer_than_librosa(name: str, noise: float, peak: float) -> None:
     """Its tolerances are absolute: at a peak of 1000 they matter little, at 1 they end at once."""
     mel = mels(name, 0.12, noise=noise) * peak
-    theirs = librosa_stft(PRESETS[name].config, mel)
+    theirs = librosa_magnitude(PRESETS[name].config, mel.T).T
     energy = (mel**2).sum(axis=1)
     for method in ("nnls", "lbfgs"):
         [ours] = invert(method, plan_of(name), mel)
