@@ -8,7 +8,7 @@ from torch import Tensor
 from models.plan import Plan
 from models.projection import LARGEST_RATIO, TINY, carried, squared_magnitude, state
 from models.schedule import Schedule
-from models.start import synthesize
+from models.start import polar, synthesize
 from models.stft import PackedStft
 
 
@@ -41,7 +41,7 @@ def admm_mel(
     synthesize(pack, start, phases)
     kept, clips = state(pack), carried(pack)
     for block in pack.blocks():
-        kept[block] = torch.polar(start[block], phases[block])
+        kept[block] = polar(start[block], phases[block])
     meet = _proximal(plan, rho)
     covered = (plan.spread.sum(dim=0) > 0).to(plan.dtype)
     for i in range(n):

@@ -7,12 +7,11 @@ against the mel in every iteration.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from models.projection import LARGEST_RATIO, TINY, squared_magnitude
+from models.mending import Mending, Step
 from models.schedule import Schedule
-from models.start import synthesize
+from models.start import polar
 from models.stft import PackedStft
 
 
@@ -34,44 +33,35 @@ def consistent(
         R = P(C)                                        what a signal can be
         t = R + a (R - R_prev) + m (R - C)              beyond it
         Q = b |R| + (1 - b) |t|
-        C = t/|t| * Q * (S (M / F Q^p))^(g/p)           phase of t, magnitude mended
+        C = t/|t| * Q * S (M / F Q^p)^(g/p)             phase of t, magnitude mended
 
     `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection, as in the
     reflection-based phase retrieval of Peer, Welker and Gerkmann 2022), `b` blend, `g` the
     exponent that over-relaxes the ratio; all move over the run as `schedule` says. The mending
     is one Richardson-Lucy step. It begins with the magnitude `start` and `phases` `[rows, N]`.
     """
-    plan, power = pack.plan, pack.plan.config.power
-    synthesize(pack, start, phases)
-    # What the next step subtracts: a R_prev + m C, in one array.
-    behind = torch.polar(start, phases)
-    n = schedule.n_iter
+    power, n = pack.plan.config.power, schedule.n_iter
+    mending = Mending(pack, mel, bound)
+    pack.begin()
+    for block in pack.runs():
+        first = polar(start[block], phases[block])
+        mending.begin(block, first, schedule.reflection.at(0, n))
+        pack.add(block, first)
+    pack.finish()
     for i in range(n):
         momentum = schedule.momentum.at(i, n) if i else 0.0
-        reflection = schedule.reflection.at(i, n)
-        next_momentum = schedule.momentum.at(i + 1, n)
-        next_reflection = schedule.reflection.at(i + 1, n)
         blend = schedule.blend.at(i, n)
-        exponent = schedule.exponent.at(i, n)
-        if i == 0:
-            behind.mul_(reflection)
+        step = Step(
+            reach=1.0 + momentum + schedule.reflection.at(i, n),
+            blend=blend,
+            rest=1.0 - blend,
+            exponent=schedule.exponent.at(i, n) / power,
+            keep=schedule.momentum.at(i + 1, n),
+            reflect=schedule.reflection.at(i + 1, n),
+        )
         pack.begin()
-        for block in pack.blocks():
-            here = pack.spectrum(block)
-            beyond = torch.sub(here * (1.0 + momentum + reflection), behind[block])
-            level = squared_magnitude(here).sqrt_()
-            reach = squared_magnitude(beyond).add_(TINY)
-            if blend != 1.0:
-                level.mul_(blend).add_(reach.sqrt(), alpha=1.0 - blend).clamp_min_(0.0)
-            ratio = mel[block] / torch.mm(level if power == 1 else level * level, plan.bank).add_(
-                TINY
-            )
-            limit = torch.where(bound[block], 1.0, LARGEST_RATIO)
-            gain = torch.mm(torch.minimum(ratio, limit), plan.spread)
-            if exponent != power:
-                gain.pow_(exponent / power)
-            mended = beyond.mul_(gain.mul_(level).mul_(reach.rsqrt_()))
-            torch.mul(here, next_momentum, out=behind[block])
-            behind[block].add_(mended, alpha=next_reflection)
-            pack.add(block, mended)
+        for block in pack.runs():
+            spectrum = pack.spectrum(block)
+            mending.mend(block, spectrum, step)
+            pack.add(block, spectrum)
         pack.finish()

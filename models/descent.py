@@ -53,6 +53,7 @@ class _Problem:
 
     def __init__(self, pack: PackedStft, magnitude: Tensor) -> None:
         self._pack, self._magnitude, self._clips = pack, magnitude, carried(pack)
+        self._slope = torch.zeros_like(pack.signal)
         n_fft, lead = pack.plan.config.n_fft, pack.plan.config.lead
         # The one-sided spectrum stands for both sides.
         self._sides = torch.full_like(magnitude[0], 2.0 / n_fft)
@@ -85,7 +86,7 @@ class _Problem:
         """Each clip's error and the gradient over its samples, at the pack's signal."""
         pack, magnitude = self._pack, self._magnitude
         errors = torch.zeros(pack.rows, dtype=torch.float64, device=magnitude.device)
-        pack.begin()
+        pack.begin(raw=self._slope)
         for block in pack.blocks():
             here = pack.spectrum(block)
             power = squared_magnitude(here)
@@ -93,11 +94,11 @@ class _Problem:
             over = power.mul_(inverse).sub_(magnitude[block])
             errors[block] = 0.5 * (over.square() * self._sides).sum(dim=1)
             pack.add(block, here * ((1.0 - magnitude[block] * inverse) * self._clips[block]))
-        pack.fold(pack.overlapped)
+        pack.fold(self._slope)
         clips = zip(pack.starts, pack.clips, strict=True)
         return (
             [float(errors[start : start + frames].sum()) for start, (frames, _) in clips],
-            [pack.overlapped[inside].clone() for inside in self.insides],
+            [self._slope[inside].clone() for inside in self.insides],
         )
 
 

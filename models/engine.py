@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.analysis import analyze
+from models.compiled import LOOPS
 from models.config import MelConfig
 from models.errors import NonFiniteOutput
 from models.inversion import INVERSIONS, transpose
@@ -76,7 +78,8 @@ class Engine:
     On a CPU a call runs on one thread, which it sets for the process: an engine scales by being
     called from several threads at once, because torch's own threads spin and starve each other
     on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
-    is packed with.
+    is packed with. Compiled loops are loaded in the background and used when they are there,
+    unless `compiled` is False; the bits are the same.
     """
 
     def __init__(
@@ -85,9 +88,18 @@ class Engine:
         *,
         dtype: torch.dtype = torch.float32,
         plan_bytes: int = 256 * 2**20,
+        compiled: bool = True,
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.plans = PlanCache(self.device, plan_bytes, dtype)
+        self._compiled = compiled and self.device.type == "cpu" and dtype == torch.float32
+        if self._compiled:
+            LOOPS.start()
+
+    @property
+    def kernels(self) -> ModuleType | None:
+        """The compiled loops that a pack would use now."""
+        return LOOPS.ready if self._compiled else None
 
     def run(self, items: Sequence[Item]) -> list[Result]:
         """Results in the order of the items; those of one `key` are computed as one pack.
@@ -116,7 +128,7 @@ class Engine:
         config, recipe = items[0].key
         plan = self.plans.get(config)
         targets = [make_target(plan, torch.tensor(item.mel)) for item in items]
-        pack = PackedStft(plan, [(item.frames, item.samples) for item in items])
+        pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.kernels)
         mel = pack.spread_rows([target.mel for target in targets])
         bound = pack.spread_rows([target.bound for target in targets])
         heard = mel.masked_fill(bound, 0.0)  # a floor is an upper bound: nothing is made up there

@@ -19,7 +19,7 @@ from models.errors import Invalid
 from models.method import Method, Parameter
 from models.projection import carried, impose, iterate, state
 from models.rtisi import rtisi_la
-from models.start import synthesize
+from models.start import polar, synthesize
 from models.stft import PackedStft
 
 
@@ -108,7 +108,7 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = torch.polar(magnitude[block], phases[block])
+        kept[block] = polar(magnitude[block], phases[block])
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         y = kept[block]
@@ -132,7 +132,7 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = torch.polar(magnitude[block] * (1.0 - beta), phases[block])
+        kept[block] = polar(magnitude[block] * (1.0 - beta), phases[block])
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         x = torch.add(kept[block], here, alpha=beta).mul_(clips[block])
@@ -165,7 +165,7 @@ def difference_map(
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = torch.polar(magnitude[block], phases[block])
+        kept[block] = polar(magnitude[block], phases[block])
 
     def toward_magnitude(i: int, block: slice, here: Tensor) -> Tensor:
         x = kept[block]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.bands import Bands, make_bands
 from models.config import MelConfig
 from models.filterbank import Array, empty_bands, filterbank
 from models.inverse import non_negative_inverse
@@ -42,6 +43,8 @@ class Plan:
     """`[K]`: 1 for bands that some bin feeds, 0 for empty ones."""
     silence: Tensor
     """`[K]`: the linear mel that the extractor's epsilon or magnitude floor makes of silence."""
+    bands: Bands
+    """The same two as sparse tables: products with a bit pattern that no library chooses."""
     bin_step: Tensor
     """`1 / (F^T F 1)` `[N]`, zero where no band is: steps down `|F x - m|^2 / 2` that never
     overshoot, because the non-negative `F^T F` is at most the diagonal matrix of its row sums."""
@@ -68,7 +71,7 @@ class Plan:
         """
         values = (getattr(self, f.name) for f in fields(self))
         held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
-        return held + self.pinv.numel() * self.pinv.element_size()
+        return held + self.bands.nbytes + self.pinv.numel() * self.pinv.element_size()
 
     @property
     def device(self) -> torch.device:
@@ -106,6 +109,7 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
         window=put(config.window_values()),
         bank=put(bank.T),
         spread=put(spread),
+        bands=make_bands(bank, spread, device, dtype),
         pinv=put(pinv),
         band_weight=put(np.where(weight > 0, weight, 1.0)),
         alive=put((weight > 0).astype(np.float64)),

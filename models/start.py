@@ -37,8 +37,13 @@ def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
     """Make the inverse STFT of `magnitude` and `phases` `[rows, N]` the pack's signal."""
     pack.begin()
     for block in pack.blocks():
-        pack.add(block, torch.polar(magnitude[block], phases[block]))
+        pack.add(block, polar(magnitude[block], phases[block]))
     pack.finish()
+
+
+def polar(magnitude: Tensor, phases: Tensor) -> Tensor:
+    """`magnitude e^(i phases)`; torch's own takes three times as long on a CPU."""
+    return torch.complex(torch.cos(phases).mul_(magnitude), torch.sin(phases).mul_(magnitude))
 
 
 def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:

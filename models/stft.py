@@ -4,14 +4,18 @@ Clips stand one after the other with `overlap - 1` empty rows between them, wher
 the number of frames that share a sample, so that overlap-add never mixes two clips. Frames and
 overlap-add touch the window's support alone; index 0 of a frame is the window's first sample.
 Each clip's edges are mended after every overlap-add by one precomputed gather, which repeats
-what its extractor's padding does. On a CPU the rows are worked through in blocks of a fixed
-size: a block stays in the cache, and a matrix product on a block of one size gives a row the
+what its extractor's padding does. On a CPU the rows are worked through in blocks, which stay in
+the cache; where a matrix product is taken they are of one fixed size, with which a row has the
 same bits wherever in the pack it stands.
+
+Frames and overlap-add exist twice: in torch, and as compiled loops (`models/kernels.py`) that
+give the same bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -21,7 +25,8 @@ from torch import Tensor
 from models.config import MIN_ENVELOPE
 from models.plan import Plan
 
-CPU_BLOCK = 64  # rows; 64 frames of 1024 points are 0.5 MB of spectrum, which L2 holds
+CPU_BLOCK = 64  # rows of a matrix product
+_RUN_POINTS = 2**17  # of a run's transforms: 128 frames of 1024 points
 
 
 def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -36,38 +41,43 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 class PackedStft:
     """Frames and overlap-add of a pack of clips that share a plan.
 
-    `clips` gives `(frames T, samples L)` of each; `rows` is the sum of what the clips take
-    (`MelConfig.rows`), filled up to whole blocks.
+    `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
+    take (`MelConfig.rows`), `rows` the same filled up to whole blocks. With `kernels` (those of
+    `models/kernels.py`, for float32 on a CPU) loops are compiled ones.
     """
 
-    def __init__(self, plan: Plan, clips: Sequence[tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        clips: Sequence[tuple[int, int]],
+        kernels: ModuleType | None = None,
+    ) -> None:
         config = plan.config
-        self.plan, self.clips = plan, tuple(clips)
+        self.plan, self.clips, self.kernels = plan, tuple(clips), kernels
         self.hop, self.win = config.hop_length, config.win_length
         self.overlap = config.overlap
         self.starts: list[int] = []
-        used = 0
+        self.used = 0
         for frames, samples in self.clips:
-            self.starts.append(used)
-            used += config.rows(frames, samples)
-        self.block = CPU_BLOCK if plan.device.type == "cpu" else max(used, 1)
-        self.rows = -(-used // self.block) * self.block
-
-        kept = self.overlap * self.hop
+            self.starts.append(self.used)
+            self.used += config.rows(frames, samples)
+        cpu = plan.device.type == "cpu"
+        self.block = CPU_BLOCK if cpu else max(self.used, 1)
+        self.rows = -(-self.used // self.block) * self.block
+        self._run = max(_RUN_POINTS // config.n_fft, 16) if cpu else self.block
 
         def zeros(*shape: int, dtype: torch.dtype = plan.dtype) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=plan.device)
 
-        self._sum = zeros(self.rows + self.overlap - 1, self.hop)
-        self._signal = zeros(self._sum.numel())
-        self._frame = zeros(self.block, config.n_fft)
-        self._windowed = zeros(self.block, kept)
+        self._signal = zeros((self.rows + self.overlap - 1) * self.hop)
+        self._carry = zeros(self.overlap - 1, self.hop)
+        self._frame = zeros(max(self.block, self._run), config.n_fft)
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
-        self._spectrum = zeros(self.block, config.n_bins, dtype=self.complex_dtype)
         inverse, targets, sources = self._edges()
         self._inverse = torch.as_tensor(inverse, dtype=plan.dtype, device=plan.device)
         self._edge_to = torch.as_tensor(targets, device=plan.device)
         self._edge_from = torch.as_tensor(sources, device=plan.device)
+        self._scale, self._into = self._inverse, self._signal
 
     def _edges(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
@@ -98,9 +108,14 @@ class PackedStft:
         return inverse, np.concatenate(targets), np.concatenate(sources)
 
     def blocks(self) -> Iterator[slice]:
-        """The rows of the pack, a block at a time."""
+        """The rows of the pack in blocks of one size, for what takes matrix products."""
         for first in range(0, self.rows, self.block):
             yield slice(first, first + self.block)
+
+    def runs(self) -> Iterator[slice]:
+        """The used rows in runs that the cache holds, for what does not depend on their size."""
+        for first in range(0, self.used, self._run):
+            yield slice(first, min(first + self._run, self.used))
 
     def spread_rows(self, parts: Sequence[Tensor]) -> Tensor:
         """Per-clip rows `[T, ...]` laid out as the pack's rows `[rows, ...]`, zero in the gaps."""
@@ -111,40 +126,74 @@ class PackedStft:
         return out
 
     def spectrum(self, block: slice) -> Tensor:
-        """STFT `[block, N]` of the present signal; the buffer is reused by the next call."""
-        rows = self._signal.as_strided(
-            (self.block, self.win), (self.hop, 1), block.start * self.hop
-        )
-        torch.mul(rows, self.plan.window, out=self._frame[:, : self.win])
-        torch.fft.rfft(self._frame, out=self._spectrum)
-        return self._spectrum
+        """STFT `[block, N]` of the present signal."""
+        count = block.stop - block.start
+        frames = self._frame[:count]
+        if self.kernels is not None:
+            self.kernels.frame(
+                self._signal.numpy(),
+                self.plan.window.numpy(),
+                frames.numpy(),
+                block.start,
+                self.hop,
+            )
+        else:
+            rows = self._signal.as_strided((count, self.win), (self.hop, 1), block.start * self.hop)
+            torch.mul(rows, self.plan.window, out=frames[:, : self.win])
+        # Not into a buffer: torch would transform into a new tensor and copy that.
+        spectrum: Tensor = torch.fft.rfft(frames)
+        return spectrum
 
-    def begin(self) -> None:
-        """Start a new overlap-add; the present signal stays readable until `finish`."""
-        self._sum.zero_()
+    def begin(self, raw: Tensor | None = None) -> None:
+        """Start a new overlap-add, to be given all blocks in order.
+
+        It replaces the present signal, block by block behind where `spectrum` still reads; or
+        leaves that alone and puts the sums, not divided by the envelope, into `raw`, laid out
+        as `signal`.
+        """
+        self._carry.zero_()
+        self._into = self._signal if raw is None else raw
+        self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
 
     def add(self, block: slice, spectrum: Tensor) -> None:
-        """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`.
+        """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide
+        what is complete by the window envelope: the least-squares signal.
 
         The rows between clips must be zero: they would reach into their neighbours.
         Frames are added to a sample from the earliest to the latest, whatever the blocks: a
         float sum depends on its order, and a clip's must not depend on where it stands.
         """
-        frames = torch.fft.irfft(spectrum, n=self.plan.config.n_fft)
-        torch.mul(frames[:, : self.win], self.plan.window, out=self._windowed[:, : self.win])
+        frames, window = torch.fft.irfft(spectrum, n=self.plan.config.n_fft), self.plan.window
+        if self.kernels is not None:
+            self.kernels.overlap_add(
+                frames.numpy(),
+                window.numpy(),
+                self._carry.numpy(),
+                self._scale.numpy(),
+                self._into.numpy(),
+                block.start,
+                self.hop,
+            )
+            return
+        count, hop = len(frames), self.hop
+        total = torch.zeros_like(self._carry[:1]).repeat(count + self.overlap - 1, 1)
+        total[: self.overlap - 1] = self._carry
         for r in range(self.overlap - 1, -1, -1):
-            self._sum[block.start + r : block.stop + r] += self._windowed[
-                :, r * self.hop : (r + 1) * self.hop
-            ]
+            part = slice(r * hop, min((r + 1) * hop, self.win))
+            total[r : r + count, : part.stop - part.start] += frames[:, part] * window[part]
+        done = slice(block.start * hop, block.stop * hop)
+        torch.mul(total[:count].view(-1), self._scale[done], out=self._into[done])
+        self._carry.copy_(total[count:])
 
     def finish(self) -> None:
-        """Divide by the window envelope and mend the edges: the least-squares signal."""
-        torch.mul(self._sum.view(-1), self._inverse, out=self._signal)
+        """The last block has been added: mend the edges."""
         self.mend()
 
     def mend(self) -> None:
         """Make what the present signal has beyond the clips' edges what the extractor pads."""
-        if self._edge_to.numel():
+        if self.kernels is not None:
+            self.kernels.move(self._signal.numpy(), self._edge_to.numpy(), self._edge_from.numpy())
+        elif self._edge_to.numel():
             self._signal[self._edge_to] = self._signal[self._edge_from]
 
     def fold(self, samples: Tensor) -> None:
@@ -157,11 +206,6 @@ class PackedStft:
     def signal(self) -> Tensor:
         """The present signal, all clips with their edges in one `[samples]`; may be written to."""
         return self._signal
-
-    @property
-    def overlapped(self) -> Tensor:
-        """The overlap-add since `begin`, before `finish`, laid out as `signal`."""
-        return self._sum.view(-1)
 
     def audio(self) -> list[Tensor]:
         """The present signal of each clip `[L]`, copied out of the pack."""

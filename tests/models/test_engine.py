@@ -122,14 +122,14 @@ def test_silence_in_gives_exact_silence_out(name: str, kind: str) -> None:
 def test_a_linear_mel_scaled_gives_audio_scaled_alike(name: str, factor: float) -> None:
     config = PRESETS[name].config
     wave = voice(0.5, config.sample_rate)
-    whole = item(wave, config)
+    whole = item(wave, config, resolve(config.power, n_iter=4))  # before chaos sets in
     scaled = Item(
         (whole.mel * factor).astype(np.float32), config, whole.recipe, whole.samples, whole.seed
     )
     a, b = (r.values for r in ENGINE.run([whole, scaled]))
     share = factor ** (1 / config.power)
-    # Rounding differs, and twelve iterations spread it a little: 60 dB of agreement.
-    assert np.linalg.norm(b - a * share) < 1e-3 * np.linalg.norm(a * share)
+    # Rounding differs, and four iterations spread it a little: 80 dB of agreement.
+    assert np.linalg.norm(b - a * share) < 1e-4 * np.linalg.norm(a * share)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -1,0 +1,99 @@
+"""Compiled loops: made or loaded in the background, used from the moment they are there.
+
+Compiling takes seconds on the first start and a fraction of one from numba's cache. Nobody waits:
+torch's loops give the same bits, and a pack takes whichever there are when it begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+logger = logging.getLogger("unmel.compiled")
+
+_HERE = Path(__file__).parent
+# numba looks at the file of a compiled function alone; constants come from the others.
+_SOURCES = ("kernels.py", "raising.py", "projection.py")
+
+
+class Loops:
+    """`models/kernels.py`, once in a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._module: ModuleType | None = None
+
+    def start(self) -> None:
+        """Begin to load, unless that was done before."""
+        with self._lock:
+            if self._thread is None:
+                # Not a daemon: LLVM must not be running while the interpreter ends.
+                self._thread = threading.Thread(target=self._load, name="compile")
+                self._thread.start()
+
+    @property
+    def ready(self) -> ModuleType | None:
+        """The kernels if they are there."""
+        return self._module
+
+    def wait(self, timeout: float | None = None) -> ModuleType | None:
+        """The kernels when loading has ended, or `ready` after `timeout` seconds."""
+        self.start()
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._module
+
+    def _load(self) -> None:
+        try:
+            folder = cache_folder()
+            settings = import_module("numba").config
+            before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder or "")
+            try:
+                self._module = import_module("models.kernels")
+            finally:
+                settings.CACHE_DIR = before
+        except Exception:  # whatever numba or LLVM has against this machine: torch does without
+            logger.warning("no compiled loops; torch's are slower", exc_info=True)
+        else:
+            logger.info("compiled loops ready, cached in %s", folder)
+
+
+LOOPS = Loops()
+
+
+def cache_folder() -> Path | None:
+    """Where compiled code may be kept, or None where nothing can be written.
+
+    `NUMBA_CACHE_DIR`, beside the source, the user's cache, a folder of the user's own among the
+    temporary ones: the first that can be written.
+    """
+    digest = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _SOURCES)).hexdigest()
+    for parent in _parents():
+        folder = parent / f"unmel-{digest[:16]}"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            owned = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+        except (OSError, RuntimeError):  # RuntimeError: there is no home
+            continue
+        if owned:  # code is loaded from here: another user's folder will not do
+            return folder
+    return None
+
+
+def _parents() -> Iterator[Path]:
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        yield Path(given)
+    yield _HERE / "__pycache__"
+    yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    yield Path(tempfile.gettempdir())

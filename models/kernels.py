@@ -1,0 +1,269 @@
+"""Inner loops that numba compiles: what torch does in many passes over memory, in one.
+
+Each is the twin of torch code (named in its docstring) and takes the same steps of float32 in
+the same order, without fused or reordered arithmetic, so that both give the same bits. Loops run
+over slices of one row and with few arrays at a time, or LLVM does not vectorise them. Importing
+this module compiles or loads everything in it: `models/compiled.py` does that in the background.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from models import raising
+from models.projection import LARGEST_RATIO, TINY
+
+F = TypeVar("F", bound=Callable[..., None])
+Floats = NDArray[np.float32]
+Spectra = NDArray[np.complex64]
+
+_GROUP = 8  # rows of `_band_sums`
+
+_TINY, _LARGEST_RATIO = np.float32(TINY), np.float32(LARGEST_RATIO)
+_ZERO, _HALF, _ONE, _TWO = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0))
+_L0, _L1, _L2, _L3 = (np.float32(v) for v in raising.LOG)
+_E0, _E1, _E2, _E3, _E4, _E5, _E6 = (np.float32(v) for v in raising.EXP)
+_LARGEST = np.float32(raising.LARGEST)
+_ROOT_HALF, _BIAS, _FRACTION = (np.int32(v) for v in (raising.ROOT_HALF, 127, 23))
+
+
+def _loop(signature: str | None = None) -> Callable[[F], F]:
+    """Compile for these types now; without any, when a caller is compiled."""
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",  # a division by zero is infinite, not an exception
+        "cache": bool(numba.config.CACHE_DIR),  # type: ignore[attr-defined] # set at import
+    }
+    return cast(Callable[[F], F], numba.njit(signature, **options))
+
+
+@_loop("void(f4[::1], f4[::1], f4[:, ::1], i8, i8)")
+def frame(signal: Floats, window: Floats, frames: Floats, first: int, hop: int) -> None:
+    """Windowed frames of a signal, from frame `first` on: `PackedStft.spectrum`'s first half."""
+    length = window.shape[0]
+    for row in range(frames.shape[0]):
+        begin = (first + row) * hop
+        samples = signal[begin : begin + length]
+        out = frames[row, :length]
+        for n in range(length):
+            out[n] = samples[n] * window[n]
+
+
+@_loop("void(f4[:, ::1], f4[::1], f4[:, ::1], f4[::1], f4[::1], i8, i8)")
+def overlap_add(
+    frames: Floats,
+    window: Floats,
+    carry: Floats,
+    scale: Floats,
+    signal: Floats,
+    first: int,
+    hop: int,
+) -> None:
+    """Window and overlap-add frames from `first` on; hops that no later frame reaches are scaled
+    and done, the others wait in `carry` `[overlap - 1, hop]`. `PackedStft.add`'s second half.
+    """
+    rows, length = frames.shape[0], window.shape[0]
+    ahead = carry.shape[0]
+    total = np.empty(hop, np.float32)
+    for j in range(rows + ahead):
+        if j < ahead:
+            before = carry[j]
+            for n in range(hop):
+                total[n] = before[n]
+        else:
+            for n in range(hop):
+                total[n] = _ZERO
+        # From the earliest frame to the latest, whatever the blocks.
+        for r in range(min(ahead, j), max(-1, j - rows), -1):
+            begin = r * hop
+            end = min(begin + hop, length)
+            piece, part = frames[j - r, begin:end], window[begin:end]
+            for n in range(end - begin):
+                total[n] += piece[n] * part[n]
+        if j < rows:
+            begin = (first + j) * hop
+            out, factor = signal[begin : begin + hop], scale[begin : begin + hop]
+            for n in range(hop):
+                out[n] = total[n] * factor[n]
+        else:
+            after = carry[j - rows]
+            for n in range(hop):
+                after[n] = total[n]
+
+
+@_loop("void(f4[::1], i8[::1], i8[::1])")
+def move(signal: Floats, targets: NDArray[np.int64], sources: NDArray[np.int64]) -> None:
+    """Copy samples within a signal: `PackedStft.mend`."""
+    for n in range(targets.shape[0]):
+        signal[targets[n]] = signal[sources[n]]
+
+
+@_loop("void(f4[::1], f4)")
+def raise_to(values: Floats, exponent: float) -> None:
+    """`values^exponent` in place: `raising.raised`."""
+    for n in range(values.shape[0]):
+        value = np.float32(values[n])
+        bits = value.view(np.int32)
+        power = np.int32(np.int32(bits - _ROOT_HALF) >> _FRACTION)
+        rest = np.int32(bits - np.int32(power << _FRACTION)).view(np.float32) - _ONE
+        s = rest / (rest + _TWO)
+        z = s * s
+        logarithm = (((z * _L3 + _L2) * z + _L1) * z + _L0) * s + np.float32(power)
+        logarithm *= exponent
+        logarithm = max(min(logarithm, _LARGEST), -_LARGEST)
+        whole = np.floor(logarithm + _HALF)
+        f = logarithm - whole
+        found = f * _E6 + _E5
+        found = found * f + _E4
+        found = found * f + _E3
+        found = found * f + _E2
+        found = found * f + _E1
+        found = found * f + _E0
+        scale = np.int32(np.int32(np.int32(whole) + _BIAS) << _FRACTION).view(np.float32)
+        values[n] = found * scale if value > _ZERO else _ZERO
+
+
+@_loop()
+def _wish(
+    here: Floats, past: Floats, step: Floats, power: int, level: Floats, quotient: Floats
+) -> None:
+    """`Q^p` of a row, and `Q / |t|`; `here` and `past` are real and imaginary parts in turn."""
+    reach, blend, rest = step[0], step[1], step[2]
+    for n in range(level.shape[0]):
+        re, im = here[2 * n], here[2 * n + 1]
+        to_re, to_im = reach * re - past[2 * n], reach * im - past[2 * n + 1]
+        length = math.sqrt((to_re * to_re + to_im * to_im) + _TINY)
+        wanted = math.sqrt(re * re + im * im) * blend + length * rest
+        wanted = _ZERO if wanted < _ZERO else wanted
+        level[n] = wanted
+        quotient[n] = wanted / length
+    if power == 2:
+        for n in range(level.shape[0]):
+            level[n] = level[n] * level[n]
+
+
+@_loop()
+def _band_sums(
+    level: Floats,
+    begins: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    weights: Floats,
+    sums: Floats,
+) -> None:
+    """`Bands.sums` of `_GROUP` rows at once, so that no addition waits for the last one."""
+    for k in range(begins.shape[0]):
+        weight = weights[offsets[k] : offsets[k + 1]]
+        width = weight.shape[0]
+        begin, end = begins[k], begins[k] + width
+        a0, a1, a2, a3 = (
+            level[0, begin:end],
+            level[1, begin:end],
+            level[2, begin:end],
+            level[3, begin:end],
+        )
+        a4, a5, a6, a7 = (
+            level[4, begin:end],
+            level[5, begin:end],
+            level[6, begin:end],
+            level[7, begin:end],
+        )
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = _ZERO
+        for j in range(width):
+            w = weight[j]
+            s0 += w * a0[j]
+            s1 += w * a1[j]
+            s2 += w * a2[j]
+            s3 += w * a3[j]
+            s4 += w * a4[j]
+            s5 += w * a5[j]
+            s6 += w * a6[j]
+            s7 += w * a7[j]
+        sums[0, k], sums[1, k], sums[2, k], sums[3, k] = s0, s1, s2, s3
+        sums[4, k], sums[5, k], sums[6, k], sums[7, k] = s4, s5, s6, s7
+
+
+@_loop()
+def _compare(ratio: Floats, mel: Floats, bound: NDArray[np.bool_]) -> None:
+    """From what a row's bands hold to what they should be multiplied by."""
+    for k in range(mel.shape[0]):
+        limit = _ONE if bound[k] else _LARGEST_RATIO
+        ratio[k] = min(mel[k] / (ratio[k] + _TINY), limit)
+
+
+@_loop()
+def _spread(ratio: Floats, below: NDArray[np.int32], shares: Floats, gain: Floats) -> None:
+    """`Bands.spread` of a row."""
+    low, high = shares[0], shares[1]
+    for n in range(gain.shape[0]):
+        k = np.uint64(below[n])  # unsigned: never counted from the end
+        gain[n] = ratio[k] * low[n] + ratio[k + np.uint64(1)] * high[n]
+
+
+@_loop()
+def _take(here: Floats, past: Floats, step: Floats, gain: Floats, quotient: Floats) -> None:
+    """The row's next `C`, and what the next step subtracts."""
+    reach, keep, reflect = step[0], step[4], step[5]
+    for n in range(gain.shape[0]):
+        re, im = here[2 * n], here[2 * n + 1]
+        factor = gain[n] * quotient[n]
+        to_re = (reach * re - past[2 * n]) * factor
+        to_im = (reach * im - past[2 * n + 1]) * factor
+        here[2 * n], here[2 * n + 1] = to_re, to_im
+        past[2 * n] = keep * re + reflect * to_re
+        past[2 * n + 1] = keep * im + reflect * to_im
+
+
+@_loop(
+    "void(c8[:, ::1], c8[:, ::1], f4[:, ::1], b1[:, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
+    " i4[::1], f4[:, ::1], f4[::1], i8)",
+)
+def mend(
+    spectrum: Spectra,
+    behind: Spectra,
+    mel: Floats,
+    bound: NDArray[np.bool_],
+    row: int,
+    low: int,
+    begins: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    weights: Floats,
+    below: NDArray[np.int32],
+    shares: Floats,
+    step: Floats,
+    power: int,
+) -> None:
+    """A step of `consistent` on a block of spectra, in place: `Mending.mend`.
+
+    `row` is the block's first row in the pack, `low` the first bin of those that the bands hold;
+    `step` holds the numbers of `mending.Step` in their order.
+    """
+    rows, count, bands = spectrum.shape[0], behind.shape[1], mel.shape[1]
+    level = np.zeros((_GROUP, count), np.float32)
+    quotient = np.zeros((_GROUP, count), np.float32)
+    # One more band than there are: a bin of the last one has nothing above.
+    ratio = np.zeros((_GROUP, bands + 1), np.float32)
+    for start in range(0, rows, _GROUP):
+        group = min(_GROUP, rows - start)
+        for g in range(group):
+            here = spectrum[start + g, low : low + count].view(np.float32)
+            past = behind[row + start + g].view(np.float32)
+            _wish(here, past, step, power, level[g], quotient[g])
+        _band_sums(level, begins, offsets, weights, ratio)
+        for g in range(group):
+            at = row + start + g
+            _compare(ratio[g], mel[at], bound[at])
+            if step[3] != _ONE:
+                raise_to(ratio[g, :bands], step[3])
+            gain = level[g]
+            _spread(ratio[g], below, shares, gain)
+            whole = spectrum[start + g]
+            here, past = whole[low : low + count].view(np.float32), behind[at].view(np.float32)
+            _take(here, past, step, gain, quotient[g])
+            whole[:low] = 0.0
+            whole[low + count :] = 0.0

@@ -1,0 +1,91 @@
+"""The mel step of `consistent`: a spectrum moved beyond itself and mended against the mel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.projection import LARGEST_RATIO, TINY, squared_magnitude
+from models.raising import raised, root_
+from models.stft import PackedStft
+
+
+class Step(NamedTuple):
+    """The numbers of one iteration, in the symbols of `consistent`."""
+
+    reach: float
+    """`1 + a + m`."""
+    blend: float
+    """`b`."""
+    rest: float
+    """`1 - b`."""
+    exponent: float
+    """`g / p`."""
+    keep: float
+    """`a` of the next iteration."""
+    reflect: float
+    """`m` of the next iteration."""
+
+
+class Mending:
+    """A pack's mel and what its iteration remembers.
+
+    `mel` `[rows, K]` is the target, `bound` `[rows, K]` where it is an upper bound only. Between
+    the steps only `a R_prev + m C` is kept, of the bins that the bands hold; the others are zero.
+    """
+
+    def __init__(self, pack: PackedStft, mel: Tensor, bound: Tensor) -> None:
+        self._pack, self._bands, self._mel, self._bound = pack, pack.plan.bands, mel, bound
+        shape = pack.rows, self._bands.count
+        self._behind = torch.zeros(shape, dtype=pack.complex_dtype, device=mel.device)
+        if pack.kernels is not None:
+            bands = self._bands
+            self._arrays = (self._behind.numpy(), mel.numpy(), bound.numpy())
+            self._tables = (bands.begins, bands.offsets, bands.weights, bands.below, bands.shares)
+
+    def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
+        """Remember the first `C` `[block, N]`."""
+        torch.mul(spectrum[:, self._bands.inside], reflect, out=self._behind[block])
+
+    def mend(self, block: slice, here: Tensor, step: Step) -> None:
+        """Make of `R` `[block, N]`, in place, the next `C`."""
+        kernels = self._pack.kernels
+        if kernels is None:
+            self._mend(block, here, step)
+            return
+        behind, mel, bound = self._arrays
+        kernels.mend(
+            here.numpy(),
+            behind,
+            mel,
+            bound,
+            block.start,
+            self._bands.first,
+            *self._tables,
+            np.array(step, np.float32),
+            self._pack.plan.config.power,
+        )
+
+    def _mend(self, block: slice, here: Tensor, step: Step) -> None:
+        # Single steps, never a sum with a factor: torch may round that once where others round
+        # twice, and the compiled twin has to give the same bits.
+        bands, past = self._bands, torch.view_as_real(self._behind[block])
+        inside = here[:, bands.inside]
+        parts = torch.view_as_real(inside)
+        beyond = parts * step.reach - past
+        length = root_(squared_magnitude(torch.view_as_complex(beyond)).add_(TINY))
+        level = root_(squared_magnitude(inside)).mul_(step.blend)
+        level.add_(length * step.rest).clamp_min_(0.0)
+        quotient = level / length
+        has = bands.sums(level if self._pack.plan.config.power == 1 else level * level)
+        limit = torch.where(self._bound[block], 1.0, LARGEST_RATIO)
+        ratio = torch.minimum(self._mel[block] / has.add_(TINY), limit)
+        if step.exponent != 1.0:
+            ratio = raised(ratio, step.exponent)
+        mended = beyond.mul_(bands.spread(ratio).mul_(quotient).unsqueeze(-1))
+        torch.add(parts * step.keep, mended * step.reflect, out=past)
+        here.zero_()
+        parts.copy_(mended)

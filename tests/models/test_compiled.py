@@ -1,0 +1,122 @@
+"""Compiled loops load in the background, wherever they can be kept, and nobody depends on them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from models import compiled
+from models.compiled import Loops, cache_folder
+
+
+def test_nothing_is_ready_until_loading_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = threading.Event()
+    module = ModuleType("kernels")
+
+    def slow(name: str) -> ModuleType:
+        gate.wait(60)
+        return module if name == "models.kernels" else sys.modules["numba"]
+
+    monkeypatch.setattr(compiled, "import_module", slow)
+    loops = Loops()
+    loops.start()
+    assert loops.ready is None
+    assert loops.wait(0.0) is None
+    gate.set()
+    assert loops.wait() is module
+    assert loops.ready is module
+
+
+def test_it_loads_once_however_often_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    def count(name: str) -> ModuleType:
+        seen.append(name)
+        return sys.modules["numba"]
+
+    monkeypatch.setattr(compiled, "import_module", count)
+    loops = Loops()
+    for _ in range(3):
+        loops.start()
+    loops.wait()
+    assert seen.count("models.kernels") == 1
+
+
+def test_a_compiler_that_fails_leaves_torchs_loops_and_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(name: str) -> ModuleType:
+        raise OSError("libLLVM is not to be found")
+
+    monkeypatch.setattr(compiled, "import_module", broken)
+    loops = Loops()
+    assert loops.wait() is None
+    assert "libLLVM" in caplog.text
+
+
+def test_the_cache_is_where_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "asked"))
+    folder = cache_folder()
+    assert folder is not None
+    assert folder.parent == tmp_path / "asked"
+
+
+def test_the_next_folder_is_taken_where_one_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in a container whose file system can only be read, but for a temporary folder."""
+    wall = tmp_path / "a-file-and-no-folder"
+    wall.touch()
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(wall))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(compiled, "_parents", lambda: [wall, tmp_path])
+    folder = cache_folder()
+    assert folder is not None
+    assert folder.parent == tmp_path
+    monkeypatch.setattr(compiled, "_parents", lambda: [wall])
+    assert cache_folder() is None
+
+
+def test_another_users_folder_is_not_loaded_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(compiled, "_parents", lambda: [tmp_path])
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert cache_folder() is None
+
+
+def test_a_changed_constant_is_another_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Numba alone would keep code with the old one: it looks at the function's file only."""
+    monkeypatch.setattr(compiled, "_parents", lambda: [tmp_path])
+    before = cache_folder()
+    sources = tmp_path / "models"
+    sources.mkdir()
+    for name in compiled._SOURCES:
+        (sources / name).write_bytes(Path(compiled.__file__).with_name(name).read_bytes())
+    monkeypatch.setattr(compiled, "_HERE", sources)
+    assert cache_folder() == before
+    with (sources / "projection.py").open("a") as file:
+        file.write("# changed\n")
+    assert cache_folder() != before
+
+
+def test_without_a_folder_to_write_to_it_compiles_in_memory() -> None:
+    """In a process of its own: kernels are compiled once in each."""
+    code = (
+        "import models.compiled as c; c.cache_folder = lambda: None;"
+        "k = c.LOOPS.wait(); assert k.mend.stats.cache_path is None, k.mend.stats"
+    )
+    root = Path(compiled.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=root)
