@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,6 +37,17 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     period = 2 * (length - 1)
     folded = np.abs(position) % period
     return np.where(folded < length, folded, period - folded)
+
+
+class _Arrays(NamedTuple):
+    """What compiled loops need of a pack, as numpy's arrays."""
+
+    signal: NDArray[np.float32]
+    frame: NDArray[np.float32]
+    carry: NDArray[np.float32]
+    window: NDArray[np.float32]
+    edge_to: NDArray[np.int64]
+    edge_from: NDArray[np.int64]
 
 
 class PackedStft:
@@ -78,6 +90,11 @@ class PackedStft:
         self._edge_to = torch.as_tensor(targets, device=plan.device)
         self._edge_from = torch.as_tensor(sources, device=plan.device)
         self._scale, self._into = self._inverse, self._signal
+        if kernels is not None:  # the same memory, looked at once
+            self._arrays = _Arrays(
+                *(t.numpy() for t in (self._signal, self._frame, self._carry, plan.window)),
+                *(t.numpy() for t in (self._edge_to, self._edge_from)),
+            )
 
     def _edges(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
@@ -165,14 +182,10 @@ class PackedStft:
         """
         frames, window = torch.fft.irfft(spectrum, n=self.plan.config.n_fft), self.plan.window
         if self.kernels is not None:
+            _, _, carry, taper, *_ = self._arrays
+            scale, into = self._scale.numpy(), self._into.numpy()
             self.kernels.overlap_add(
-                frames.numpy(),
-                window.numpy(),
-                self._carry.numpy(),
-                self._scale.numpy(),
-                self._into.numpy(),
-                block.start,
-                self.hop,
+                frames.numpy(), taper, carry, scale, into, block.start, self.hop
             )
             return
         count, hop = len(frames), self.hop
@@ -192,7 +205,7 @@ class PackedStft:
     def mend(self) -> None:
         """Make what the present signal has beyond the clips' edges what the extractor pads."""
         if self.kernels is not None:
-            self.kernels.move(self._signal.numpy(), self._edge_to.numpy(), self._edge_from.numpy())
+            self.kernels.move(self._arrays.signal, self._arrays.edge_to, self._arrays.edge_from)
         elif self._edge_to.numel():
             self._signal[self._edge_to] = self._signal[self._edge_from]
 
