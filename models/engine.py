@@ -17,13 +17,12 @@ from models.analysis import analyze
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.errors import NonFiniteOutput
-from models.inversion import INVERSIONS, transpose
-from models.joint import JOINT
-from models.phase import PHASES
-from models.plan import PlanCache
-from models.recipe import GIVEN, Recipe
-from models.start import STARTS
-from models.stft import PackedStft, frame_start_slope, to_frame_start
+from models.footprint import DEFAULT_PACK_BYTES, row_bytes
+from models.long import check_long, reconstruct_long
+from models.plan import Plan, PlanCache
+from models.recipe import Recipe
+from models.reconstruct import reconstruct
+from models.stft import PackedStft, to_frame_start
 from models.target import Target, make_target
 
 Output = Literal["audio", "magnitude", "stft"]
@@ -57,6 +56,11 @@ class Item:
         return self.config.rows(self.frames, self.samples)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of a pack that the item takes; more than the budget if it is done in blocks."""
+        return self.rows * row_bytes(self.config, self.recipe)
+
+    @property
     def cost(self) -> float:
         """Work in units that grow as the time does: rows x points x iterations of both stages."""
         solving = dict(self.recipe.inversion_params).get("n_iter", 0.0)
@@ -88,10 +92,12 @@ class Engine:
         *,
         dtype: torch.dtype = torch.float32,
         plan_bytes: int = 256 * 2**20,
+        pack_bytes: int = DEFAULT_PACK_BYTES,
         compiled: bool = True,
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.plans = PlanCache(self.device, plan_bytes, dtype)
+        self.pack_bytes = pack_bytes
         self._compiled = compiled and self.device.type == "cpu" and dtype == torch.float32
         if self._compiled:
             LOOPS.start()
@@ -118,6 +124,26 @@ class Engine:
                 )
         return [results[i] for i in range(len(items))]
 
+    def rows(self, config: MelConfig, recipe: Recipe) -> int:
+        """Rows that a pack may have within the budget."""
+        return self.pack_bytes // row_bytes(config, recipe)
+
+    def _run_long(self, item: Item, plan: Plan, target: Target) -> Tensor:
+        """The samples `[L]` of an item too long for a pack; TooLarge if it must be one."""
+        limit = self.rows(item.config, item.recipe)
+        check_long(item.config, item.recipe, item.output, item.frames, limit)
+        wave = reconstruct_long(
+            plan,
+            self.kernels,
+            item.recipe,
+            target,
+            item.samples,
+            item.seed,
+            item.phases,
+            limit,
+        )
+        return wave * target.gain
+
     def analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
         """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none."""
         with _cpu_thread(self.device):
@@ -127,30 +153,19 @@ class Engine:
     def _run_pack(self, items: Sequence[Item]) -> list[Result]:
         config, recipe = items[0].key
         plan = self.plans.get(config)
-        targets = [make_target(plan, torch.tensor(item.mel)) for item in items]
-        pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.kernels)
-        mel = pack.spread_rows([target.mel for target in targets])
-        bound = pack.spread_rows([target.bound for target in targets])
-        heard = mel.masked_fill(bound, 0.0)  # a floor is an upper bound: nothing is made up there
-        magnitude: Tensor | None = None
-        if recipe.inversion is None:
-            start = transpose(pack, heard)
-            phases = _phases(pack, items, start)
-            JOINT[recipe.method].run(
-                pack, mel, bound, start, phases, recipe.schedule, **dict(recipe.params)
-            )
-        else:
-            invert = INVERSIONS[recipe.inversion].run
-            magnitude = invert(pack, heard, **dict(recipe.inversion_params))
-            if any(item.output != "magnitude" for item in items):
-                PHASES[recipe.method].run(
-                    pack,
-                    magnitude,
-                    _phases(pack, items, magnitude),
-                    recipe.n_iter,
-                    **dict(recipe.params),
-                )
         warnings = _plan_warnings(plan.empty)
+        targets = [make_target(plan, torch.tensor(item.mel)) for item in items]
+        if len(items) == 1 and items[0].rows > self.rows(config, recipe):
+            return [Result(_finite(self._run_long(items[0], plan, targets[0])), warnings)]
+        pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.kernels)
+        magnitude = reconstruct(
+            pack,
+            recipe,
+            targets,
+            [item.seed for item in items],
+            [item.phases for item in items],
+            waveform=any(item.output != "magnitude" for item in items),
+        )
         # Made only where asked for; an empty one is never read.
         wanted = any(item.output != "audio" for item in items)
         spectra = _spectra(pack) if wanted else torch.empty(0, device=self.device)
@@ -178,18 +193,6 @@ def _cpu_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(flushed)
-
-
-def _phases(pack: PackedStft, items: Sequence[Item], magnitude: Tensor) -> Tensor:
-    """First phases `[rows, N]`, made by the recipe's start or brought by the items."""
-    recipe = items[0].recipe
-    if recipe.start != GIVEN:
-        seeds = [item.seed for item in items]
-        made: Tensor = STARTS[recipe.start].run(pack, magnitude, seeds, recipe.schedule.turn)
-        return made
-    given = pack.spread_rows([torch.tensor(item.phases, dtype=pack.plan.dtype) for item in items])
-    config = pack.plan.config
-    return given + frame_start_slope(config.n_fft, config.win_length, given)
 
 
 def _outputs(

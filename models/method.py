@@ -47,6 +47,12 @@ class Method:
     parameters: tuple[Parameter, ...] = ()
     check: Callable[[Mapping[str, float]], None] | None = None
     """Raises Invalid for values that do not go together."""
+    bin_floats: float = 0.0
+    """Floats that it keeps for each bin of a row, beside what every method does."""
+    sample_floats: float = 0.0
+    """Likewise for each sample of a hop and step of its history."""
+    in_blocks: bool = True
+    """Whether it can go on from samples that are settled, as a long clip's blocks do."""
 
     @property
     def summary(self) -> str:

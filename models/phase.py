@@ -206,6 +206,7 @@ PHASES: dict[str, Method] = {
             Parameter("gamma", 1.25, 0.1, 1.5, "relaxation of the projection"),
         ),
         check_accelerated,
+        bin_floats=2,
     ),
     "admm": Method(
         admm,
@@ -230,6 +231,7 @@ PHASES: dict[str, Method] = {
         "Zhu, Beauregard and Wyse 2007",
         "1 pair of transforms an iteration, frame after frame",
         (Parameter("lookahead", 3, 0, 16, "later frames that a frame waits for", integer=True),),
+        in_blocks=False,
     ),
     "lbfgs": Method(
         lbfgs,
@@ -240,5 +242,7 @@ PHASES: dict[str, Method] = {
                 "history", 10, 1, 50, "steps that the curvature is learned from", integer=True
             ),
         ),
+        bin_floats=4,
+        sample_floats=2,
     ),
 }

@@ -57,11 +57,14 @@ def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn:
 STARTS: dict[str, Method] = {
     "random": Method(random_phases, "Griffin and Lim 1984; librosa's default", "nothing"),
     "zero": Method(zero_phases, "the usual baseline", "nothing"),
-    "spsi": Method(spsi, "Beauregard, Harish and Wyse 2015", "a pass over the frames"),
+    "spsi": Method(
+        spsi, "Beauregard, Harish and Wyse 2015", "a pass over the frames", bin_floats=28
+    ),
     "pghi": Method(
         pghi,
         "Prusa, Balazs and Sondergaard 2017",
         "a heap over frames and bins on the CPU: about 150 iterations' worth",
+        bin_floats=65,
     ),
 }
 

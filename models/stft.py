@@ -90,9 +90,14 @@ class PackedStft:
         self._edge_to = torch.as_tensor(targets, device=plan.device)
         self._edge_from = torch.as_tensor(sources, device=plan.device)
         self._scale, self._into = self._inverse, self._signal
-        if kernels is not None:  # the same memory, looked at once
+        self._pinned: Tensor | None = None
+        self._look()
+
+    def _look(self) -> None:
+        """Look at the tensors' memory once, as the compiled loops take it."""
+        if self.kernels is not None:
             self._arrays = _Arrays(
-                *(t.numpy() for t in (self._signal, self._frame, self._carry, plan.window)),
+                *(t.numpy() for t in (self._signal, self._frame, self._carry, self.plan.window)),
                 *(t.numpy() for t in (self._edge_to, self._edge_from)),
             )
 
@@ -202,18 +207,35 @@ class PackedStft:
         """The last block has been added: mend the edges."""
         self.mend()
 
+    def pin(self, samples: Tensor) -> None:
+        """Hold the first `samples` of the pack's signal, from its first frame's window on, to
+        these: what they begin with is a past that is settled, not an edge.
+        """
+        self._pinned = samples
+        within = self._edge_to >= len(samples)
+        self._edge_to, self._edge_from = self._edge_to[within], self._edge_from[within]
+        self._look()
+
     def mend(self) -> None:
-        """Make what the present signal has beyond the clips' edges what the extractor pads."""
+        """Make what the present signal has beyond the clips' edges what the extractor pads, and
+        what is pinned what it is pinned to.
+        """
+        if self._pinned is not None:
+            self._signal[: len(self._pinned)] = self._pinned
         if self.kernels is not None:
             self.kernels.move(self._arrays.signal, self._arrays.edge_to, self._arrays.edge_from)
         elif self._edge_to.numel():
             self._signal[self._edge_to] = self._signal[self._edge_from]
 
     def fold(self, samples: Tensor) -> None:
-        """The transpose of `mend`, in place: what lies beyond an edge is added to its source."""
+        """The transpose of `mend`, in place: what lies beyond an edge is added to its source, and
+        what is pinned counts for nothing.
+        """
         if self._edge_to.numel():
             samples.index_add_(0, self._edge_from, samples[self._edge_to])
             samples[self._edge_to] = 0.0
+        if self._pinned is not None:
+            samples[: len(self._pinned)] = 0.0
 
     @property
     def signal(self) -> Tensor:
