@@ -98,13 +98,13 @@ class Engine:
         self.device, self.dtype = torch.device(device), dtype
         self.plans = PlanCache(self.device, plan_bytes, dtype)
         self.pack_bytes = pack_bytes
-        self._compiled = compiled and self.device.type == "cpu" and dtype == torch.float32
-        if self._compiled:
+        self._compiled = compiled
+        if compiled:
             LOOPS.start()
 
     @property
     def kernels(self) -> ModuleType | None:
-        """The compiled loops that a pack would use now."""
+        """The compiled loops that a pack would be given now."""
         return LOOPS.ready if self._compiled else None
 
     def run(self, items: Sequence[Item]) -> list[Result]:

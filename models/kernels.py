@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from models import raising
 from models.projection import LARGEST_RATIO, TINY
 
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., object])
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Spectra = NDArray[np.complex64]
 
 _GROUP = 8  # rows of `_band_sums`
@@ -267,3 +268,81 @@ def mend(
             _take(here, past, step, gain, quotient[g])
             whole[:low] = 0.0
             whole[low + count :] = 0.0
+
+
+@_loop()
+def _before(a: int, b: int, loud: Doubles) -> bool:
+    """Whether `a` leaves the heap before `b`."""
+    return bool(loud[a] < loud[b] or (loud[a] == loud[b] and a < b))
+
+
+@_loop()
+def _rise(
+    heap: NDArray[np.int64], size: int, what: int, loud: Doubles, todo: NDArray[np.bool_]
+) -> int:
+    """Put `what`, which is done now, into a heap of `size`; gives the new size."""
+    todo[what] = False
+    place = size
+    while place > 0:
+        parent = (place - 1) >> 1
+        if not _before(what, heap[parent], loud):
+            break
+        heap[place] = heap[parent]
+        place = parent
+    heap[place] = what
+    return size + 1
+
+
+@_loop()
+def _sink(heap: NDArray[np.int64], size: int, what: int, loud: Doubles) -> None:
+    """Put `what` in place of the first of a heap of `size`."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(heap[child + 1], heap[child], loud):
+            child += 1
+        if not _before(heap[child], what, loud):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = what
+
+
+@_loop("void(i8[::1], f8[::1], f8[::1], f8[::1], b1[::1], f8[::1], i8)")
+def grow(
+    order: NDArray[np.int64],
+    loud: Doubles,
+    along: Doubles,
+    across: Doubles,
+    todo: NDArray[np.bool_],
+    phase: Doubles,
+    width: int,
+) -> None:
+    """`pghi.grow_islands`: a binary heap by loudness, then by place."""
+    heap = np.empty(order.shape[0] + 1, np.int64)
+    for seed in order:
+        if not todo[seed]:
+            continue
+        todo[seed], phase[seed] = False, 0.0
+        heap[0] = seed
+        size = 1
+        while size:
+            at = heap[0]
+            size -= 1
+            if size:
+                _sink(heap, size, heap[size], loud)
+            here = phase[at]
+            if todo[at + width]:
+                phase[at + width] = here + along[at] + along[at + width]
+                size = _rise(heap, size, at + width, loud, todo)
+            if todo[at - width]:
+                phase[at - width] = here - along[at] - along[at - width]
+                size = _rise(heap, size, at - width, loud, todo)
+            if todo[at + 1]:
+                phase[at + 1] = here + across[at] + across[at + 1]
+                size = _rise(heap, size, at + 1, loud, todo)
+            if todo[at - 1]:
+                phase[at - 1] = here - across[at] - across[at - 1]
+                size = _rise(heap, size, at - 1, loud, todo)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from models.config import MelConfig
 from models.errors import Invalid
 from models.stft import PackedStft
+
+Floats = NDArray[np.float64]
 
 # The Gaussian exp(-pi t^2 / g) nearest to a Hann window of length w has g = 0.25645 w^2.
 GAUSS_OF_HANN = 0.25645
@@ -53,7 +56,7 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
             log = np.log(np.maximum(level, 1e-10 * loudest))
             over_time = turning + steps * _slope(log, 1)
             over_bins = -_slope(log, 0) / steps
-            integrate(level, over_time, over_bins, _FAINT * loudest, phases)
+            integrate(level, over_time, over_bins, _FAINT * loudest, phases, pack.loops)
         parts.append(torch.from_numpy(np.remainder(phases - middle, 2.0 * np.pi)))
     return pack.spread_rows([part.to(pack.plan.dtype) for part in parts])
 
@@ -68,62 +71,72 @@ def check_overlap(config: MelConfig) -> None:
         )
 
 
-def _slope(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def _slope(values: Floats, axis: int) -> Floats:
     """Central differences, one-sided at the ends."""
     if values.shape[axis] < 2:
         return np.zeros_like(values)
-    slope: NDArray[np.float64] = np.gradient(values, axis=axis)
+    slope: Floats = np.gradient(values, axis=axis)
     return slope
 
 
 def integrate(
-    level: NDArray[np.float64],
-    over_time: NDArray[np.float64],
-    over_bins: NDArray[np.float64],
+    level: Floats,
+    over_time: Floats,
+    over_bins: Floats,
     faint: float,
-    phases: NDArray[np.float64],
+    phases: Floats,
+    kernels: ModuleType | None = None,
 ) -> None:
     """Fill `phases` `[T, N]` where `level` exceeds `faint`, the loudest known bin's neighbours
     first. Each island of loud bins starts with zero at its loudest.
     """
     frames, n_bins = level.shape
-    # Python's own lists and floats: three times as fast in a loop as numpy's scalars. A border of
-    # bins that are done spares every step a look at the edges.
+    # A border of bins that are done spares every step a look at the edges.
     width = n_bins + 2
-    todo = np.zeros((frames + 2, width), dtype=bool)
-    todo[1:-1, 1:-1] = level > faint
+    todo = np.pad(level > faint, 1).ravel()
+    loud, along, across, phase = (
+        np.pad(values, 1).ravel() for values in (-level, 0.5 * over_time, 0.5 * over_bins, phases)
+    )
+    candidates = np.flatnonzero(todo)
+    order = candidates[np.argsort(loud[candidates], kind="stable")]
+    grow = kernels.grow if kernels is not None else grow_islands
+    grow(order, loud, along, across, todo, phase, width)
+    phases[:] = phase.reshape(frames + 2, width)[1:-1, 1:-1]
 
-    def flat(values: NDArray[np.float64]) -> list[float]:
-        return np.pad(values, 1).ravel().tolist()
 
-    loud, along, across = flat(-level), flat(0.5 * over_time), flat(0.5 * over_bins)
-    wanted, phase = todo.ravel().tolist(), flat(phases)
-    candidates = np.flatnonzero(todo.ravel())
-    order = candidates[np.argsort(np.pad(-level, 1).ravel()[candidates], kind="stable")]
+def grow_islands(
+    order: NDArray[np.int64],
+    loud: Floats,
+    along: Floats,
+    across: Floats,
+    todo: NDArray[np.bool_],
+    phase: Floats,
+    width: int,
+) -> None:
+    """The heap of `integrate` over flat arrays: `todo` and `phase` are changed, the quietest of
+    `loud` come first.
+    """
+    # Python's own lists and floats: three times as fast in a loop as numpy's scalars.
+    level, time, bins = loud.tolist(), along.tolist(), across.tolist()
+    wanted, found = todo.tolist(), phase.tolist()
     push, pop = heapq.heappush, heapq.heappop
     heap: list[tuple[float, int]] = []
     for seed in order.tolist():
         if not wanted[seed]:
             continue
-        wanted[seed], phase[seed] = False, 0.0
-        push(heap, (loud[seed], seed))
+        wanted[seed], found[seed] = False, 0.0
+        push(heap, (level[seed], seed))
         while heap:
             _, at = pop(heap)
-            here = phase[at]
-            to = at + width
-            if wanted[to]:
-                wanted[to], phase[to] = False, here + along[at] + along[to]
-                push(heap, (loud[to], to))
-            to = at - width
-            if wanted[to]:
-                wanted[to], phase[to] = False, here - along[at] - along[to]
-                push(heap, (loud[to], to))
-            to = at + 1
-            if wanted[to]:
-                wanted[to], phase[to] = False, here + across[at] + across[to]
-                push(heap, (loud[to], to))
-            to = at - 1
-            if wanted[to]:
-                wanted[to], phase[to] = False, here - across[at] - across[to]
-                push(heap, (loud[to], to))
-    phases[:] = np.array(phase).reshape(frames + 2, width)[1:-1, 1:-1]
+            for to, advance in (
+                (at + width, time[at]),
+                (at - width, -time[at]),
+                (at + 1, bins[at]),
+                (at - 1, -bins[at]),
+            ):
+                if wanted[to]:
+                    onward = time[to] if abs(to - at) == width else bins[to]
+                    wanted[to] = False
+                    found[to] = found[at] + advance + (onward if to > at else -onward)
+                    push(heap, (level[to], to))
+    phase[:] = found

@@ -63,7 +63,7 @@ STARTS: dict[str, Method] = {
     "pghi": Method(
         pghi,
         "Prusa, Balazs and Sondergaard 2017",
-        "a heap over frames and bins on the CPU: about 150 iterations' worth",
+        "a heap over frames and bins on the CPU: about 30 iterations' worth",
         bin_floats=65,
     ),
 }

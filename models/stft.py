@@ -54,8 +54,9 @@ class PackedStft:
     """Frames and overlap-add of a pack of clips that share a plan.
 
     `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
-    take (`MelConfig.rows`), `rows` the same filled up to whole blocks. With `kernels` (those of
-    `models/kernels.py`, for float32 on a CPU) loops are compiled ones.
+    take (`MelConfig.rows`), `rows` the same filled up to whole blocks. `kernels` is
+    `models/kernels.py`, if it is there: the pack has it as `loops`, and as `kernels` where its
+    own tensors are what those are compiled for, float32 on a CPU.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class PackedStft:
         kernels: ModuleType | None = None,
     ) -> None:
         config = plan.config
-        self.plan, self.clips, self.kernels = plan, tuple(clips), kernels
+        self.plan, self.clips, self.loops = plan, tuple(clips), kernels
+        cpu = plan.device.type == "cpu"
+        self.kernels = kernels if cpu and plan.dtype == torch.float32 else None
         self.hop, self.win = config.hop_length, config.win_length
         self.overlap = config.overlap
         self.starts: list[int] = []
@@ -73,7 +76,6 @@ class PackedStft:
         for frames, samples in self.clips:
             self.starts.append(self.used)
             self.used += config.rows(frames, samples)
-        cpu = plan.device.type == "cpu"
         self.block = CPU_BLOCK if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
         self._run = max(_RUN_POINTS // config.n_fft, 16) if cpu else self.block

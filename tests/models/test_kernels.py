@@ -11,6 +11,7 @@ import torch
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import Engine, Item, Output
+from models.pghi import integrate
 from models.plan import build_plan
 from models.presets import PRESETS
 from models.raising import raised
@@ -38,7 +39,11 @@ def voices(config: MelConfig, recipe: Recipe, seconds: tuple[float, ...]) -> lis
 def test_one_engine_has_compiled_loops_and_the_other_has_not() -> None:
     assert COMPILED.kernels is not None
     assert PLAIN.kernels is None
-    assert Engine(dtype=torch.float64).kernels is None
+    pack = PackedStft(
+        build_plan(PRESETS["librosa"].config, CPU, torch.float64), [(4, 900)], LOOPS.ready
+    )
+    assert pack.loops is not None
+    assert pack.kernels is None  # they are float32's
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -65,6 +70,25 @@ def test_every_method_has_the_same_bits_on_either(kind: str) -> None:
     recipe = resolve(1, n_iter=8, **RECIPES[kind])  # type: ignore[arg-type] # names of options
     items = voices(config, recipe, (0.3, 0.17))
     assert bits(COMPILED, items) == bits(PLAIN, items)
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "styletts2-24k", "audioldm-16k"])
+def test_phases_that_grow_by_loudness_have_the_same_bits(name: str) -> None:
+    config = PRESETS[name].config
+    items = voices(config, resolve(config.power, n_iter=1, start="pghi"), (0.5, 0.2))
+    assert bits(COMPILED, items) == bits(PLAIN, items)
+
+
+def test_equally_loud_bins_leave_the_heap_in_order_of_place() -> None:
+    generator = np.random.default_rng(4)
+    level = generator.integers(0, 3, (30, 40)).astype(np.float64)  # many ties
+    slopes = generator.standard_normal((2, 30, 40))
+    found = []
+    for kernels in (None, LOOPS.ready):
+        phases = np.zeros((30, 40))
+        integrate(level, slopes[0], slopes[1], 0.5, phases, kernels)
+        found.append(phases)
+    assert np.array_equal(*found)
 
 
 @pytest.mark.parametrize("output", ["magnitude", "stft"])
