@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Spectra = NDArray[np.complex64]
 
-_GROUP = 8  # rows of `_band_sums`
+_GROUP = 8  # rows that share a look at the bands
 
 _TINY, _LARGEST_RATIO = np.float32(TINY), np.float32(LARGEST_RATIO)
 _ZERO, _HALF, _ONE, _TWO = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0))
@@ -199,11 +199,19 @@ def _compare(ratio: Floats, mel: Floats, bound: NDArray[np.bool_]) -> None:
 
 @_loop()
 def _spread(ratio: Floats, below: NDArray[np.int32], shares: Floats, gain: Floats) -> None:
-    """`Bands.spread` of a row."""
+    """`Bands.spread` of `_GROUP` rows, four at once: a bin's bands are looked up once for them."""
     low, high = shares[0], shares[1]
-    for n in range(gain.shape[0]):
-        k = np.uint64(below[n])  # unsigned: never counted from the end
-        gain[n] = ratio[k] * low[n] + ratio[k + np.uint64(1)] * high[n]
+    for g in range(0, _GROUP, 4):
+        r0, r1, r2, r3 = ratio[g], ratio[g + 1], ratio[g + 2], ratio[g + 3]
+        g0, g1, g2, g3 = gain[g], gain[g + 1], gain[g + 2], gain[g + 3]
+        for n in range(g0.shape[0]):
+            k = np.uint64(below[n])  # unsigned: never counted from the end
+            j = k + np.uint64(1)
+            u, v = low[n], high[n]
+            g0[n] = r0[k] * u + r0[j] * v
+            g1[n] = r1[k] * u + r1[j] * v
+            g2[n] = r2[k] * u + r2[j] * v
+            g3[n] = r3[k] * u + r3[j] * v
 
 
 @_loop()
@@ -257,15 +265,15 @@ def mend(
             _wish(here, past, step, power, level[g], quotient[g])
         _band_sums(level, begins, offsets, weights, ratio)
         for g in range(group):
-            at = row + start + g
-            _compare(ratio[g], mel[at], bound[at])
+            _compare(ratio[g], mel[row + start + g], bound[row + start + g])
             if step[3] != _ONE:
                 raise_to(ratio[g, :bands], step[3])
-            gain = level[g]
-            _spread(ratio[g], below, shares, gain)
+        _spread(ratio, below, shares, level)
+        for g in range(group):
             whole = spectrum[start + g]
-            here, past = whole[low : low + count].view(np.float32), behind[at].view(np.float32)
-            _take(here, past, step, gain, quotient[g])
+            here = whole[low : low + count].view(np.float32)
+            past = behind[row + start + g].view(np.float32)
+            _take(here, past, step, level[g], quotient[g])
             whole[:low] = 0.0
             whole[low + count :] = 0.0
 

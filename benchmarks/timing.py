@@ -1,0 +1,117 @@
+"""How long things take: one thread's seconds, the floor of two transforms, lanes, start-up.
+
+Seconds of one thread are the processor's, which a busy neighbour does not stretch as it does a
+clock's; what is compared is measured in turns, and of the repeats the median counts.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.server import service_process
+from models.config import MelConfig
+
+Work = Callable[[], object]
+
+_FLOOR_POINTS = 2**17  # transformed at once: what the cache holds, as the engine does
+
+
+def seconds(work: Work) -> float:
+    """Processor seconds of the process, in which only `work` runs."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def in_turns(works: Sequence[Work], repeats: int) -> list[float]:
+    """The median seconds of each, all of them run `repeats` times in turns."""
+    taken = [[seconds(work) for work in works] for _ in range(repeats)]
+    return [float(np.median(column)) for column in zip(*taken, strict=True)]
+
+
+def two_transforms(config: MelConfig, frames: int, times: int) -> Work:
+    """`torch.fft.rfft` and `irfft` of as many frames, `times` over, in blocks that stay in the
+    cache: what `times` iterations cannot be cheaper than.
+    """
+    rows = max(_FLOOR_POINTS // config.n_fft, 16)
+    waves = torch.rand(rows, config.n_fft)
+    spectra = torch.fft.rfft(waves)
+    blocks = [rows] * (frames // rows) + [frames % rows] * (frames % rows > 0)
+
+    def run() -> None:
+        for _ in range(times):
+            for count in blocks:
+                torch.fft.rfft(waves[:count])
+                torch.fft.irfft(spectra[:count], n=config.n_fft)
+
+    return run
+
+
+def at_once(work: Work, threads: int) -> float:
+    """Seconds of a clock until `threads` threads have each done the work."""
+    group = [threading.Thread(target=work) for _ in range(threads)]
+    began = time.perf_counter()
+    for thread in group:
+        thread.start()
+    for thread in group:
+        thread.join()
+    return time.perf_counter() - began
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Processes beside this one that never rest."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+def start_up(repeats: int) -> list[tuple[str, float]]:
+    """What happens at a start and the seconds of a clock that it takes, the median."""
+
+    def imports() -> None:
+        subprocess.run([sys.executable, "-c", "import service.app"], check=True)
+
+    def loops(cache: Path) -> None:
+        code = "from models.compiled import LOOPS; assert LOOPS.wait()"
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+    def ready(cache: Path) -> None:
+        with service_process(NUMBA_CACHE_DIR=str(cache)):
+            pass
+
+    found: dict[str, list[float]] = {}
+
+    def add(name: str, work: Callable[[], None]) -> None:
+        began = time.perf_counter()
+        work()
+        found.setdefault(name, []).append(time.perf_counter() - began)
+
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as folder:
+            cache = Path(folder)
+            add("import of the service", imports)
+            add("compiled loops, first start", partial(loops, cache))
+            add("compiled loops, from the cache", partial(loops, cache))
+        with tempfile.TemporaryDirectory() as folder:
+            cache = Path(folder)
+            add("process to ready, first start", partial(ready, cache))
+            add("process to ready, from the cache", partial(ready, cache))
+    return [(name, float(np.median(values))) for name, values in found.items()]
