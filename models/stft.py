@@ -91,9 +91,9 @@ class PackedStft:
         self._inverse = torch.as_tensor(inverse, dtype=plan.dtype, device=plan.device)
         self._edge_to = torch.as_tensor(targets, device=plan.device)
         self._edge_from = torch.as_tensor(sources, device=plan.device)
-        self._scale, self._into = self._inverse, self._signal
         self._pinned: Tensor | None = None
         self._look()
+        self.begin()
 
     def _look(self) -> None:
         """Look at the tensors' memory once, as the compiled loops take it."""
@@ -154,13 +154,8 @@ class PackedStft:
         count = block.stop - block.start
         frames = self._frame[:count]
         if self.kernels is not None:
-            self.kernels.frame(
-                self._signal.numpy(),
-                self.plan.window.numpy(),
-                frames.numpy(),
-                block.start,
-                self.hop,
-            )
+            own = self._arrays
+            self.kernels.frame(own.signal, own.window, own.frame[:count], block.start, self.hop)
         else:
             rows = self._signal.as_strided((count, self.win), (self.hop, 1), block.start * self.hop)
             torch.mul(rows, self.plan.window, out=frames[:, : self.win])
@@ -178,6 +173,8 @@ class PackedStft:
         self._carry.zero_()
         self._into = self._signal if raw is None else raw
         self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
+        if self.kernels is not None:
+            self._outlet = self._scale.numpy(), self._into.numpy()
 
     def add(self, block: slice, spectrum: Tensor) -> None:
         """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide
@@ -189,10 +186,9 @@ class PackedStft:
         """
         frames, window = torch.fft.irfft(spectrum, n=self.plan.config.n_fft), self.plan.window
         if self.kernels is not None:
-            _, _, carry, taper, *_ = self._arrays
-            scale, into = self._scale.numpy(), self._into.numpy()
+            own = self._arrays
             self.kernels.overlap_add(
-                frames.numpy(), taper, carry, scale, into, block.start, self.hop
+                frames.numpy(), own.window, own.carry, *self._outlet, block.start, self.hop
             )
             return
         count, hop = len(frames), self.hop
