@@ -41,8 +41,15 @@ class Mending:
         self._pack, self._bands, self._mel, self._bound = pack, pack.plan.bands, mel, bound
         shape = pack.rows, self._bands.count
         self._behind = torch.zeros(shape, dtype=pack.complex_dtype, device=mel.device)
+        bands = self._bands
+        self._dense: tuple[Tensor, Tensor] | None = None
+        if mel.device.type != "cpu":  # where sums in one order are slow and dense products fast
+            plan = pack.plan
+            self._dense = (
+                plan.bank[bands.inside].contiguous(),
+                plan.spread[:, bands.inside].contiguous(),
+            )
         if pack.kernels is not None:
-            bands = self._bands
             self._arrays = (self._behind.numpy(), mel.numpy(), bound.numpy())
             self._tables = (bands.begins, bands.offsets, bands.weights, bands.below, bands.shares)
 
@@ -80,12 +87,18 @@ class Mending:
         level = root_(squared_magnitude(inside)).mul_(step.blend)
         level.add_(length * step.rest).clamp_min_(0.0)
         quotient = level / length
-        has = bands.sums(level if self._pack.plan.config.power == 1 else level * level)
+        has = self._sums(level if self._pack.plan.config.power == 1 else level * level)
         limit = torch.where(self._bound[block], 1.0, LARGEST_RATIO)
         ratio = torch.minimum(self._mel[block] / has.add_(TINY), limit)
         if step.exponent != 1.0:
             ratio = raised(ratio, step.exponent)
-        mended = beyond.mul_(bands.spread(ratio).mul_(quotient).unsqueeze(-1))
+        mended = beyond.mul_(self._spread(ratio).mul_(quotient).unsqueeze(-1))
         torch.add(parts * step.keep, mended * step.reflect, out=past)
         here.zero_()
         parts.copy_(mended)
+
+    def _sums(self, values: Tensor) -> Tensor:
+        return self._bands.sums(values) if self._dense is None else values @ self._dense[0]
+
+    def _spread(self, values: Tensor) -> Tensor:
+        return self._bands.spread(values) if self._dense is None else values @ self._dense[1]
