@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import soundfile
 import soxr
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.peers import Wave, extract, librosa_audio, torchaudio_audio
@@ -85,6 +86,16 @@ def _peer_one(job: tuple[Peer, Wave, MelConfig, Values, int]) -> tuple[Score, fl
     return score(wave, result, config.sample_rate), seconds
 
 
+Original = Callable[[MelConfig, Values], Sequence[Wave]]
+"""Of a linear mel `[K, T]` the samples from each seed; none where it cannot be run on that."""
+
+
+def _original_one(job: tuple[Original, Wave, MelConfig, Values]) -> list[float]:
+    original, wave, config, linear = job
+    torch.set_num_threads(1)
+    return [score(wave, result, config.sample_rate).pesq for result in original(config, linear)]
+
+
 class Bench:
     """A service, clips, and processes that score and run the peer."""
 
@@ -92,6 +103,11 @@ class Bench:
         self, client: httpx.Client, pool: ProcessPoolExecutor, clips: Sequence[tuple[Wave, int]]
     ) -> None:
         self.client, self.pool, self.clips = client, pool, clips
+
+    def cut(self, count: int, seconds: float) -> Bench:
+        """The same with the first clips alone, none longer than `seconds`."""
+        clips = [(wave[: round(seconds * rate)], rate) for wave, rate in self.clips[:count]]
+        return Bench(self.client, self.pool, clips)
 
     def unmel(
         self,
@@ -152,6 +168,14 @@ class Bench:
         return self._peer(
             f"torchaudio, {n_iter}", torchaudio_audio, preset, n_iter, lambda values: values
         )
+
+    def original(self, preset: str, original: Original) -> float | None:
+        """Mean PESQ of what a method's original makes of the mels; None where it breaks on one."""
+        config = PRESETS[preset].config
+        waves = [at_rate(clip, config.sample_rate) for clip in self.clips]
+        jobs = [(original, wave, config, extract(config, wave).linear) for wave in waves]
+        found = list(self.pool.map(_original_one, jobs))
+        return float(np.mean(found)) if all(found) else None
 
     def _peer(
         self,

@@ -139,7 +139,7 @@ def main() -> None:
         if "degraded" in parts:
             degraded_part(few)
         if "originals" in parts:
-            originals_part(Bench(client, pool, clips[: options.few // 2]))
+            originals_part(Bench(client, pool, clips))
         if "presets" in parts:
             presets_part(few, names)
 

@@ -105,7 +105,7 @@ INVERSIONS: dict[str, Method] = {
         _COST,
         (
             Parameter("n_iter", 1000, 1, 10_000, "most steps a frame", integer=True),
-            Parameter("learning_rate", 0.1, 1e-4, 0.25, "step in units of 4 / |F|^2"),
+            Parameter("learning_rate", 0.1, 1e-4, 0.9, "step in units of 1 / (F^T F 1) a bin"),
             Parameter("momentum", 0.9, 0.0, 0.99, "share of the last step kept"),
             Parameter("tolerance_loss", 1e-5, 0.0, 1.0, "error / energy at which a frame ends"),
             Parameter("tolerance_change", 1e-8, 0.0, 1.0, "least change of it a step to go on"),
