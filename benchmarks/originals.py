@@ -114,13 +114,13 @@ def _inversion(
     )
 
 
-_pinv = partial(_by_bank, inversions.pinv)
+_pinv = partial(_by_bank, inversions.shared_pinv)
 
 
 def _phase(
     method: str, name: str, recover: Recover, *, torchaudio: bool = False, better: str = ""
 ) -> Original:
-    """Behind the pseudo-inverse on both sides."""
+    """Behind the same pseudo-inverse on both sides."""
     options: Options = {"inversion": "pinv", "phase": method}
     return Original(f"pinv + {method}", options, name, _pinv, recover, torchaudio, better)
 
@@ -134,23 +134,24 @@ def _classic(config: MelConfig, magnitude: Array, n_iter: int, seed: int) -> Wav
     return librosa_griffin_lim(config, magnitude, n_iter, seed, momentum=0.0)
 
 
+_DEPENDENT = "bands that are nearly sums of others blow it up"
 _EARLY = "it stops early, by absolute tolerances"
 _SMOOTH = "it starts smooth, and of many minimisers the start decides"
 
 ORIGINALS: tuple[Original, ...] = (
     Original("admm_mel", {"method": "admm_mel"}, "its three steps", _mel_itself, _admm_mel),
     _inversion("transpose", "numpy, one line", partial(_by_bank, inversions.transpose)),
-    _inversion("pinv", "numpy, one line", _pinv),
+    _inversion("pinv", "numpy, one line", partial(_by_bank, inversions.pinv), better=_DEPENDENT),
     _inversion(
         "lstsq",
         "torchaudio InverseMelScale",
         torchaudio_magnitude,
         torchaudio=True,
-        better="dependent bands blow it up",
+        better=_DEPENDENT,
     ),
     _inversion("inverse", "whole matrices", partial(_by_bank, inversions.inverse)),
     _inversion("smooth", "numpy, in a loop", partial(_by_bank, inversions.smooth)),
-    _inversion("nnls", "librosa mel_to_stft", librosa_magnitude, better=_EARLY),
+    _inversion("nnls", "librosa mel_to_stft", librosa_magnitude, better=f"{_EARLY}; {_SMOOTH}"),
     _inversion(
         "nnls",
         "librosa's nnls, converged",

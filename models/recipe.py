@@ -80,7 +80,9 @@ def resolve(
     else:
         name = method or DEFAULT_METHOD
         runs = _find(JOINT, name, "method")
-        schedule = joint_schedule(power, n_iter)
+        # The schedules are the default's own; of another's only the number of iterations counts.
+        own = name == DEFAULT_METHOD
+        schedule = joint_schedule(power, n_iter) if own else Schedule(n_iter, Ramp(0.0, 0.0))
         if inversion_params:
             raise Invalid("inversion_params", "parameters", "none without an inversion")
         resolved = ()

@@ -29,6 +29,11 @@ def pinv(bank: Real, mel: Real) -> Real:
     return np.asarray(np.maximum(np.linalg.pinv(bank) @ mel, 0.0))
 
 
+def shared_pinv(bank: Real, mel: Real) -> Real:
+    """The same where bands that are nearly sums of others count as such, as in Unmel."""
+    return np.asarray(np.maximum(np.linalg.pinv(bank, rcond=1e-5) @ mel, 0.0))
+
+
 def lstsq(bank: Real, mel: Real) -> Real:
     """What torchaudio asks of torch since 2.1, in its place where it does not load."""
     solution = torch.linalg.lstsq(torch.from_numpy(bank), torch.from_numpy(mel), driver="gels")
