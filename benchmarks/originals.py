@@ -1,7 +1,8 @@
 """Every named method over HTTP for five presets, each beside its original's own code.
 
-Where the original cannot be run here its reference twin stands for it. An original inverts a
-clip's mel once and runs from every seed; its random phases are its own, not those of the request.
+Where the original cannot be run here its reference twin stands for it. Both start from the same
+random phases, except torchaudio's GriffinLim, which draws its own. What is left to differ is
+chaos: the last bits of a float, grown over the iterations.
 """
 
 from __future__ import annotations
@@ -77,6 +78,13 @@ def _former(config: MelConfig, linear: Array) -> Array:
     return _by_bank(solve, config, linear)
 
 
+def _librosa(
+    config: MelConfig, magnitude: Array, n_iter: int, seed: int, momentum: float = 0.99
+) -> Wave:
+    phases = starts.random(config, magnitude, seed)
+    return librosa_griffin_lim(config, magnitude, n_iter, phases, momentum)
+
+
 def _twin(
     method: Callable[..., Real],
     start: Callable[..., Real],
@@ -109,9 +117,7 @@ def _inversion(
 ) -> Original:
     """With librosa's Griffin-Lim behind it, beside ours behind ours."""
     options: Options = {"inversion": method}
-    return Original(
-        f"{method} + griffin_lim", options, name, invert, librosa_griffin_lim, torchaudio, better
-    )
+    return Original(f"{method} + griffin_lim", options, name, invert, _librosa, torchaudio, better)
 
 
 _pinv = partial(_by_bank, inversions.shared_pinv)
@@ -128,10 +134,6 @@ def _phase(
 def _start(method: str, name: str, recover: Recover) -> Original:
     options: Options = {"inversion": "pinv", "start": method}
     return Original(f"pinv + {method} start", options, name, _pinv, recover)
-
-
-def _classic(config: MelConfig, magnitude: Array, n_iter: int, seed: int) -> Wave:
-    return librosa_griffin_lim(config, magnitude, n_iter, seed, momentum=0.0)
 
 
 _DEPENDENT = "bands that are nearly sums of others blow it up"
@@ -175,7 +177,7 @@ ORIGINALS: tuple[Original, ...] = (
         "the same with Unmel's step a bin",
         partial(_by_bank, inversions.relative_descent),
     ),
-    _phase("griffin_lim", "librosa griffinlim", librosa_griffin_lim),
+    _phase("griffin_lim", "librosa griffinlim", _librosa),
     _phase(
         "griffin_lim",
         "torchaudio GriffinLim",
@@ -188,7 +190,7 @@ ORIGINALS: tuple[Original, ...] = (
         {"inversion": "pinv", "phase": "griffin_lim", "momentum": 0},
         "librosa griffinlim, momentum 0",
         _pinv,
-        _classic,
+        partial(_librosa, momentum=0.0),
     ),
     *(
         _phase(name, "formula written out", partial(_twin, getattr(phases, name), starts.random))

@@ -131,15 +131,27 @@ def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -
     return librosa_griffin_lim(config, magnitude, n_iter) * np.float32(scale ** (1 / config.power))
 
 
+class _Drawn(np.random.RandomState):
+    """A generator that draws the phases it was made with, in turns."""
+
+    def __init__(self, phases: NDArray[Any]) -> None:
+        super().__init__(0)
+        self._turns = phases / (2.0 * np.pi)
+
+    def random(self, size: Any = None) -> Any:
+        return self._turns
+
+
 def librosa_griffin_lim(
     config: MelConfig,
     magnitude: NDArray[Any],
     n_iter: int,
-    seed: int = 0,
+    phases: NDArray[Any] | None = None,
     momentum: float = 0.99,
-    init: str | None = "random",
 ) -> Wave:
-    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to what its frames stand for."""
+    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to what its frames stand for; from
+    `phases` `[N, T]`, or from those that it draws with seed 0.
+    """
     wave: Wave = librosa.griffinlim(
         magnitude,
         n_iter=n_iter,
@@ -150,8 +162,7 @@ def librosa_griffin_lim(
         center=config.padding != "hifigan",
         pad_mode="constant" if config.padding == "center_constant" else "reflect",
         momentum=momentum,
-        init=init,
-        random_state=seed,
+        random_state=0 if phases is None else _Drawn(phases),
     )
     if config.padding == "hifigan":
         wave = wave[(config.n_fft - config.hop_length) // 2 :]
