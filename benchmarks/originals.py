@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bench import Bench, Options
 from benchmarks.peers import (
+    Drawn,
     Wave,
     bank,
     librosa_griffin_lim,
@@ -81,8 +82,8 @@ def _former(config: MelConfig, linear: Array) -> Array:
 def _librosa(
     config: MelConfig, magnitude: Array, n_iter: int, seed: int, momentum: float = 0.99
 ) -> Wave:
-    phases = starts.random(config, magnitude, seed)
-    return librosa_griffin_lim(config, magnitude, n_iter, phases, momentum)
+    drawn = Drawn(starts.random(config, magnitude, seed))
+    return librosa_griffin_lim(config, magnitude, n_iter, drawn, momentum)
 
 
 def _twin(

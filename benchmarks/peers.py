@@ -119,7 +119,9 @@ def librosa_magnitude(config: MelConfig, linear: NDArray[Any]) -> NDArray[Any]:
     return magnitude
 
 
-def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
+def librosa_audio(
+    config: MelConfig, linear: NDArray[np.float32], n_iter: int, seed: int = 0
+) -> Wave:
     """`librosa.feature.inverse.mel_to_audio` on a linear mel `[K, T]`.
 
     librosa's NNLS stops by absolute tolerances: a mel that peaks above 10,000 (StyleTTS 2's alone)
@@ -128,11 +130,12 @@ def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -
     peak = float(linear.max())
     scale = peak / 100.0 if peak > 1e4 else 1.0
     magnitude = librosa_magnitude(config, linear / scale)
-    return librosa_griffin_lim(config, magnitude, n_iter) * np.float32(scale ** (1 / config.power))
+    wave = librosa_griffin_lim(config, magnitude, n_iter, np.random.RandomState(seed))
+    return wave * np.float32(scale ** (1 / config.power))
 
 
-class _Drawn(np.random.RandomState):
-    """A generator that draws the phases it was made with, in turns."""
+class Drawn(np.random.RandomState):
+    """A generator that draws the phases `[N, T]` it was made with, as shares of a turn."""
 
     def __init__(self, phases: NDArray[Any]) -> None:
         super().__init__(0)
@@ -146,12 +149,10 @@ def librosa_griffin_lim(
     config: MelConfig,
     magnitude: NDArray[Any],
     n_iter: int,
-    phases: NDArray[Any] | None = None,
+    drawn: np.random.RandomState,
     momentum: float = 0.99,
 ) -> Wave:
-    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to what its frames stand for; from
-    `phases` `[N, T]`, or from those that it draws with seed 0.
-    """
+    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to what its frames stand for."""
     wave: Wave = librosa.griffinlim(
         magnitude,
         n_iter=n_iter,
@@ -162,7 +163,7 @@ def librosa_griffin_lim(
         center=config.padding != "hifigan",
         pad_mode="constant" if config.padding == "center_constant" else "reflect",
         momentum=momentum,
-        random_state=0 if phases is None else _Drawn(phases),
+        random_state=drawn,
     )
     if config.padding == "hifigan":
         wave = wave[(config.n_fft - config.hop_length) // 2 :]
@@ -214,7 +215,9 @@ def torchaudio_griffin_lim(
     return samples[: config.samples(magnitude.shape[1])]
 
 
-def torchaudio_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
+def torchaudio_audio(
+    config: MelConfig, linear: NDArray[np.float32], n_iter: int, seed: int = 0
+) -> Wave:
     """`InverseMelScale` and `GriffinLim` of torchaudio on a linear mel `[K, T]`."""
     torch.set_num_threads(1)  # seconds are of one core; its second thread would mostly spin
-    return torchaudio_griffin_lim(config, torchaudio_magnitude(config, linear), n_iter)
+    return torchaudio_griffin_lim(config, torchaudio_magnitude(config, linear), n_iter, seed)
