@@ -62,9 +62,9 @@ class Item:
 
     @property
     def cost(self) -> float:
-        """Work in units that grow as the time does: rows x points x iterations of both stages."""
-        solving = dict(self.recipe.inversion_params).get("n_iter", 0.0)
-        return float(self.rows) * self.config.n_fft * (self.recipe.n_iter + solving + 1)
+        """Work in units that grow as the time does, whatever the method: see `Recipe.points`."""
+        alone = self.output == "magnitude"
+        return self.rows * self.recipe.points(self.config, magnitude_only=alone)
 
 
 @dataclass(frozen=True, eq=False)
