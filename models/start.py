@@ -74,7 +74,10 @@ STARTS: dict[str, Method] = {
 
 
 def check_start(name: str, config: MelConfig) -> None:
-    """Invalid where the config does not allow a start; the start itself would say so later."""
-    allows = STARTS[name].allows
-    if allows is not None:
-        allows(config)
+    """Invalid where the config does not allow a start; the start itself would say so later.
+
+    Phases that are given instead of a start of that name are allowed everywhere.
+    """
+    row = STARTS.get(name)
+    if row is not None and row.allows is not None:
+        row.allows(config)
