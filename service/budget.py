@@ -27,9 +27,13 @@ class Hold:
         self._budget, self._bytes = budget, 0
 
     def set(self, nbytes: int) -> None:
-        """Hold so many bytes from now on; Overloaded if all requests together may not."""
+        """Hold so many bytes from now on; Overloaded if all requests together may not.
+
+        A request that is alone may hold what it needs: the limits on single requests bound it.
+        """
         more = nbytes - self._bytes
-        if more > 0 and self._budget.held + more > self._budget.max_bytes:
+        others = self._budget.held - self._bytes
+        if more > 0 and others and others + nbytes > self._budget.max_bytes:
             raise Overloaded(
                 "memory",
                 f"The requests that are being served hold {self._budget.held} bytes; with "
