@@ -54,6 +54,7 @@ async def analyze(request: Request) -> Response:
     body = await read_body(request, parts.settings, request.state.hold)
     query = query_fields(request)
     order = await asyncio.to_thread(read_analyze_order, body, query, parts.settings)
+    request.state.hold.set(order.nbytes)
     mel = await asyncio.to_thread(parts.engine.analyze, order.options.config, order.wave)
     encoded = await asyncio.to_thread(encode_npy, mel.values)
     return answers.answer(encoded, order.warnings + mel.warnings)

@@ -12,7 +12,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from models.errors import Invalid, TooLarge, Unreadable
 from service.budget import Hold
-from service.errors import SlowClient
+from service.errors import SlowClient, UnsupportedMedia
 from service.settings import Settings
 
 JSON = "application/json"
@@ -50,6 +50,9 @@ async def read_body(request: Request, settings: Settings, hold: Hold) -> Body:
     Raises TooLarge as soon as it outgrows the settings' limit for its media type, Overloaded
     when all bodies together do, and SlowClient when it has not come in time.
     """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMedia("Content-Encoding", repr(coding[:40]), "none: nothing is unpacked")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     max_bytes, weight = settings.max_body_bytes, _WEIGHT
     if media_type == JSON:

@@ -64,6 +64,12 @@ class AnalyzeOrder:
     wave: NDArray[np.float32]
     warnings: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what came and of what will go out."""
+        config = self.options.config
+        return self.wave.nbytes + 4 * config.n_mels * config.frames(self.wave.shape[0])
+
 
 def read_deadline(value: str | None, now: float) -> float | None:
     """The time by which a request wants its answer, of its X-Deadline-Ms; Invalid if it is none."""
@@ -81,6 +87,9 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
     mel, phases, fields = _read_mel(body, settings)
     options = _options(ReconstructOptions, fields, query)
     config = options.config
+    if mel.size > settings.max_frames * config.n_mels:  # before it is copied
+        shape = "x".join(map(str, mel.shape))
+        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
     checked = check_mel(config, mel, options.layout)
     frames = checked.values.shape[0]
     _check_size("mel", frames, config, settings)
