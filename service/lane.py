@@ -163,6 +163,8 @@ class Lane:
         began = self._clock()
         self._running = Running(began, *self._hub.expect(tickets))
         try:
+            self._engine.prepare(items)
+            prepared = self._clock()
             results = self._engine.run(items)
         finally:
             self._running = None
@@ -170,7 +172,7 @@ class Lane:
                 raise _GivenUp
         if len(results) != len(items):
             raise RuntimeError(f"{len(results)} results for {len(items)} items")
-        return Computed(results, began, self._clock() - began)
+        return Computed(results, began, prepared, self._clock())
 
 
 class _GivenUp(BaseException):

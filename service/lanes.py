@@ -145,7 +145,8 @@ class Lanes:
         needed = estimate.seconds if estimate.measured else 0.0
         self._admit(needed, answer_by - now, now)
         start_by = answer_by - needed
-        waiting = Waiting(next(self._ids), item.key, item.rows, estimate.seconds, now, start_by)
+        seconds = estimate.seconds + self._engine.preparation(item.config)
+        waiting = Waiting(next(self._ids), item.key, item.rows, seconds, now, start_by)
         ticket = Ticket(waiting, item, loop, loop.create_future())
         self._room.put(ticket)
         # The lanes look at deadlines only when one is free; the client is told in time.
@@ -249,8 +250,9 @@ class Lanes:
 
     def deliver(self, tickets: Sequence[Ticket], computed: Computed) -> None:
         items = [ticket.item for ticket in tickets]
-        self._rates.observe(items, computed.seconds, self._clock())
-        self._metrics.observe_pack(items, computed.seconds)
+        self._rates.observe(items, computed.ended - computed.prepared, computed.ended)
+        seconds = computed.ended - computed.began
+        self._metrics.observe_pack(items, seconds)
         for ticket, result in zip(tickets, computed.results, strict=True):
             queued = computed.began - ticket.waiting.arrived
-            ticket.settle(Served(result, queued, computed.seconds, len(items)))
+            ticket.settle(Served(result, queued, seconds, len(items)))

@@ -7,6 +7,8 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 
+from models.config import MelConfig
+from models.presets import PRESETS
 from service import metrics
 from service.codecs import BASE64_DTYPES
 from service.keys import OPEN_PATHS
@@ -81,7 +83,10 @@ def _schemas(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> dict[str
         if names and any(kind.get("type") == "null" for kind in schema.get("anyOf", ())):
             schemas[name]["enum"] = [*names, None]
     schemas["config"] = {
-        "anyOf": [{"type": "string"}, {"type": "object"}],
+        "anyOf": [
+            {"type": "string", "enum": list(PRESETS)},
+            {"$ref": f"#/components/schemas/{MelConfig.__name__}"},
+        ],
         "description": "A preset's name or a MelConfig (see /presets).",
     }
     return schemas
@@ -89,10 +94,12 @@ def _schemas(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> dict[str
 
 def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of an option in a form: objects travel as their JSON text."""
-    is_object = schema.get("type") == "object" or ("anyOf" in schema and "object" in str(schema))
-    if not is_object:
+    if schema.get("type") != "object" and "$ref" not in str(schema):
         return schema
-    return {"type": "string", "description": schema.get("description", "") + " JSON text."}
+    names = [kind for kind in schema.get("anyOf", ()) if "enum" in kind]
+    text = {"type": "string", "description": "The JSON of an object."}
+    description = schema.get("description", "") + " Objects as JSON."
+    return {"anyOf": [*names, text], "description": description}
 
 
 def _query(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> list[dict[str, Any]]:
@@ -114,10 +121,16 @@ def _array(description: str) -> dict[str, Any]:
             {
                 "type": "object",
                 "required": ["data", "shape"],
+                "additionalProperties": False,
                 "properties": {
                     "data": {"type": "string", "format": "byte"},
                     "dtype": {"enum": list(BASE64_DTYPES), "default": "float32"},
-                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    "shape": {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 0},
+                        "minItems": 1,
+                        "maxItems": 3,
+                    },
                 },
             },
         ],
@@ -142,7 +155,12 @@ def _reconstruct_body() -> dict[str, Any]:
         "content": {
             "application/x-npy": {"schema": _BINARY},
             "application/json": {
-                "schema": {"type": "object", "required": ["mel"], "properties": members}
+                "schema": {
+                    "type": "object",
+                    "required": ["mel"],
+                    "properties": members,
+                    "additionalProperties": False,
+                }
             },
             "multipart/form-data": {
                 "schema": {"type": "object", "required": ["mel"], "properties": fields}

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from models.config import MelConfig
 from models.engine import Item, Result
 from models.errors import NonFiniteOutput, OutOfMemory, UnmelError
 from service.tickets import Ticket
@@ -18,6 +19,10 @@ logger = logging.getLogger("unmel.packs")
 
 class Runs(Protocol):
     """What lanes need of an engine."""
+
+    def preparation(self, config: MelConfig) -> float: ...
+
+    def prepare(self, items: Sequence[Item]) -> None: ...
 
     def run(self, items: Sequence[Item]) -> list[Result]: ...
 
@@ -30,7 +35,9 @@ class Computed:
 
     results: Sequence[Result]
     began: float
-    seconds: float
+    prepared: float
+    """When what the configs need was there: what comes after shows how fast the lane is."""
+    ended: float
 
 
 Call = Callable[[Sequence[Ticket]], Computed]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.admission import Load, refusal, wait_seconds
+from tests.cases import CASES
 
 
 @pytest.mark.parametrize(
@@ -66,20 +67,24 @@ def test_a_refusal_says_when_to_come_back_and_what_the_answer_would_have_taken()
 TIMES = st.lists(st.floats(0, 1000), min_size=1, max_size=8).map(tuple)
 
 
+@settings(max_examples=500)
 @given(busy=TIMES, queued=st.floats(0, 1000))
 def test_the_wait_lies_between_the_first_free_lane_and_all_work_on_one(
     busy: tuple[float, ...], queued: float
 ) -> None:
+    CASES["policy"] += 1
     wait = wait_seconds(Load(busy, queued))
     poured = sum(max(0.0, wait - at) for at in busy)
     assert min(busy) <= wait <= min(busy) + queued + 1e-9
     assert poured == pytest.approx(queued, abs=1e-6)
 
 
+@settings(max_examples=500)
 @given(busy=TIMES, queued=st.floats(0, 1000), more=st.floats(0, 100), seconds=st.floats(0, 100))
 def test_more_work_never_makes_room(
     busy: tuple[float, ...], queued: float, more: float, seconds: float
 ) -> None:
+    CASES["policy"] += 1
     if refusal(Load(busy, queued), seconds, 60.0, 20.0) is not None:
         assert refusal(Load(busy, queued + more), seconds, 60.0, 20.0) is not None
         assert refusal(Load(busy, queued), seconds + more, 60.0, 20.0) is not None

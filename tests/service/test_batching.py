@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.batching import Policy, Waiting, decide
+from tests.cases import CASES
 
 ONE_LANE = Policy(max_pack_frames=100, max_pack_seconds=1e6, lanes=1)
 TWO_LANES = replace(ONE_LANE, lanes=2)
@@ -126,10 +127,12 @@ POLICY = st.builds(
 )
 
 
+@settings(max_examples=500)
 @given(waiting=WAITING, policy=POLICY)
 def test_every_request_has_one_fate_and_a_pack_keeps_its_bounds(
     waiting: list[Waiting], policy: Policy
 ) -> None:
+    CASES["policy"] += 1
     decision = decide(waiting, NOW, policy)
     everyone = ids(decision.pack) + ids(decision.expired) + ids(decision.rest)
     assert sorted(everyone) == ids(tuple(waiting))
@@ -145,10 +148,12 @@ def test_every_request_has_one_fate_and_a_pack_keeps_its_bounds(
         assert all(NOW + seconds <= w.start_by + w.seconds for w in decision.pack)
 
 
+@settings(max_examples=500)
 @given(waiting=WAITING, policy=POLICY)
 def test_a_free_lane_idles_only_to_linger_and_knows_for_how_long(
     waiting: list[Waiting], policy: Policy
 ) -> None:
+    CASES["policy"] += 1
     decision = decide(waiting, NOW, policy)
     live = decision.pack + decision.rest
     if policy.linger == 0:
@@ -164,10 +169,12 @@ def test_a_free_lane_idles_only_to_linger_and_knows_for_how_long(
         assert NOW < decision.look_again <= min(w.arrived for w in live) + policy.linger
 
 
+@settings(max_examples=500)
 @given(waiting=WAITING, policy=POLICY)
 def test_deciding_again_and_again_empties_the_queue_oldest_heads_first(
     waiting: list[Waiting], policy: Policy
 ) -> None:
+    CASES["policy"] += 1
     policy = replace(policy, linger=0.0)
     rest, heads = tuple(replace(w, start_by=1e9) for w in waiting), []
     while rest:
