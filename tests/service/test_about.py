@@ -65,7 +65,8 @@ def test_the_openapi_document_names_every_option(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     operation = document["paths"]["/reconstruct"]["post"]
     options = set(ReconstructOptions.model_fields)
-    assert {parameter["name"] for parameter in operation["parameters"]} == options
+    parameters = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
+    assert parameters == {*(("query", name) for name in options), ("header", "X-Deadline-Ms")}
     bodies = operation["requestBody"]["content"]
     assert set(bodies) == {"application/x-npy", "application/json", "multipart/form-data"}
     for media in ("application/json", "multipart/form-data"):
