@@ -27,6 +27,9 @@ from models.target import Target, make_target
 
 Output = Literal["audio", "magnitude", "stft"]
 
+# A pack's iteration goes through all its rows, and clips do not need each other's: packs on a CPU
+# are no longer than what its larger caches hold, some 10 MB.
+_CACHED_ROWS = 1024
 # One core's, for K^2 N of a plan, whose pseudo-inverse takes most of its time.
 _PLAN_SECONDS = 6e-10
 
@@ -157,10 +160,25 @@ class Engine:
         results: dict[int, Result] = {}
         with torch.inference_mode(), _cpu_thread(self.device):
             for indices in groups.values():
-                results.update(
-                    zip(indices, self._run_pack([items[i] for i in indices]), strict=True)
-                )
+                for together in self._packs(items, indices):
+                    made = self._run_pack([items[i] for i in together])
+                    results.update(zip(together, made, strict=True))
         return [results[i] for i in range(len(items))]
+
+    def _packs(self, items: Sequence[Item], indices: Sequence[int]) -> Iterator[list[int]]:
+        """Items of one key in as many packs as the memory, or a CPU's cache, asks for."""
+        limit = self.rows(*items[indices[0]].key)
+        if self.device.type == "cpu":
+            limit = min(limit, _CACHED_ROWS)
+        pack: list[int] = []
+        rows = 0
+        for index in indices:
+            rows += items[index].rows
+            if pack and rows > limit:
+                yield pack
+                pack, rows = [], items[index].rows
+            pack.append(index)
+        yield pack
 
     def rows(self, config: MelConfig, recipe: Recipe) -> int:
         """Rows that a pack may have within the budget."""

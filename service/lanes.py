@@ -146,7 +146,7 @@ class Lanes:
         self._admit(needed, answer_by - now, now)
         start_by = answer_by - needed
         seconds = estimate.seconds + self._engine.preparation(item.config)
-        waiting = Waiting(next(self._ids), item.key, item.rows, seconds, now, start_by)
+        waiting = Waiting(next(self._ids), item.key, item.nbytes, seconds, now, start_by)
         ticket = Ticket(waiting, item, loop, loop.create_future())
         self._room.put(ticket)
         # The lanes look at deadlines only when one is free; the client is told in time.

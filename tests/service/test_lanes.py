@@ -44,7 +44,7 @@ def run(
     async def around() -> None:
         lanes = Lanes(
             engine,
-            Policy(1000, 1e9, count, linger),
+            Policy(2**40, 1e9, count, linger),
             QueueLimits(max_wait, deadline, hang=60.0),
             probe=item(frames=2, seed=PROBE),
             clock=clock or Clock(),
@@ -469,7 +469,7 @@ def closing(test: Callable[[Lanes, TestEngine], Awaitable[None]]) -> None:
 
     async def around() -> None:
         lanes = Lanes(
-            engine, Policy(1000, 1e9, 1), QueueLimits(1e9, 1e9, 60.0), probe=item(seed=PROBE)
+            engine, Policy(2**40, 1e9, 1), QueueLimits(1e9, 1e9, 60.0), probe=item(seed=PROBE)
         )
         lanes.start()
         try:
