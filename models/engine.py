@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,6 +22,7 @@ from models.long import check_long, reconstruct_long
 from models.plan import Plan, PlanCache
 from models.recipe import Recipe
 from models.reconstruct import reconstruct
+from models.sliding import Options, Step, Stream, advance
 from models.stft import PackedStft, to_frame_start
 from models.target import Target, make_target
 
@@ -107,21 +108,27 @@ class Engine:
         """The compiled loops that a pack would be given now."""
         return LOOPS.ready if self._compiled else None
 
-    def run(self, items: Sequence[Item]) -> list[Result]:
-        """Results in the order of the items; those of one `key` are computed as one pack.
+    def stream(self, config: MelConfig, options: Options) -> Stream:
+        """A new stream, whose steps are items for `run`."""
+        return Stream(self.plans.get(config), options)
+
+    def run(self, items: Sequence[Item | Step]) -> list[Result]:
+        """Results in the order of the items; those of one `key` are computed as one pack. A step
+        of a stream gives the samples that it settles; a stream has one step at a time.
 
         Raises NonFiniteOutput, or whatever the device raises, for the whole call: a caller that
         packs runs the items again one by one to find the guilty one.
         """
-        groups: dict[tuple[MelConfig, Recipe], list[int]] = {}
+        groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
             groups.setdefault(item.key, []).append(index)
         results: dict[int, Result] = {}
         with torch.inference_mode(), _cpu_thread(self.device):
             for indices in groups.values():
-                results.update(
-                    zip(indices, self._run_pack([items[i] for i in indices]), strict=True)
-                )
+                whole = [item for i in indices if isinstance(item := items[i], Item)]
+                steps = [step for i in indices if isinstance(step := items[i], Step)]
+                found = self._run_pack(whole) if whole else self._advance(steps)
+                results.update(zip(indices, found, strict=True))
         return [results[i] for i in range(len(items))]
 
     def rows(self, config: MelConfig, recipe: Recipe) -> int:
@@ -149,6 +156,9 @@ class Engine:
         with _cpu_thread(self.device):
             plan = self.plans.get(config)
             return Result(analyze(plan, wave), _plan_warnings(plan.empty))
+
+    def _advance(self, steps: Sequence[Step]) -> list[Result]:
+        return [Result(samples) for samples in advance(self.kernels, steps)]
 
     def _run_pack(self, items: Sequence[Item]) -> list[Result]:
         config, recipe = items[0].key
