@@ -62,7 +62,7 @@ class Options:
 
 
 def _numbers(power: int) -> Numbers:
-    momentum, reflection, exponent, blend = (0.95, 0.40, 1.60, 1.00)
+    momentum, reflection, exponent, blend = (0.97, 0.38, 1.50, 0.97)
     return Numbers(
         reach=1.0 + momentum + reflection,
         blend=blend,
@@ -263,7 +263,7 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
         windows.part(windows.raw, k)[steps[k].span.settled * config.hop_length :][: len(raw)] = raw
         if behind is not None:
             mending.behind[windows.starts[k] :][: len(behind)] = behind
-    windows.settle([past for past, _, _ in states])
+    windows.pin([past for past, _, _ in states])
     numbers = _numbers(config.power)
     known = [0 if behind is None else len(behind) for _, _, behind in states]
     _enter(windows, mending, steps, known, mel.masked_fill(bound, 0.0), numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from types import ModuleType
 from typing import NamedTuple
 
@@ -43,6 +44,8 @@ class Windows(PackedStft):
     is of the windows' envelope: nothing is made up of frames that are not known yet.
     """
 
+    product_rows = 1  # nothing here takes matrix products, and a few rows need no filling up
+
     def __init__(
         self, plan: Plan, spans: Sequence[Span], kernels: ModuleType | None = None
     ) -> None:
@@ -51,7 +54,6 @@ class Windows(PackedStft):
         # As many samples as make the rows that a span takes.
         clips = [(s.frames, max(s.rows(plan.config) * hop - lead, 1)) for s in self.spans]
         super().__init__(plan, clips, kernels)
-        self._settled: list[tuple[Tensor, Tensor]] = []
         squared = torch.zeros(self.overlap * hop, dtype=plan.dtype, device=plan.device)
         squared[: self.win] = plan.window.square()
         envelope = squared.view(self.overlap, hop).sum(dim=0)
@@ -60,30 +62,12 @@ class Windows(PackedStft):
         """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
 
     def _edges(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        config, hop = self.plan.config, self.hop
-        squared = np.zeros(self.overlap * hop)
-        squared[: self.win] = config.window_values() ** 2
-        steps = squared.reshape(self.overlap, hop)
-        least = MIN_ENVELOPE * squared.sum() / hop
         inverse = np.zeros(self._signal.numel())
         targets, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for span, start in zip(self.spans, self.starts, strict=True):
-            envelope = np.zeros((span.rows(config), hop))
-            for r in range(self.overlap):
-                envelope[r : r + span.frames] += steps[r]
-            reach, origin = span.reach(config), start * hop
-            first = span.settled * hop or config.lead
-            end = reach if span.end is None else span.end
-            inverse[origin + first : origin + end] = 1.0 / np.maximum(
-                envelope.ravel()[first:end], least
-            )
-            if config.padding == "center_constant":
-                continue
-            outside = np.arange(end, reach)
-            mirrored = 2 * (end - 1) - outside
-            if not span.settled:
-                outside = np.concatenate([np.arange(config.lead), outside])
-                mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
+            own, outside, mirrored = _geometry(self.plan.config, span)
+            origin = start * self.hop
+            inverse[origin : origin + own.size] = own
             targets.append(origin + outside)
             sources.append(origin + mirrored)
         return inverse, np.concatenate(targets), np.concatenate(sources)
@@ -92,19 +76,6 @@ class Windows(PackedStft):
         """What of `samples`, laid out as the signal, is the `k`-th window's own."""
         span, origin = self.spans[k], self.starts[k] * self.hop
         return samples[origin : origin + span.rows(self.plan.config) * self.hop]
-
-    def settle(self, pasts: Sequence[Tensor]) -> None:
-        """Hold every window's first samples `[settled * hop]` to these."""
-        self._settled = [
-            (self.part(self._signal, k)[: len(past)], past)
-            for k, past in enumerate(pasts)
-            if len(past)
-        ]
-
-    def mend(self) -> None:
-        for place, past in self._settled:
-            place.copy_(past)
-        super().mend()
 
     def listen(self) -> None:
         """Make `raw` the signal as if all that is to come were silent, which fades out."""
@@ -115,3 +86,30 @@ class Windows(PackedStft):
         """Make `raw` the signal, divided by what there is of the envelope."""
         torch.mul(self.raw, self._inverse, out=self._signal)
         self.mend()
+
+
+@lru_cache(maxsize=256)  # nearly all windows have the same span
+def _geometry(
+    config: MelConfig, span: Span
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """A window's inverse envelope, and the gather of the stream's edges that lie in it."""
+    hop = config.hop_length
+    squared = np.zeros(config.overlap * hop)
+    squared[: config.win_length] = config.window_values() ** 2
+    steps = squared.reshape(config.overlap, hop)
+    envelope = np.zeros((span.rows(config), hop))
+    for r in range(config.overlap):
+        envelope[r : r + span.frames] += steps[r]
+    reach, least = span.reach(config), MIN_ENVELOPE * squared.sum() / hop
+    first = span.settled * hop or config.lead
+    end = reach if span.end is None else span.end
+    inverse = np.zeros(envelope.size)
+    inverse[first:end] = 1.0 / np.maximum(envelope.ravel()[first:end], least)
+    if config.padding == "center_constant":
+        return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    outside = np.arange(end, reach)
+    mirrored = 2 * (end - 1) - outside
+    if not span.settled:
+        outside = np.concatenate([np.arange(config.lead), outside])
+        mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
+    return inverse, outside, mirrored
