@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test lint types tests format bench-quality bench-speed bench-stream search clip lock clean
+.PHONY: help serve test lint types tests fuzz format bench-quality bench-speed bench-stream search clip lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ types: $(VENV)/test.stamp ## Check types
 
 tests: $(VENV)/test.stamp ## Run the tests alone
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/test.stamp ## Thousands of requests made up from the OpenAPI document; EXAMPLES=300
+	$(BIN)/python -m tests.service.fuzz --examples $(or $(EXAMPLES),300)
 
 format: $(VENV)/test.stamp ## Rewrite the style
 	$(BIN)/ruff check --fix .

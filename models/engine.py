@@ -16,7 +16,7 @@ from torch import Tensor
 from models.analysis import analyze
 from models.compiled import LOOPS
 from models.config import MelConfig
-from models.errors import NonFiniteOutput
+from models.errors import NonFiniteOutput, OutOfMemory
 from models.footprint import DEFAULT_PACK_BYTES, row_bytes
 from models.long import check_long, reconstruct_long
 from models.plan import Plan, PlanCache
@@ -27,6 +27,9 @@ from models.stft import PackedStft, to_frame_start
 from models.target import Target, make_target
 
 Output = Literal["audio", "magnitude", "stft"]
+
+# One core's, for K^2 N of a plan, whose pseudo-inverse takes most of its time.
+_PLAN_SECONDS = 6e-10
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +80,10 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
+Work = Item | Step
+"""What an engine runs."""
+
+
 class Engine:
     """Plans on one device and the methods that use them.
 
@@ -112,13 +119,48 @@ class Engine:
         """A new stream, whose steps are items for `run`."""
         return Stream(self.plans.get(config), options)
 
-    def run(self, items: Sequence[Item | Step]) -> list[Result]:
+    def run(self, items: Sequence[Work]) -> list[Result]:
         """Results in the order of the items; those of one `key` are computed as one pack. A step
         of a stream gives the samples that it settles; a stream has one step at a time.
 
-        Raises NonFiniteOutput, or whatever the device raises, for the whole call: a caller that
-        packs runs the items again one by one to find the guilty one.
+        Raises NonFiniteOutput, OutOfMemory, or whatever the device raises, for the whole call: a
+        caller that packs runs the items again one by one to find the guilty one.
         """
+        try:
+            return self._run(items)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = str(error)
+        # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
+        raise OutOfMemory(reason)
+
+    def prepare(self, items: Sequence[Work]) -> None:
+        """Make the plans of the items ahead of `run`, for whoever wants to time the two apart."""
+        for config in {item.config for item in items}:
+            self.plans.get(config)
+
+    def preparation(self, config: MelConfig) -> float:
+        """Seconds that `prepare` is likely to take for a config; 0 if its plan is there."""
+        if config in self.plans:
+            return 0.0
+        return _PLAN_SECONDS * config.n_mels**2 * config.n_bins
+
+    def free_memory(self) -> None:
+        """Give back what the device's allocator keeps for later."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of device memory by kind; empty on a CPU, whose memory is the process's."""
+        if self.device.type != "cuda":
+            return {}
+        return {
+            "allocated": torch.cuda.memory_allocated(self.device),
+            "reserved": torch.cuda.memory_reserved(self.device),
+        }
+
+    def _run(self, items: Sequence[Work]) -> list[Result]:
         groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
             groups.setdefault(item.key, []).append(index)
@@ -235,6 +277,13 @@ def _spectra(pack: PackedStft) -> Tensor:
     for block in pack.blocks():
         out[block] = pack.spectrum(block)
     return out
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch has a kind for a GPU's memory, but only a text for the CPU's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _finite(values: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:

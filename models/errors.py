@@ -25,3 +25,7 @@ class TooLarge(Invalid):
 
 class NonFiniteOutput(UnmelError):
     """The reconstruction came out with NaN or infinities; never handed on as audio."""
+
+
+class OutOfMemory(UnmelError):
+    """The device had no memory for a call; a smaller one may fit."""

@@ -172,6 +172,9 @@ class PlanCache:
                     if plan is not None:
                         self._keep(plan)
 
+    def __contains__(self, config: MelConfig) -> bool:
+        return config in self._plans
+
     def warm(self, configs: Iterable[MelConfig]) -> None:
         """Build the plans of `configs` ahead of the first request."""
         for config in configs:

@@ -232,17 +232,41 @@ class Step:
     @property
     def key(self) -> Hashable:
         """Steps of one key can share a pack."""
-        return self.stream.config, self.stream.options.lookahead, self.n_iter
+        return self.config, self.stream.options.lookahead, self.n_iter
+
+    @property
+    def config(self) -> MelConfig:
+        return self.stream.config
+
+    @property
+    def frames(self) -> int:
+        return self.span.frames
+
+    @property
+    def settles(self) -> tuple[int, int]:
+        """The positions in its window that it settles, first and end."""
+        config, span = self.config, self.span
+        first = span.settled * config.hop_length or config.lead
+        if span.end is not None:
+            return first, span.end
+        hops = span.settled or config.lead // config.hop_length
+        return first, (hops + 1) * config.hop_length
+
+    @property
+    def samples(self) -> int:
+        """Samples that it settles."""
+        first, end = self.settles
+        return end - first
 
     @property
     def rows(self) -> int:
         """Rows of a pack that the step takes, its gap included."""
-        return self.span.rows(self.stream.config)
+        return self.span.rows(self.config)
 
     @property
     def cost(self) -> float:
         """Work in the units of `Item.cost`."""
-        return float(self.rows) * self.stream.config.n_fft * (self.n_iter + 1)
+        return float(self.rows) * self.config.n_fft * (self.n_iter + 1)
 
 
 def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[np.float32]]:
@@ -278,7 +302,8 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
     windows.divide()
     found = [windows.part(windows.signal, k) for k in range(len(steps))]
     settled = [
-        _samples(step, wave, gain) for step, wave, gain in zip(steps, found, gains, strict=True)
+        (wave[slice(*step.settles)] * gain).to("cpu", torch.float32).numpy()
+        for step, wave, gain in zip(steps, found, gains, strict=True)
     ]
     if not all(np.isfinite(samples).all() for samples in settled):
         raise NonFiniteOutput("the stream is not finite")
@@ -323,15 +348,3 @@ def _enter(
         frames = torch.fft.irfft(begun, n=plan.config.n_fft)[:, : windows.win] * plan.window
         for j, frame in enumerate(frames, start=first):
             windows.raw[j * windows.hop :][: windows.win] += frame
-
-
-def _samples(step: Step, wave: Tensor, gain: float) -> NDArray[np.float32]:
-    config, span = step.stream.config, step.span
-    first = span.settled * config.hop_length or config.lead
-    if span.end is not None:
-        end = span.end
-    elif span.settled:
-        end = first + config.hop_length
-    else:
-        end = (config.lead // config.hop_length + 1) * config.hop_length
-    return (wave[first:end] * gain).to("cpu", torch.float32).numpy()

@@ -15,8 +15,8 @@ from models.presets import PRESETS, Preset
 from models.recipe import DEFAULT_INVERSION, DEFAULT_METHOD, DEFAULT_PHASE, DEFAULT_START
 from models.schedule import QUALITIES
 from models.start import STARTS
+from service.errors import NotFound
 from service.openapi import NO_PRESET
-from service.problems import NotFound
 from service.schemas import MethodInfo, Methods, ParameterInfo, PresetInfo, QualityInfo
 
 router = APIRouter(tags=["about"])

@@ -14,18 +14,23 @@ class Waiting:
     key: Hashable
     """Requests of one key may share a pack."""
     frames: int
-    cost: float
-    deadline: float
-    """Time after which it is not worth computing."""
+    seconds: float
+    """What a lane is expected to take for it."""
+    arrived: float
+    start_by: float
+    """Time after which it is not worth starting: it would miss its deadline."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What bounds a pack."""
+    """What bounds a pack, and how long one may be waited for."""
 
     max_pack_frames: int
+    max_pack_seconds: float
     lanes: int
     """Lanes that share the waiting work; each takes at most its share at once."""
+    linger: float = 0.0
+    """Seconds that a free lane waits for others to join a request."""
 
 
 @dataclass(frozen=True)
@@ -35,30 +40,60 @@ class Decision:
     pack: tuple[Waiting, ...]
     expired: tuple[Waiting, ...]
     rest: tuple[Waiting, ...]
+    look_again: float | None = None
+    """Time to decide again if nothing new comes; set where requests are lingered for."""
 
 
 def decide(queue: Sequence[Waiting], now: float, policy: Policy) -> Decision:
     """The pack that a free lane takes now.
 
-    It holds the oldest request and those behind it that share its key, oldest first, while they
-    fit into the frame budget and into the lane's share of the waiting cost; the head is always
-    taken. Since the head is always the oldest, no key waits for ever behind another. Expired
-    requests leave unserved.
+    Requests of one key are a group, and groups are looked at in the order of their oldest
+    request, the head. A group is ripe when its head has lingered, when one of it must start
+    now to meet its deadline, or when it fills a pack. The first ripe group gives the pack, so
+    that none waits for ever behind another. Without lingering every group is ripe and the
+    pack is the oldest request's. What can no longer meet its deadline leaves unserved.
     """
-    expired = tuple(w for w in queue if w.deadline <= now)
-    live = [w for w in queue if w.deadline > now]
-    if not live:
-        return Decision((), expired, ())
-    share = sum(w.cost for w in live) / policy.lanes
-    head = live[0]
-    pack, frames, cost = [head], head.frames, head.cost
-    for w in live[1:]:
-        if w.key != head.key:
-            continue
-        if frames + w.frames > policy.max_pack_frames or cost + w.cost > share:
-            break  # skipping a long one for a short one behind it would let it starve
+    expired = tuple(w for w in queue if w.start_by < now)
+    live = [w for w in queue if w.start_by >= now]
+    groups: dict[Hashable, list[Waiting]] = {}
+    for w in live:
+        groups.setdefault(w.key, []).append(w)
+    share = sum(w.seconds for w in live) / policy.lanes
+    ripe_at = []
+    for group in groups.values():
+        most = _fill(group, now, policy, policy.max_pack_seconds)
+        ripe = min(group[0].arrived + policy.linger, _latest_start(most))
+        if ripe <= now or len(most) < len(group):
+            pack = _fill(most, now, policy, min(share, policy.max_pack_seconds))
+            taken = {w.id for w in pack}
+            return Decision(tuple(pack), expired, tuple(w for w in live if w.id not in taken))
+        ripe_at.append(ripe)
+    return Decision((), expired, tuple(live), min(ripe_at, default=None))
+
+
+def _fill(
+    group: Sequence[Waiting], now: float, policy: Policy, max_seconds: float
+) -> list[Waiting]:
+    """The group's oldest that fit one pack: by frames, by seconds, and by the deadline of each.
+
+    The head always fits. What does not fit ends the pack: to take a shorter one from behind it
+    would let it starve.
+    """
+    pack, frames, seconds = [group[0]], group[0].frames, group[0].seconds
+    finish_by = _finish_by(group[0])
+    for w in group[1:]:
+        frames, seconds = frames + w.frames, seconds + w.seconds
+        finish_by = min(finish_by, _finish_by(w))
+        if frames > policy.max_pack_frames or seconds > max_seconds or now + seconds > finish_by:
+            break
         pack.append(w)
-        frames += w.frames
-        cost += w.cost
-    taken = {w.id for w in pack}
-    return Decision(tuple(pack), expired, tuple(w for w in live if w.id not in taken))
+    return pack
+
+
+def _finish_by(w: Waiting) -> float:
+    return w.start_by + w.seconds
+
+
+def _latest_start(pack: Sequence[Waiting]) -> float:
+    """When a pack must start for each of its own to meet its deadline."""
+    return min(map(_finish_by, pack)) - sum(w.seconds for w in pack)

@@ -11,6 +11,17 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from models.errors import Invalid, TooLarge, Unreadable
+from service.budget import Hold
+from service.errors import SlowClient, UnsupportedMedia
+from service.settings import Settings
+
+JSON = "application/json"
+FORM = "multipart/form-data"
+
+# Bytes held for a byte of the body: the body, its copy as one piece, and what is made of it;
+# of JSON, whose "1.5," is an object of some tens of bytes, more.
+_WEIGHT = 3
+_JSON_WEIGHT = 12
 
 
 @dataclass(frozen=True)
@@ -33,22 +44,43 @@ def query_fields(request: Request) -> dict[str, str]:
     return fields
 
 
-async def read_body(request: Request, max_bytes: int) -> Body:
-    """The body, refused as soon as it outgrows `max_bytes`, also when its length is not said."""
-    want = f"at most {max_bytes} bytes"
-    stated = request.headers.get("content-length", "")
-    if stated.isdecimal() and int(stated) > max_bytes:
-        raise TooLarge("body", f"{stated} bytes", want)
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > max_bytes:
-            raise TooLarge("body", f"more than {max_bytes} bytes", want)
+async def read_body(request: Request, settings: Settings, hold: Hold) -> Body:
+    """The body, counted while it is read, also when its length is not said.
+
+    Raises TooLarge as soon as it outgrows the settings' limit for its media type, Overloaded
+    when all bodies together do, and SlowClient when it has not come in time.
+    """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMedia("Content-Encoding", repr(coding[:40]), "none: nothing is unpacked")
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type == "multipart/form-data":
+    max_bytes, weight = settings.max_body_bytes, _WEIGHT
+    if media_type == JSON:
+        max_bytes, weight = min(max_bytes, settings.max_json_bytes), _JSON_WEIGHT
+    want = f"at most {max_bytes} bytes of {media_type or 'body'}"[:120]
+    stated = request.headers.get("content-length", "")
+    if stated.isdecimal() and (len(stated) > 18 or int(stated) > max_bytes):
+        raise TooLarge("body", f"{stated[:20]} bytes", want)
+    data = bytearray()
+    try:
+        async with asyncio.timeout(settings.client_seconds):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > max_bytes:
+                    raise TooLarge("body", f"more than {max_bytes} bytes", want)
+                hold.set(weight * len(data))
+    except TimeoutError:
+        raise SlowClient(f"The body did not come within {settings.client_seconds:g} s.") from None
+    if media_type == FORM:
         # On a loop of its own: a large form takes long enough to hold up other requests.
         return await asyncio.to_thread(asyncio.run, _read_form(request.headers, bytes(data)))
     return Body(media_type, bytes(data))
+
+
+class _Parser(MultiPartParser):
+    """Files stay in memory, where they are counted: a container may have no disk to spill to."""
+
+    spool_max_size = 2**40
 
 
 async def _read_form(headers: Headers, data: bytes) -> Body:
@@ -56,7 +88,7 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
         yield data
 
     try:
-        parser = MultiPartParser(headers, once(), max_files=2, max_fields=64)
+        parser = _Parser(headers, once(), max_files=2, max_fields=64)
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         reason = getattr(error, "message", "a form without a boundary")
@@ -71,4 +103,4 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
         else:
             fields[name] = value
     await form.close()
-    return Body("multipart/form-data", b"", fields, files)
+    return Body(FORM, b"", fields, files)

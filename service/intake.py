@@ -15,7 +15,7 @@ from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
 from models.recipe import DEFAULT_START, GIVEN, resolve
 from models.start import check_start
-from service.bodies import Body
+from service.bodies import FORM, JSON, Body
 from service.codecs import (
     NPY_TYPES,
     format_for,
@@ -24,11 +24,16 @@ from service.codecs import (
     parse_npy,
     read_audio,
 )
-from service.problems import UnsupportedMedia
+from service.errors import UnsupportedMedia
 from service.schemas import AnalyzeOptions, ReconstructOptions
 from service.settings import Settings
 
 Options = TypeVar("Options", bound=BaseModel)
+
+# Lists and objects of a JSON body beside a mel's frames.
+_MOST_PARTS = 20_000
+# Of an X-Deadline-Ms: a day.
+_LONGEST_DEADLINE = 86_400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,16 @@ class Order:
     normalize: str
     warnings: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what came and of what will go out, at most."""
+        item = self.item
+        phases = 0 if item.phases is None else item.phases.nbytes
+        size = {"audio": 4 * item.samples, "magnitude": 4, "stft": 8}[item.output]
+        if item.output != "audio":
+            size *= item.frames * item.config.n_bins
+        return item.mel.nbytes + phases + size
+
 
 @dataclass(frozen=True, eq=False)
 class AnalyzeOrder:
@@ -49,12 +64,32 @@ class AnalyzeOrder:
     wave: NDArray[np.float32]
     warnings: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what came and of what will go out."""
+        config = self.options.config
+        return self.wave.nbytes + 4 * config.n_mels * config.frames(self.wave.shape[0])
+
+
+def read_deadline(value: str | None, now: float) -> float | None:
+    """The time by which a request wants its answer, of its X-Deadline-Ms; Invalid if it is none."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal() and len(value) <= 8):
+        raise Invalid("X-Deadline-Ms", repr(value[:40]), "whole milliseconds, 1 to a day's")
+    if not 1 <= int(value) <= _LONGEST_DEADLINE:
+        raise Invalid("X-Deadline-Ms", value, f"1 to {_LONGEST_DEADLINE}")
+    return now + int(value) / 1000
+
 
 def read_order(body: Body, query: dict[str, str], accept: str | None, settings: Settings) -> Order:
     """What `POST /reconstruct` asks for; raises Invalid or one of its kinds."""
-    mel, phases, fields = _read_mel(body)
+    mel, phases, fields = _read_mel(body, settings)
     options = _options(ReconstructOptions, fields, query)
     config = options.config
+    if mel.size > settings.max_frames * config.n_mels:  # before it is copied
+        shape = "x".join(map(str, mel.shape))
+        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
     checked = check_mel(config, mel, options.layout)
     frames = checked.values.shape[0]
     _check_size("mel", frames, config, settings)
@@ -97,7 +132,7 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
 def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeOrder:
     """What `POST /analyze` asks for; raises Invalid or one of its kinds."""
     data = body.data
-    if body.media_type == "multipart/form-data":
+    if body.media_type == FORM:
         data = _file(body, "audio")
     elif not (
         body.media_type.startswith("audio/") or body.media_type == "application/octet-stream"
@@ -123,16 +158,19 @@ def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) 
         raise TooLarge(field, f"{frames} frames", f"at most {most} of n_fft {config.n_fft}")
 
 
-def _read_mel(body: Body) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
+def _read_mel(
+    body: Body, settings: Settings
+) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
     """The mel and the phases of a body as they came, and the options that travelled with them."""
-    if body.media_type == "application/json":
-        fields = parse_json(body.data)
+    if body.media_type == JSON:
+        # A mel is a list of bands or of frames, and phases one of bins; configs have few parts.
+        fields = parse_json(body.data, settings.max_frames + _MOST_PARTS)
         if "mel" not in fields:
             raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
         mel = parse_json_array("mel", fields.pop("mel"))
         phases = parse_json_array("phases", fields.pop("phases")) if "phases" in fields else None
         return mel, phases, fields
-    if body.media_type == "multipart/form-data":
+    if body.media_type == FORM:
         mel = parse_npy("mel", _file(body, "mel"))
         phases = parse_npy("phases", body.files["phases"]) if "phases" in body.files else None
         return mel, phases, dict(body.fields)

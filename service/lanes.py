@@ -1,267 +1,258 @@
-"""Lanes: asyncio in front, device threads behind, futures between."""
+"""Lanes: asyncio in front, device threads behind, the queue between."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import itertools
 import logging
-import threading
 import time
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from models.engine import Item, Result
-from models.schedule import Ramp, Schedule
-from service.batching import Policy, Waiting, decide
-from service.problems import DeadlineMissed, Overloaded
+from models.engine import Work
+from service.admission import Load, refusal
+from service.batching import Policy, Waiting
+from service.errors import DeadlineMissed, LaneLost, Overloaded
+from service.lane import Lane
+from service.metrics import Metrics
+from service.packs import Computed, Runs
+from service.rates import Rates
+from service.tickets import Served, Ticket
+from service.waiting import WaitingRoom
 
 logger = logging.getLogger("unmel.lanes")
 
-LANE_NAME = "lane-"
-
-# Cost units (see Item.cost) and the seconds that a lane is taken to need for them before any
-# was measured. It weighs like a measurement: one tiny pack says little about a long one.
-_PRIOR = (2e7, 0.4)
-# Seconds of computing after which a measurement is forgotten, and what a pack counts at least.
-_MEMORY_SECONDS = 10.0
-_OVERHEAD_SECONDS = 0.01
+# A call of the engine hangs when it takes this many times what it should, and the settings' time.
+_PATIENCE = 10.0
+# Failed probes in a row after which only a new process can help.
+_HOPELESS = 8
+# Seconds after which another process is likely to have taken this one's place.
+_AWAY = 5.0
 
 
-# Speed does not depend on how many iterations are asked for, nor on their momentum.
-_ANY_SCHEDULE = Schedule(0, Ramp(0.0, 0.0))
+@dataclass(frozen=True)
+class QueueLimits:
+    """What bounds the queue; seconds."""
 
-
-class Runs(Protocol):
-    """What lanes need of an engine."""
-
-    def run(self, items: Sequence[Item]) -> list[Result]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Served:
-    """A result and how it came about."""
-
-    result: Result
-    queue_seconds: float
-    compute_seconds: float
-    pack_items: int
-
-
-@dataclass(eq=False)
-class _Ticket:
-    """A request between its coroutine and the lane that computes it."""
-
-    waiting: Waiting
-    item: Item
-    arrived: float
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Served] = field(repr=False)
-
-    def settle(self, outcome: Served | Exception) -> None:
-        """Hand the outcome to the coroutine, from any thread."""
-
-        def deliver() -> None:
-            if self.future.done():  # the client went away
-                return
-            if isinstance(outcome, Served):
-                self.future.set_result(outcome)
-            else:
-                self.future.set_exception(outcome)
-
-        try:
-            self.loop.call_soon_threadsafe(deliver)
-        except RuntimeError:  # the loop is closed: nobody is left to tell
-            logger.warning("request %d had nobody to be delivered to", self.waiting.id)
-
-
-class Rates:
-    """Measured speed of a lane: cost and seconds of the latest packs, by config, methods and
-    their parameters.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[Hashable, tuple[float, float]] = {}
-
-    @staticmethod
-    def _key(item: Item) -> Hashable:
-        return item.config, dataclasses.replace(item.recipe, schedule=_ANY_SCHEDULE)
-
-    def seconds(self, item: Item) -> float:
-        """Seconds that a lane is expected to take for an item."""
-        cost, seconds = self._seen.get(self._key(item), _PRIOR)
-        return item.cost * seconds / cost
-
-    def observe(self, items: Sequence[Item], seconds: float) -> None:
-        """Learn from a pack that took `seconds`: a short one counts for little."""
-        key = self._key(items[0])
-        cost_before, seconds_before = self._seen.pop(key, _PRIOR)
-        share = max(0.0, 1.0 - (seconds + _OVERHEAD_SECONDS) / _MEMORY_SECONDS)
-        self._seen[key] = (
-            cost_before * share + sum(item.cost for item in items),
-            seconds_before * share + seconds,
-        )
-        if len(self._seen) > 1024:  # every client may bring configs of its own
-            self._seen.pop(next(iter(self._seen)))
+    max_wait: float
+    """A request that would wait longer to be started is refused."""
+    deadline: float
+    """Of a request that brings none, and the longest that one may bring."""
+    hang: float
+    """That a call of the engine may take beyond ten times what is expected of it."""
 
 
 class Lanes:
-    """The queue and the threads that work it off.
+    """The queue and the lanes that work it off.
 
-    A free lane takes a pack at once; packs form while lanes are busy. All state is behind one
-    condition, held only for the decision, never while computing.
+    A free lane takes a pack at once; packs form while lanes are busy. `probe` is what a lane
+    that was replaced computes before it counts as ready.
     """
 
     def __init__(
         self,
         engine: Runs,
-        count: int,
+        policy: Policy,
+        limits: QueueLimits,
         *,
-        max_pack_frames: int,
-        max_queue_seconds: float,
-        deadline_seconds: float,
+        metrics: Metrics | None = None,
+        probe: Work | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine = engine
-        self._policy = Policy(max_pack_frames, count)
-        self._max_queue_seconds = max_queue_seconds
-        self._deadline_seconds = deadline_seconds
-        self._condition = threading.Condition()
-        self._queue: list[_Ticket] = []
+        self._engine, self._limits = engine, limits
+        self._metrics = metrics or Metrics()
+        self._probe, self._clock = probe, clock
+        self._room = WaitingRoom(policy, clock)
         self._rates = Rates()
-        self._ids = itertools.count(1)
-        self._closing = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"{LANE_NAME}{n}", daemon=True)
-            for n in range(count)
-        ]
+        self._ids, self._names = itertools.count(1), itertools.count()
+        self._lanes = [self._new_lane(proven=True) for _ in range(policy.lanes)]
+        self._given_up: list[Lane] = []
 
     def __repr__(self) -> str:
-        alive = sum(thread.is_alive() for thread in self._threads)
-        state = ", closing" if self._closing else ""
-        return f"<Lanes {alive}/{len(self._threads)} alive, {len(self._queue)} waiting{state}>"
+        at_work = sum(lane.at_work for lane in self._lanes)
+        state = ", closing" if self._room.closing else ""
+        return (
+            f"<Lanes {at_work}/{len(self._lanes)} at work, {self.waiting} waiting, "
+            f"cost {self.cost:g}{state}>"
+        )
 
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+    # --- what is to be seen of them -----------------------------------------------------------
 
     @property
     def ready(self) -> bool:
         """Whether every lane works and new requests are taken."""
-        return not self._closing and all(thread.is_alive() for thread in self._threads)
+        return not self._room.closing and all(lane.at_work for lane in self._lanes)
 
-    async def submit(self, item: Item) -> Served:
-        """Queue an item and wait for what comes of it.
+    @property
+    def closing(self) -> bool:
+        return self._room.closing
 
-        Raises Overloaded when the queue is full or the lanes are closing, DeadlineMissed when it
-        waited too long, and what the engine raised for this item. Cancelling takes it out of
-        the queue if it is not being computed yet.
+    @property
+    def hopeless(self) -> bool:
+        """Whether only a new process can help: more hung threads than lanes, or a device that
+        fails whatever it is given.
+        """
+        failing = any(lane.failed_probes >= _HOPELESS for lane in self._lanes)
+        return failing or self.states["hung"] > len(self._lanes)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._room)
+
+    @property
+    def cost(self) -> float:
+        """Seconds that one lane would need for the queue."""
+        return self._room.seconds
+
+    @property
+    def outstanding(self) -> int:
+        """Accepted requests that have no outcome yet."""
+        return len(self._accepted())
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Lanes by state; `hung` are threads that were given up and have not come back."""
+        counts = {"starting": 0, "idle": 0, "busy": 0}
+        for lane in self._lanes:
+            counts[lane.state] += 1
+        return {**counts, "hung": sum(lane.alive for lane in self._given_up)}
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def knock(self, answer_by: float | None = None) -> None:
+        """Raise Overloaded if no request could be taken now that must be answered by then.
+
+        Asked before a body is read: what is refused here has cost nothing.
+        """
+        now = self._clock()
+        self._admit(None, self._bounded(answer_by, now) - now, now)
+
+    async def submit(self, item: Work, answer_by: float | None = None) -> Served:
+        """Queue an item and wait for what comes of it; `answer_by` is a time of the clock.
+
+        Raises Overloaded when it cannot be answered in time or the lanes are closing,
+        DeadlineMissed when that turned out only in the queue, LaneLost when its lane died or
+        hung, and what the engine raised for this item. Cancelling takes it out of the queue if
+        it is not being computed yet.
         """
         loop = asyncio.get_running_loop()
-        now = time.monotonic()
-        with self._condition:
-            self._admit()
-            waiting = Waiting(
-                next(self._ids), item.key, item.rows, item.cost, now + self._deadline_seconds
-            )
-            ticket = _Ticket(waiting, item, now, loop, loop.create_future())
-            self._queue.append(ticket)
-            self._condition.notify()
+        now = self._clock()
+        answer_by = self._bounded(answer_by, now)
+        if answer_by <= now:
+            raise DeadlineMissed("The deadline passed before the request was read.")
+        estimate = self._rates.estimate(item, now)
+        needed = estimate.seconds if estimate.measured else 0.0
+        self._admit(needed, answer_by - now, now)
+        start_by = answer_by - needed
+        seconds = estimate.seconds + self._engine.preparation(item.config)
+        waiting = Waiting(next(self._ids), item.key, item.rows, seconds, now, start_by)
+        ticket = Ticket(waiting, item, loop, loop.create_future())
+        self._room.put(ticket)
         # The lanes look at deadlines only when one is free; the client is told in time.
-        alarm = loop.call_later(self._deadline_seconds, self._expire, ticket)
+        alarm = loop.call_later(start_by - now, self._room.expire, ticket)
         try:
             return await ticket.future
         finally:
             alarm.cancel()
-            if not ticket.future.done() or ticket.future.cancelled():
-                self._withdraw(ticket)
+            self._room.withdraw(ticket)
 
-    def _withdraw(self, ticket: _Ticket) -> bool:
-        """Take a ticket out of the queue; False if it is not there any more."""
-        with self._condition:
-            if ticket not in self._queue:
-                return False
-            self._queue.remove(ticket)
-            return True
+    def _bounded(self, answer_by: float | None, now: float) -> float:
+        latest = now + self._limits.deadline
+        return latest if answer_by is None else min(answer_by, latest)
 
-    def _expire(self, ticket: _Ticket) -> None:
-        if self._withdraw(ticket):
-            ticket.settle(self._missed())
+    def _admit(self, seconds: float | None, deadline: float, now: float) -> None:
+        if self._room.closing:
+            raise Overloaded("draining", "The service is shutting down.", _AWAY)
+        working = [lane for lane in self._lanes if lane.at_work]
+        load = Load(tuple(lane.remaining(now) for lane in working), self.cost)
+        refused = refusal(load, seconds, deadline, self._limits.max_wait)
+        if refused is not None:
+            raise refused
 
-    def _missed(self) -> DeadlineMissed:
-        return DeadlineMissed(
-            f"The request waited {self._deadline_seconds:g} s, its deadline, and was not computed."
-        )
+    # --- beginning and end --------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        """Refuse while the condition is held, if more work would wait than is allowed."""
-        if self._closing:
-            raise Overloaded("The service is shutting down.", 5.0)
-        waiting = sum(self._rates.seconds(t.item) for t in self._queue) / self._policy.lanes
-        limit = min(self._max_queue_seconds, self._deadline_seconds)
-        if waiting > limit:
-            raise Overloaded(
-                f"About {waiting:.0f} s of work is waiting; at most {limit:.0f} s is taken on.",
-                waiting - limit,
+    def start(self) -> None:
+        """Start the threads."""
+        for lane in self._lanes:
+            lane.start()
+
+    def drain(self) -> None:
+        """Take nothing new; the lanes go on until the queue is empty, and end."""
+        self._room.close()
+
+    def abandon(self) -> None:
+        """Answer every accepted request that has no outcome yet: the grace period is over."""
+        self._room.close()
+        for ticket in self._accepted():
+            ticket.settle(
+                Overloaded("draining", "The service shut down before this was done.", _AWAY)
             )
+        self._room.clear()
 
     def close(self, timeout: float) -> None:
-        """Take nothing new, finish what was accepted, and end the threads."""
-        with self._condition:
-            self._closing = True
-            self._condition.notify_all()
+        """Drain, and wait for the threads to end."""
+        self.drain()
         end = time.monotonic() + timeout
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(0.0, end - time.monotonic()))
+        for lane in self._lanes:
+            lane.join(max(0.0, end - time.monotonic()))
 
-    # --- the lanes' own threads -------------------------------------------------------------
+    def _accepted(self) -> list[Ticket]:
+        with self._room.condition:
+            computing = [t for lane in self._lanes for t in lane.pack if not t.gone]
+            return [*self._room.tickets, *computing]
 
-    def _work(self) -> None:
-        while (pack := self._take()) is not None:
-            self._compute(pack)
+    # --- lanes that are lost ------------------------------------------------------------------
 
-    def _take(self) -> list[_Ticket] | None:
-        """Wait for a pack; None when the lanes close and nothing is left."""
-        with self._condition:
-            while True:
-                decision = decide(
-                    [ticket.waiting for ticket in self._queue], time.monotonic(), self._policy
-                )
-                tickets = {ticket.waiting.id: ticket for ticket in self._queue}
-                self._queue = [tickets[w.id] for w in decision.rest]
-                for w in decision.expired:
-                    tickets[w.id].settle(self._missed())
-                if decision.pack:
-                    return [tickets[w.id] for w in decision.pack]
-                if self._closing:
-                    return None
-                self._condition.wait()
+    def watch(self) -> None:
+        """Replace the lanes whose call of the engine hangs, and any that could not be before."""
+        now = self._clock()
+        for lane in list(self._lanes):
+            if lane.hangs(now):
+                logger.error("%s hangs and is given up", lane.name)
+                lane.given_up = True
+                self._given_up = [*(given for given in self._given_up if given.alive), lane]
+                self._replace(lane, "hung")
+            elif not lane.alive and not self._room.closing:
+                self._replace(lane, "died")
 
-    def _compute(self, pack: list[_Ticket]) -> None:
-        """Run a pack; if it fails, its items one by one, so that only the guilty one fails."""
-        began = time.monotonic()
-        try:
-            results = self._engine.run([ticket.item for ticket in pack])
-        except Exception as error:  # whatever it is, it is the request's answer, not the lane's end
-            if len(pack) == 1:
-                pack[0].settle(error)
+    def lost(self, lane: Lane, error: BaseException) -> None:
+        """A lane's thread died."""
+        logger.error("%s died", lane.name, exc_info=error)
+        self._replace(lane, "died")
+
+    def _replace(self, lane: Lane, cause: str) -> None:
+        with self._room.condition:
+            if lane not in self._lanes:  # given up before it died
                 return
-            logger.exception("a pack of %d failed; its items are run one by one", len(pack))
-            for ticket in pack:
-                self._compute([ticket])
-            return
-        seconds = time.monotonic() - began
-        with self._condition:
-            self._rates.observe([ticket.item for ticket in pack], seconds)
-        logger.info(
-            "pack items=%d frames=%d method=%s n_iter=%d seconds=%.3f",
-            len(pack),
-            sum(ticket.item.frames for ticket in pack),
-            pack[0].item.recipe.method,
-            pack[0].item.recipe.n_iter,
-            seconds,
-        )
-        for ticket, result in zip(pack, results, strict=True):
-            ticket.settle(Served(result, began - ticket.arrived, seconds, len(pack)))
+            fresh = self._new_lane(proven=False)
+            fresh.start()
+            self._lanes[self._lanes.index(lane)] = fresh
+        self._metrics.observe_lane_lost(cause)
+        for ticket in lane.pack:
+            ticket.settle(LaneLost(f"The lane that was computing this {cause}."))
+
+    def _new_lane(self, *, proven: bool) -> Lane:
+        name = str(next(self._names))
+        return Lane(name, self._engine, self, self._clock, self._probe, proven=proven)
+
+    # --- for the lanes' own threads (see lane.Hub) --------------------------------------------
+
+    def take(self, lane: Lane) -> Sequence[Ticket] | None:
+        return self._room.take(lambda: not lane.given_up, lane.seat)
+
+    def pause(self, lane: Lane, seconds: float) -> bool:
+        return self._room.pause(seconds) and not lane.given_up
+
+    def expect(self, tickets: Sequence[Ticket]) -> tuple[float, float]:
+        expected = sum(ticket.waiting.seconds for ticket in tickets)
+        return expected, self._limits.hang + _PATIENCE * expected
+
+    def deliver(self, tickets: Sequence[Ticket], computed: Computed) -> None:
+        items = [ticket.item for ticket in tickets]
+        self._rates.observe(items, computed.ended - computed.prepared, computed.ended)
+        seconds = computed.ended - computed.began
+        self._metrics.observe_pack(items, seconds)
+        for ticket, result in zip(tickets, computed.results, strict=True):
+            queued = computed.began - ticket.waiting.arrived
+            ticket.settle(Served(result, queued, seconds, len(items)))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from fastapi import Response
+from fastapi import FastAPI, Response
 
+from models.config import MelConfig
+from models.presets import PRESETS
+from service import metrics
 from service.codecs import BASE64_DTYPES
+from service.keys import OPEN_PATHS
 from service.problems import MEDIA_TYPE
 from service.schemas import (
     AnalyzeOptions,
@@ -25,23 +30,43 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "got": {"type": "string", "description": "What came."},
         "expected": {"type": "string", "description": "What would do."},
         "request_id": {"type": "string"},
+        "estimate_seconds": {
+            "type": "number",
+            "description": "In how many seconds the answer would have come, or been begun.",
+        },
     },
 }
 
 
-def _problem(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {MEDIA_TYPE: {"schema": _PROBLEM_SCHEMA}}}
+def _problem(description: str, **headers: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {MEDIA_TYPE: {"schema": _PROBLEM_SCHEMA}},
+        "headers": _headers(headers),
+    }
+
+
+def _headers(meanings: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        name.replace("_", "-"): {"schema": {"type": "string"}, "description": text}
+        for name, text in meanings.items()
+    }
 
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     400: _problem("Bytes that are not what they claim to be."),
+    408: _problem("The body did not come in time."),
     413: _problem("More than a limit allows."),
     415: _problem("A media type that is not read here."),
     422: _problem("A wrong mel or option: the problem names the field."),
     500: _problem("A fault of the service."),
+    503: _problem(
+        "Not now: it could not be answered in time, too much waits, a lane was lost, the device "
+        "has no memory, or the service shuts down.",
+        Retry_After="Whole seconds after which to come back.",
+    ),
 }
 _QUEUE: dict[int | str, dict[str, Any]] = {
-    503: _problem("Full or shutting down; Retry-After says when to come back."),
     504: _problem("The deadline passed in the queue; nothing was computed."),
 }
 NO_PRESET: dict[int | str, dict[str, Any]] = {404: _problem("No preset of that name.")}
@@ -58,7 +83,10 @@ def _schemas(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> dict[str
         if names and any(kind.get("type") == "null" for kind in schema.get("anyOf", ())):
             schemas[name]["enum"] = [*names, None]
     schemas["config"] = {
-        "anyOf": [{"type": "string"}, {"type": "object"}],
+        "anyOf": [
+            {"type": "string", "enum": list(PRESETS)},
+            {"$ref": f"#/components/schemas/{MelConfig.__name__}"},
+        ],
         "description": "A preset's name or a MelConfig (see /presets).",
     }
     return schemas
@@ -66,10 +94,12 @@ def _schemas(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> dict[str
 
 def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of an option in a form: objects travel as their JSON text."""
-    is_object = schema.get("type") == "object" or ("anyOf" in schema and "object" in str(schema))
-    if not is_object:
+    if schema.get("type") != "object" and "$ref" not in str(schema):
         return schema
-    return {"type": "string", "description": schema.get("description", "") + " JSON text."}
+    names = [kind for kind in schema.get("anyOf", ()) if "enum" in kind]
+    text = {"type": "string", "description": "The JSON of an object."}
+    description = schema.get("description", "") + " Objects as JSON."
+    return {"anyOf": [*names, text], "description": description}
 
 
 def _query(model: type[ReconstructOptions] | type[AnalyzeOptions]) -> list[dict[str, Any]]:
@@ -91,10 +121,16 @@ def _array(description: str) -> dict[str, Any]:
             {
                 "type": "object",
                 "required": ["data", "shape"],
+                "additionalProperties": False,
                 "properties": {
                     "data": {"type": "string", "format": "byte"},
                     "dtype": {"enum": list(BASE64_DTYPES), "default": "float32"},
-                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                    "shape": {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 0},
+                        "minItems": 1,
+                        "maxItems": 3,
+                    },
                 },
             },
         ],
@@ -119,7 +155,12 @@ def _reconstruct_body() -> dict[str, Any]:
         "content": {
             "application/x-npy": {"schema": _BINARY},
             "application/json": {
-                "schema": {"type": "object", "required": ["mel"], "properties": members}
+                "schema": {
+                    "type": "object",
+                    "required": ["mel"],
+                    "properties": members,
+                    "additionalProperties": False,
+                }
             },
             "multipart/form-data": {
                 "schema": {"type": "object", "required": ["mel"], "properties": fields}
@@ -128,31 +169,40 @@ def _reconstruct_body() -> dict[str, Any]:
     }
 
 
+_HEADERS_OUT = {
+    "X-Sample-Rate": "Samples a second.",
+    "X-Audio-Seconds": "Length of the audio.",
+    "X-Gain": "What the samples were multiplied by, if they were.",
+    "X-Warning": "What the caller should know; may repeat.",
+    "X-Pack-Items": "Requests that were computed together with this one, itself counted.",
+    "Server-Timing": "decode, queue, compute and encode in ms.",
+    "X-Request-ID": "Echoed or made.",
+}
+EXPOSED_HEADERS = (*_HEADERS_OUT, "Retry-After")
+
+_DEADLINE = {
+    "name": "X-Deadline-Ms",
+    "in": "header",
+    "required": False,
+    "description": "Milliseconds from now in which the answer is wanted: 503 at once if it cannot "
+    "be had, 504 if it missed it in the queue. The service's own deadline stays the longest.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": 86_400_000},
+}
+
 _AUDIO_OUT = {
     "description": "The audio, or npy for output magnitude and stft.",
     "content": {
         media: {"schema": _BINARY}
         for media in ("audio/wav", "audio/flac", "audio/pcm", "application/x-npy")
     },
-    "headers": {
-        name: {"schema": {"type": "string"}, "description": text}
-        for name, text in (
-            ("X-Sample-Rate", "Samples a second."),
-            ("X-Audio-Seconds", "Length of the audio."),
-            ("X-Gain", "What the samples were multiplied by, if they were."),
-            ("X-Warning", "What the caller should know; may repeat."),
-            ("X-Pack-Items", "Requests that were computed together with this one, itself counted."),
-            ("Server-Timing", "decode, queue, compute and encode in ms."),
-            ("X-Request-ID", "Echoed or made."),
-        )
-    },
+    "headers": _headers(_HEADERS_OUT),
 }
 
 RECONSTRUCT: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: _AUDIO_OUT, **_REFUSALS, **_QUEUE},
     "openapi_extra": {
-        "parameters": _query(ReconstructOptions),
+        "parameters": [*_query(ReconstructOptions), _DEADLINE],
         "requestBody": _reconstruct_body(),
     },
 }
@@ -180,3 +230,31 @@ ANALYZE: dict[str, Any] = {
         },
     },
 }
+
+METRICS: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "Prometheus's text format.",
+            "content": {metrics.CONTENT_TYPE: {"schema": {"type": "string"}}},
+        }
+    },
+}
+
+
+def ask_for_keys(app: FastAPI) -> None:
+    """Let the document say that every path but the open ones wants a key."""
+    plain = app.openapi
+
+    def document() -> dict[str, Any]:
+        made = plain()
+        made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        refused = _problem("No key, or an unknown one.", WWW_Authenticate="Bearer")
+        for path, operations in made["paths"].items():
+            for operation in operations.values():
+                if path not in OPEN_PATHS:
+                    operation["security"] = [{"key": []}]
+                    operation["responses"]["401"] = refused
+        return made
+
+    app.openapi = document  # type: ignore[method-assign] # as FastAPI's documentation has it

@@ -15,7 +15,16 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from models.errors import Invalid, TooLarge, Unreadable
+from models.errors import Invalid, NonFiniteOutput, OutOfMemory, TooLarge, Unreadable
+from service.errors import (
+    DeadlineMissed,
+    LaneLost,
+    NotFound,
+    Overloaded,
+    SlowClient,
+    Unauthorized,
+    UnsupportedMedia,
+)
 
 logger = logging.getLogger("unmel.problems")
 
@@ -24,25 +33,8 @@ _MOST_FAULTS = 16
 
 MEDIA_TYPE = "application/problem+json"
 
-
-class UnsupportedMedia(Invalid):
-    """A body of a media type that the route does not read."""
-
-
-class NotFound(Invalid):
-    """A name in the path that nothing has."""
-
-
-class Overloaded(Exception):
-    """More work waits than can be taken on; `retry_after` is in seconds."""
-
-    def __init__(self, reason: str, retry_after: float) -> None:
-        self.retry_after = retry_after
-        super().__init__(reason)
-
-
-class DeadlineMissed(Exception):
-    """The request waited longer than its deadline and was not computed."""
+WHOLE = "body"
+"""The field that is named when it is all of them together."""
 
 
 # Looked up along the exception's bases, so a subclass needs a row only where it differs.
@@ -54,11 +46,28 @@ STATUSES: dict[type[BaseException], int] = {
     Invalid: 422,
     ValidationError: 422,
     RequestValidationError: 422,
-    ClientDisconnect: 400,  # nobody is left to read it
+    NonFiniteOutput: 422,
+    ClientDisconnect: 499,  # nobody is left to read it; the number is nginx's, for the log
+    Unauthorized: 401,
+    SlowClient: 408,
     Overloaded: 503,
+    LaneLost: 503,
+    OutOfMemory: 503,
     DeadlineMissed: 504,
     Exception: 500,
 }
+
+# What a problem says where the exception's own words are for the log.
+_DETAILS: dict[type[BaseException], str] = {
+    NonFiniteOutput: "The reconstruction with these options ran out of the range of numbers; "
+    "a smaller momentum or other parameters may help.",
+    OutOfMemory: "The device has no memory for this request at the moment.",
+    ClientDisconnect: "The client went away.",
+}
+_TITLES = {413: "Content Too Large", 499: "Client Closed Request"}
+
+# Seconds after which a lane is likely to be back, or a device's memory to be free.
+_RECOVERY_SECONDS = 2.0
 
 
 def status_of(error: BaseException) -> int:
@@ -92,7 +101,7 @@ def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str,
         for prefix in ("Value error, ", "Input should be "):
             expected = expected.removeprefix(prefix)
         field = ".".join(str(part)[:40] for part in fault["loc"] if part != "query")[:120]
-        faults.append({"field": field or "body", "got": got, "expected": expected})
+        faults.append({"field": field or WHOLE, "got": got, "expected": expected})
     return faults
 
 
@@ -100,7 +109,7 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
     """The members of the problem; a fault of the service's own says nothing of the inside."""
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": "Content Too Large" if status == 413 else HTTPStatus(status).phrase,
+        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
     }
     faults: list[dict[str, str]] = []
@@ -115,12 +124,16 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
         body |= faults[0]
         if len(faults) > 1:
             body["errors"] = faults
-    elif status >= 500 and not isinstance(error, Overloaded | DeadlineMissed):
+    elif status == 500:
         body["detail"] = "The service failed; the request was not at fault."
+    elif type(error) in _DETAILS:
+        body["detail"] = _DETAILS[type(error)]
     elif isinstance(error, HTTPException):
         body["detail"] = str(error.detail)
     else:
         body["detail"] = str(error)
+    if isinstance(error, Overloaded) and error.estimate is not None:
+        body["estimate_seconds"] = round(error.estimate, 3)
     return body
 
 
@@ -133,12 +146,23 @@ def problem_response(request: Request, error: BaseException) -> Response:
     request_id = getattr(request.state, "request_id", None)
     if request_id:
         body["request_id"] = request_id
-    headers: dict[str, str] = {}
     if isinstance(error, Overloaded):
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    if isinstance(error, HTTPException) and error.headers:
-        headers |= dict(error.headers)
-    return JSONResponse(body, status, headers, MEDIA_TYPE)
+        request.state.refused = error.reason
+    return JSONResponse(body, status, _headers_of(error, status), MEDIA_TYPE)
+
+
+def _headers_of(error: BaseException, status: int) -> dict[str, str]:
+    if isinstance(error, HTTPException):
+        return dict(error.headers or {})
+    if isinstance(error, Unauthorized):
+        fault = ', error="invalid_token"' if error.given else ""
+        return {"WWW-Authenticate": f'Bearer realm="unmel"{fault}'}
+    if isinstance(error, SlowClient):
+        return {"Connection": "close"}  # what comes of the body now would be taken for a request
+    if status == 503:
+        seconds = error.retry_after if isinstance(error, Overloaded) else _RECOVERY_SECONDS
+        return {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return {}
 
 
 def add_handlers(app: FastAPI) -> None:

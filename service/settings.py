@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import Invalid
 from models.presets import PRESETS
+from service.keys import split_keys
+from service.logs import Format
 
 
 def usable_cores() -> int:
@@ -24,7 +27,10 @@ def usable_cores() -> int:
 class Settings(BaseSettings):
     """Each field is read from `UNMEL_` and its name in capitals; lists are JSON."""
 
-    model_config = SettingsConfigDict(env_prefix="UNMEL_", frozen=True, extra="forbid")
+    # Its input may be a key.
+    model_config = SettingsConfigDict(
+        env_prefix="UNMEL_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
@@ -42,6 +48,22 @@ class Settings(BaseSettings):
         description="Presets whose plans are made before the service reports ready (JSON list).",
     )
     max_body_mb: int = Field(64, ge=1, le=4096, description="Largest request body, MiB.")
+    max_json_mb: int = Field(
+        8, ge=1, le=1024, description="Largest JSON body, MiB: no other request runs as it parses."
+    )
+    max_held_mb: int = Field(
+        1024,
+        ge=1,
+        le=2**20,
+        description="Most that bodies, mels and answers take together, MiB, before 503.",
+    )
+    client_seconds: float = Field(
+        60.0,
+        gt=0,
+        le=3600,
+        description="A body that takes longer to come gets 408; an answer not read for that long "
+        "is broken off.",
+    )
     max_frames: int = Field(60_000, ge=1, le=10_000_000, description="Most frames of a request.")
     max_points: int = Field(
         2**26,
@@ -53,15 +75,50 @@ class Settings(BaseSettings):
     max_pack_frames: int = Field(
         20_000, ge=1, le=10_000_000, description="Frames a pack may hold, beyond its first item."
     )
+    max_pack_seconds: float = Field(
+        2.0,
+        gt=0,
+        le=86_400,
+        description="Estimated seconds that a pack may take, beyond its first item.",
+    )
+    linger_ms: float = Field(
+        0.0, ge=0, le=60_000, description="Milliseconds a free lane waits for others to join."
+    )
     max_queue_seconds: float = Field(
-        60.0, gt=0, le=86_400, description="Estimated seconds of waiting work before 503."
+        20.0, gt=0, le=86_400, description="Estimated wait for a lane, seconds, before 503."
     )
     deadline_seconds: float = Field(
-        300.0, gt=0, le=86_400, description="A request that has waited this long gets 504."
+        600.0,
+        gt=0,
+        le=86_400,
+        description="Time for an answer, unless X-Deadline-Ms gives less: 503 at once if it cannot "
+        "be kept, 504 if it was not.",
+    )
+    hang_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=86_400,
+        description="A lane is replaced when a pack takes this and ten times the estimate.",
     )
     drain_seconds: int = Field(
         30, ge=1, le=3600, description="Grace for accepted work after SIGTERM, seconds."
     )
+    api_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Keys that requests must bring, between commas; none: open to all.",
+    )
+    api_keys_file: Path | None = Field(
+        None, description="A file with more of them, a line each; read at start-up."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description='Origins whose pages may use the service (JSON list), or ["*"].'
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        description="Where traces go by OTLP over HTTP, as http://host:4318/v1/traces "
+        "(needs the extra `otel`).",
+    )
+    log_format: Format = Field("json", description="`json` or `text`, a line each.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is printed."
     )
@@ -73,9 +130,42 @@ class Settings(BaseSettings):
             raise ValueError(f"warm_presets: no preset {', '.join(unknown)}")
         return self
 
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Settings:
+        if self.max_queue_seconds > self.drain_seconds:
+            raise ValueError(
+                f"max_queue_seconds: {self.max_queue_seconds:g} s of work are more than the "
+                f"drain_seconds of {self.drain_seconds} can finish"
+            )
+        if self.max_body_mb > self.max_held_mb:
+            raise ValueError(f"max_held_mb: less than one body of {self.max_body_mb} MiB")
+        self.read_keys()
+        return self
+
+    def read_keys(self) -> tuple[str, ...]:
+        """The keys of both settings; ValueError if one is too weak or the file is not there."""
+        text = self.api_keys.get_secret_value()
+        if self.api_keys_file is not None:
+            try:
+                text += "\n" + self.api_keys_file.read_text()
+            except (OSError, UnicodeError) as error:
+                raise ValueError(f"api_keys_file: {self.api_keys_file}: {error}") from None
+        keys = split_keys(text)
+        if self.api_keys_file is not None and not keys:
+            raise ValueError(f"api_keys_file: {self.api_keys_file}: no key in it")
+        return keys
+
     @property
     def max_body_bytes(self) -> int:
         return self.max_body_mb * 2**20
+
+    @property
+    def max_json_bytes(self) -> int:
+        return self.max_json_mb * 2**20
+
+    @property
+    def max_held_bytes(self) -> int:
+        return self.max_held_mb * 2**20
 
     def resolve_device(self) -> str:
         """`cpu` or `cuda`; Invalid when CUDA is asked for and not there."""

@@ -21,7 +21,12 @@ def wait_until_ready(client: TestClient) -> None:
 @pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
     settings = Settings(
-        lanes=2, warm_presets=("hifigan-22k",), max_frames=2000, max_body_mb=2, max_iterations=64
+        lanes=2,
+        warm_presets=("hifigan-22k",),
+        max_frames=2000,
+        max_body_mb=2,
+        max_json_mb=1,
+        max_iterations=64,
     )
     with TestClient(create_app(settings, Engine())) as made:
         wait_until_ready(made)

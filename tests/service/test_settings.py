@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from models.errors import Invalid
 from service.settings import Settings, usable_cores
@@ -47,12 +48,51 @@ def test_auto_takes_what_is_there_and_cuda_insists() -> None:
             Settings(device="cuda").resolve_device()
 
 
-def test_the_readme_has_a_row_for_every_setting_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `UNMEL_(\w+)` \| `([^`]*)` \|", README.read_text(), re.M))
-    expected = {}
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        if isinstance(default, tuple):
-            default = "[" + ", ".join(f'"{value}"' for value in default) + "]"
-        expected[name.upper()] = str(default)
-    assert rows == expected
+def as_set(default: object) -> str:
+    """A default as one would write it into the environment."""
+    if isinstance(default, tuple):
+        return "[" + ", ".join(f'"{value}"' for value in default) + "]"
+    return "unset" if default in (None, SecretStr("")) else str(default)
+
+
+def test_the_readme_has_a_row_for_every_setting_with_its_default_and_meaning() -> None:
+    rows = re.findall(r"^\| `UNMEL_(\w+)` \| `([^`]*)` \| (.*) \|$", README.read_text(), re.M)
+    assert rows == [
+        (name.upper(), as_set(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+KEY = "0123456789abcdef"
+
+
+def test_keys_come_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}3\n\n{KEY}4\n")
+    settings = Settings(api_keys=SecretStr(f"{KEY}1, {KEY}2"), api_keys_file=file)
+    assert settings.read_keys() == (f"{KEY}1", f"{KEY}2", f"{KEY}3", f"{KEY}4")
+    assert KEY not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"api_keys": "short"},
+        {"api_keys": f"{KEY} {KEY}"},
+        {"api_keys_file": "/nowhere/at/all"},
+        {"max_queue_seconds": 31.0, "drain_seconds": 30},
+        {"max_body_mb": 100, "max_held_mb": 99},
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**fields)
+    assert KEY not in str(caught.value)
+
+
+def test_a_file_of_keys_without_a_key_is_refused_and_does_not_open_the_service(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "keys").write_text("\n\n")
+    with pytest.raises(ValidationError, match="no key"):
+        Settings(api_keys_file=tmp_path / "keys")

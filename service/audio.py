@@ -1,0 +1,60 @@
+"""POST /reconstruct and POST /analyze: mel to audio, and audio to mel."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from fastapi import APIRouter, Request, Response
+
+from service import answers, openapi, tracing
+from service.bodies import query_fields, read_body
+from service.codecs import encode_npy
+from service.intake import read_analyze_order, read_deadline, read_order
+from service.parts import parts_of
+from service.presence import while_connected
+
+router = APIRouter(tags=["audio"])
+
+
+@router.post("/reconstruct", **openapi.RECONSTRUCT)
+async def reconstruct(request: Request) -> Response:
+    """A mel spectrogram in, audio out."""
+    began, parts = time.monotonic(), parts_of(request)
+    settings, hold = parts.settings, request.state.hold
+    answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
+    parts.lanes.knock(answer_by)
+    body = await read_body(request, settings, hold)
+    query, accept = query_fields(request), request.headers.get("accept")
+    order = await asyncio.to_thread(read_order, body, query, accept, settings)
+    hold.set(order.nbytes)
+    decoded = time.monotonic()
+    served = await while_connected(request, parts.lanes.submit(order.item, answer_by))
+    computed = time.monotonic()
+    encoded = await asyncio.to_thread(answers.encode, order, served)
+    response = answers.answer(encoded, order.warnings + served.result.warnings)
+    seconds = {
+        "decode": decoded - began,
+        "queue": served.queue_seconds,
+        "compute": served.compute_seconds,
+        "encode": time.monotonic() - computed,
+    }
+    answers.describe(response, order, served, seconds)
+    parts.metrics.observe_stages(seconds)
+    request.state.stages = {f"{name}_seconds": round(s, 4) for name, s in seconds.items()}
+    tracing.record(began, seconds, frames=order.item.frames, pack_items=served.pack_items)
+    return response
+
+
+@router.post("/analyze", **openapi.ANALYZE)
+async def analyze(request: Request) -> Response:
+    """An audio file in, its mel in a config out, as npy `[n_mels, frames]`."""
+    parts = parts_of(request)
+    parts.lanes.knock()
+    body = await read_body(request, parts.settings, request.state.hold)
+    query = query_fields(request)
+    order = await asyncio.to_thread(read_analyze_order, body, query, parts.settings)
+    request.state.hold.set(order.nbytes)
+    mel = await asyncio.to_thread(parts.engine.analyze, order.options.config, order.wave)
+    encoded = await asyncio.to_thread(encode_npy, mel.values)
+    return answers.answer(encoded, order.warnings + mel.warnings)

@@ -1,0 +1,99 @@
+"""The parts of one service, made as its settings want them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from fastapi import Request
+
+from models.engine import Engine, Item
+from models.presets import preset
+from models.recipe import resolve
+from service.batching import Policy
+from service.budget import Budget
+from service.lanes import Lanes, QueueLimits
+from service.metrics import Metrics, Snapshot
+from service.settings import Settings
+
+logger = logging.getLogger("unmel.parts")
+
+_PLAIN_PRESET = "hifigan-22k"
+_WATCH_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the routes work with."""
+
+    settings: Settings
+    engine: Engine
+    lanes: Lanes
+    budget: Budget
+    metrics: Metrics
+    warm: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the warm-up is over."""
+
+    async def warm_up(self) -> None:
+        """Make the plans of the settings' presets, and run a pack to load what torch needs."""
+        await asyncio.to_thread(self._warm_up)
+        self.warm.set()
+
+    def _warm_up(self) -> None:
+        names = self.settings.warm_presets
+        self.engine.plans.warm([preset(name).config for name in names])
+        if names:
+            self.engine.run([_probe(self.settings)])
+        logger.info("ready", extra={"plans": len(names), "device": str(self.engine.device)})
+
+    async def watch(self) -> None:
+        """Look after the lanes, for ever."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                self.lanes.watch()
+            except Exception:  # no thread to be had, say: the next look may find one
+                logger.exception("a lane could not be replaced")
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            self.lanes.waiting,
+            self.lanes.cost,
+            self.lanes.states,
+            self.engine.plans.stats,
+            self.engine.memory(),
+            self.budget.held,
+        )
+
+
+def make_parts(settings: Settings, engine: Engine) -> Parts:
+    """The parts around an engine; nothing runs yet."""
+    metrics = Metrics()
+    policy = Policy(
+        settings.max_pack_frames,
+        settings.max_pack_seconds,
+        settings.resolve_lanes(engine.device.type),
+        settings.linger_ms / 1000,
+    )
+    limits = QueueLimits(
+        settings.max_queue_seconds, settings.deadline_seconds, settings.hang_seconds
+    )
+    lanes = Lanes(engine, policy, limits, metrics=metrics, probe=_probe(settings))
+    parts = Parts(settings, engine, lanes, Budget(settings.max_held_bytes), metrics)
+    metrics.show(parts.snapshot)
+    return parts
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the service that a request came to."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def _probe(settings: Settings) -> Item:
+    """The least that a lane can be asked to compute."""
+    config = preset(next(iter(settings.warm_presets), _PLAIN_PRESET)).config
+    mel = np.zeros((2, config.n_mels), np.float32)
+    return Item(mel, config, resolve(config.power, n_iter=1), config.samples(2))

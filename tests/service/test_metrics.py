@@ -1,0 +1,140 @@
+"""What Prometheus is shown after known requests; spans for those who trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from prometheus_client.parser import text_string_to_metric_families
+
+from models.engine import Engine
+from models.errors import Invalid
+from service import tracing
+from service.app import create_app
+from service.settings import Settings
+from tests.service.conftest import wait_until_ready
+from tests.service.live import npy
+
+NPY = {"Content-Type": "application/x-npy"}
+
+
+@pytest.fixture
+def fresh() -> Iterator[TestClient]:
+    """A service of its own, that has counted nothing."""
+    with TestClient(create_app(Settings(lanes=1, warm_presets=()), Engine())) as client:
+        wait_until_ready(client)
+        yield client
+
+
+def shown(client: TestClient) -> dict[str, float]:
+    """Every sample by its name and labels, as Prometheus's own parser reads them."""
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    samples = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = ",".join(f'{k}="{v}"' for k, v in sorted(sample.labels.items()))
+            samples[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return samples
+
+
+def test_what_happened_is_counted(fresh: TestClient) -> None:
+    for _ in range(2):
+        assert reconstruct(fresh).status_code == 200
+    fresh.post("/reconstruct?config=hifigan-22k", content=b"junk", headers=NPY)
+    fresh.get("/presets/nope")
+    fresh.get("/nope/at/all")
+    seen = shown(fresh)
+    assert seen['unmel_requests_total{route="/reconstruct",status="200"}'] == 2
+    assert seen['unmel_requests_total{route="/reconstruct",status="400"}'] == 1
+    assert seen['unmel_requests_total{route="/presets/{name}",status="404"}'] == 1
+    assert seen['unmel_requests_total{route="other",status="404"}'] == 1
+    assert seen['unmel_request_seconds_count{route="/reconstruct"}'] == 3
+    for stage in ("decode", "queue", "compute", "encode"):
+        assert seen[f"unmel_{stage}_seconds_count"] == 2
+    assert seen["unmel_pack_items_sum"] == 2
+    assert seen["unmel_pack_frames_sum"] == 20
+    assert seen["unmel_audio_seconds_total"] == pytest.approx(2 * 2560 / 22050)
+    assert seen["unmel_real_time_factor_count"] == 2
+    assert seen["unmel_plan_cache_misses_total"] == 1
+    assert seen["unmel_plan_cache_hits_total"] == 1
+
+
+def test_what_is_so_at_the_moment_is_shown(fresh: TestClient) -> None:
+    reconstruct(fresh)
+    seen = shown(fresh)
+    assert seen["unmel_queue_items"] == seen["unmel_queue_cost_seconds"] == 0
+    assert seen["unmel_held_bytes"] == 0
+    assert seen["unmel_plan_cache_bytes"] > 0
+    lanes = {state: seen[f'unmel_lanes{{state="{state}"}}'] for state in ("starting", "hung")}
+    assert lanes == {"starting": 0, "hung": 0}
+    assert seen['unmel_lanes{state="idle"}'] + seen['unmel_lanes{state="busy"}'] == 1
+    assert seen["process_resident_memory_bytes"] > 0
+
+
+def test_paths_that_clients_make_up_make_no_labels(fresh: TestClient) -> None:
+    def make_up(n: int) -> int:
+        fresh.get(f"/made/up/{n}")
+        fresh.get(f"/presets/made-up-{n}")
+        return len(shown(fresh))
+
+    make_up(0)
+    assert len({make_up(n) for n in range(1, 20)}) == 1
+
+
+def test_names_are_of_one_family(fresh: TestClient) -> None:
+    for name in re.findall(r"^# TYPE (\w+)", fresh.get("/metrics").text, re.M):
+        assert name.startswith(("unmel_", "process_", "python_"))
+
+
+def reconstruct(client: TestClient, **headers: str) -> object:
+    return client.post(
+        "/reconstruct?config=hifigan-22k&n_iter=1", content=npy(), headers={**NPY, **headers}
+    )
+
+
+# --- traces -------------------------------------------------------------------------------------
+
+
+def test_a_request_is_a_span_with_a_child_for_every_stage(
+    fresh: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    reconstruct(fresh, traceparent=caller)
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    root = spans["POST /reconstruct"]
+    assert root.parent is not None
+    assert format(root.parent.trace_id, "032x") == caller[3:35]
+    assert root.attributes is not None
+    assert root.attributes["unmel.frames"] == 10
+    assert list(spans) == ["decode", "queue", "compute", "encode", "POST /reconstruct"]
+    ends = [root.start_time or 0]
+    for stage in ("decode", "queue", "compute", "encode"):
+        span = spans[stage]
+        assert span.parent is not None
+        assert span.parent.span_id == root.context.span_id
+        assert ends[-1] <= (span.end_time or 0)
+        ends.append(span.end_time or 0)
+    assert ends[-1] <= (root.end_time or 0) + 10**7
+
+
+def test_without_an_endpoint_nothing_is_recorded(fresh: TestClient) -> None:
+    reconstruct(fresh)
+    assert not trace.get_current_span().is_recording()
+
+
+def test_an_endpoint_without_the_extra_is_refused_at_start_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "service.otlp", None)
+    with pytest.raises(Invalid, match=r"unmel\[otel\]"):
+        tracing.configure("http://localhost:4318/v1/traces")
