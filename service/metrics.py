@@ -45,6 +45,8 @@ class Snapshot:
     """Bytes by kind; empty on a CPU."""
     held: int
     """Bytes of bodies, mels and answers."""
+    streams: int
+    """Streams that are open."""
 
 
 class Metrics:
@@ -129,6 +131,7 @@ class _Moment(Collector):
             ("queue_cost_seconds", "What one lane would need for them.", now.queue_cost),
             ("plan_cache_bytes", "Held by the plan cache.", now.plans.nbytes),
             ("held_bytes", "Bodies, mels and answers held.", now.held),
+            ("streams", "Streams that are open.", now.streams),
         )
         for name, meaning, value in gauges:
             yield GaugeMetricFamily(f"unmel_{name}", meaning, value)
