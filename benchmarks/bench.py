@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import soundfile
 import soxr
+import torch
 from numpy.typing import NDArray
 
 from benchmarks.peers import Wave, extract, librosa_audio, torchaudio_audio
@@ -74,15 +75,26 @@ def _score_one(job: tuple[Wave, Wave, int]) -> Score:
     return score(*job)
 
 
-Peer = Callable[[MelConfig, Values, int], Wave]
+Peer = Callable[[MelConfig, Values, int, int], Wave]
+"""Of a linear mel `[K, T]`, the iterations and the seed the samples."""
 
 
-def _peer_one(job: tuple[Peer, Wave, MelConfig, Values, int]) -> tuple[Score, float]:
-    peer, wave, config, linear, n_iter = job
+def _peer_one(job: tuple[Peer, Wave, MelConfig, Values, int, int]) -> tuple[Score, float]:
+    peer, wave, config, linear, n_iter, seed = job
     began = time.process_time()
-    result = peer(config, linear, n_iter)
+    result = peer(config, linear, n_iter, seed)
     seconds = time.process_time() - began
     return score(wave, result, config.sample_rate), seconds
+
+
+Original = Callable[[MelConfig, Values], Sequence[Wave]]
+"""Of a linear mel `[K, T]` the samples from each seed; none where it cannot be run on that."""
+
+
+def _original_one(job: tuple[Original, Wave, MelConfig, Values]) -> list[float]:
+    original, wave, config, linear = job
+    torch.set_num_threads(1)
+    return [score(wave, result, config.sample_rate).pesq for result in original(config, linear)]
 
 
 class Bench:
@@ -92,6 +104,11 @@ class Bench:
         self, client: httpx.Client, pool: ProcessPoolExecutor, clips: Sequence[tuple[Wave, int]]
     ) -> None:
         self.client, self.pool, self.clips = client, pool, clips
+
+    def cut(self, count: int, seconds: float) -> Bench:
+        """The same with the first clips alone, none longer than `seconds`."""
+        clips = [(wave[: round(seconds * rate)], rate) for wave, rate in self.clips[:count]]
+        return Bench(self.client, self.pool, clips)
 
     def unmel(
         self,
@@ -142,16 +159,25 @@ class Bench:
         self,
         preset: str,
         n_iter: int = PEER_ITERATIONS,
+        seeds: int = 1,
         change: Callable[[Values], Values] = lambda values: values,
     ) -> Row:
         """`mel_to_stft` and `griffinlim` of librosa on the same mels."""
-        return self._peer(f"librosa mel_to_audio, {n_iter}", librosa_audio, preset, n_iter, change)
+        name = f"librosa mel_to_audio, {n_iter}"
+        return self._peer(name, librosa_audio, preset, n_iter, seeds, change)
 
-    def torchaudio(self, preset: str, n_iter: int) -> Row:
+    def torchaudio(self, preset: str, n_iter: int, seeds: int = 1) -> Row:
         """`InverseMelScale` and `GriffinLim` of torchaudio on the same mels."""
-        return self._peer(
-            f"torchaudio, {n_iter}", torchaudio_audio, preset, n_iter, lambda values: values
-        )
+        name = f"torchaudio, {n_iter}"
+        return self._peer(name, torchaudio_audio, preset, n_iter, seeds, lambda values: values)
+
+    def original(self, preset: str, original: Original) -> float | None:
+        """Mean PESQ of what a method's original makes of the mels; None where it breaks on one."""
+        config = PRESETS[preset].config
+        waves = [at_rate(clip, config.sample_rate) for clip in self.clips]
+        jobs = [(original, wave, config, extract(config, wave).linear) for wave in waves]
+        found = list(self.pool.map(_original_one, jobs))
+        return float(np.mean(found)) if all(found) else None
 
     def _peer(
         self,
@@ -159,6 +185,7 @@ class Bench:
         peer: Peer,
         preset: str,
         n_iter: int,
+        seeds: int,
         change: Callable[[Values], Values],
     ) -> Row:
         config = PRESETS[preset].config
@@ -169,7 +196,7 @@ class Bench:
             changed = change(mel.values)
             # The preset of the degraded part stores ln, which exp undoes.
             linear = mel.linear if changed is mel.values else np.exp(changed)
-            jobs.append((peer, wave, config, linear, n_iter))
+            jobs += [(peer, wave, config, linear, n_iter, seed) for seed in range(seeds)]
         done = list(self.pool.map(_peer_one, jobs))
         length = sum(len(wave) for _, wave, *_ in jobs) / config.sample_rate
         return Row(

@@ -1,35 +1,229 @@
-"""Every named method over HTTP for five presets, beside the originals that can be run here."""
+"""Every named method over HTTP for five presets, each beside its original's own code.
+
+Where the original cannot be run here its reference twin stands for it. Both start from the same
+random phases, except torchaudio's GriffinLim, which draws its own. What is left to differ is
+chaos: the last bits of a float, grown over the iterations.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.bench import Bench, Options
-from benchmarks.peers import load_torchaudio
+from benchmarks.peers import (
+    Drawn,
+    Wave,
+    bank,
+    librosa_griffin_lim,
+    librosa_magnitude,
+    load_torchaudio,
+    torchaudio_griffin_lim,
+    torchaudio_magnitude,
+)
+from benchmarks.twins import inversions, joint, phases, starts
+from benchmarks.twins.frames import Frames, Real
+from models.config import MelConfig
 from models.errors import Invalid
-from models.inversion import INVERSIONS
-from models.joint import JOINT
-from models.phase import PHASES
 from models.presets import PRESETS
-from models.start import STARTS, check_start
+from models.start import check_start
 
 FIVE = ("hifigan-22k", "tacotron2-22k", "speecht5-16k", "whisper-80", "librosa")
 N_ITER = 32
+CLIPS, SECONDS, SEEDS = 8, 3.0, 4
+# Differences up to this are the seeds'.
+WITHIN = 0.05
+
+Array = NDArray[Any]
+Invert = Callable[[MelConfig, Array], Array]
+"""Of a linear mel `[K, T]` the magnitude `[N, T]`."""
+Recover = Callable[[MelConfig, Array, int, int], Wave]
+"""Of the magnitude, the iterations and the seed the samples."""
 
 
-def _named() -> list[tuple[str, Options]]:
-    """A request for each name of each table; stages that are not the point are plain ones."""
-    rows: list[tuple[str, Options]] = [(f"{name}", {"method": name}) for name in JOINT]
-    rows += [(f"{name} + griffin_lim", {"inversion": name}) for name in INVERSIONS]
-    rows += [
-        (f"pinv + {name}", {"inversion": "pinv", "phase": name})
-        for name in PHASES
-        if name != "griffin_lim"
-    ]
-    rows += [
-        (f"pinv + {name} start", {"inversion": "pinv", "start": name})
-        for name in STARTS
-        if name != "random"
-    ]
-    return rows
+@dataclass(frozen=True)
+class Original:
+    """What a method is held to: a request, and the code that it should be as good as."""
+
+    method: str
+    options: Options
+    name: str
+    """Of the original."""
+    invert: Invert
+    recover: Recover
+    torchaudio: bool = False
+    better: str = ""
+    """Why Unmel may be ahead of it by more than the seeds' share."""
+
+
+# --- the originals as functions of the same shape -----------------------------------------------
+
+
+def _by_bank(solve: Callable[[Real, Real], Real], config: MelConfig, linear: Array) -> Array:
+    values = solve(bank(config).astype(np.float64), linear.astype(np.float64))
+    return np.asarray(values ** (1.0 / config.power), np.float32)
+
+
+def _former(config: MelConfig, linear: Array) -> Array:
+    """Torchaudio's former code as it was, but for the number of its steps."""
+    start = np.random.default_rng(0).random((config.n_bins, linear.shape[1]))
+
+    def solve(fb: Real, mel: Real) -> Real:
+        return inversions.former_inverse_mel_scale(fb, mel, start, steps=1000)
+
+    return _by_bank(solve, config, linear)
+
+
+def _librosa(
+    config: MelConfig, magnitude: Array, n_iter: int, seed: int, momentum: float = 0.99
+) -> Wave:
+    drawn = Drawn(starts.random(config, magnitude, seed))
+    return librosa_griffin_lim(config, magnitude, n_iter, drawn, momentum)
+
+
+def _twin(
+    method: Callable[..., Real],
+    start: Callable[..., Real],
+    config: MelConfig,
+    magnitude: Array,
+    n_iter: int,
+    seed: int,
+) -> Wave:
+    values = magnitude.astype(np.float64)
+    frames = Frames(config, values.shape[1])
+    wave = method(frames, values, start(config, values, seed), n_iter)
+    return np.asarray(wave, np.float32)
+
+
+def _mel_itself(config: MelConfig, linear: Array) -> Array:
+    return linear
+
+
+def _admm_mel(config: MelConfig, linear: Array, n_iter: int, seed: int) -> Wave:
+    mel = linear.astype(np.float64)
+    bound = (mel == 0.0) & (config.scale.kind != "linear")
+    shape = np.empty((config.n_bins, mel.shape[1]))
+    frames, drawn = Frames(config, mel.shape[1]), starts.random(config, shape, seed)
+    wave = joint.admm_mel(frames, bank(config).astype(np.float64), mel, bound, drawn, n_iter)
+    return np.asarray(wave, np.float32)
+
+
+def _inversion(
+    method: str, name: str, invert: Invert, *, torchaudio: bool = False, better: str = ""
+) -> Original:
+    """With librosa's Griffin-Lim behind it, beside ours behind ours."""
+    options: Options = {"inversion": method}
+    return Original(f"{method} + griffin_lim", options, name, invert, _librosa, torchaudio, better)
+
+
+_pinv = partial(_by_bank, inversions.shared_pinv)
+
+
+def _phase(
+    method: str, name: str, recover: Recover, *, torchaudio: bool = False, better: str = ""
+) -> Original:
+    """Behind the same pseudo-inverse on both sides."""
+    options: Options = {"inversion": "pinv", "phase": method}
+    return Original(f"pinv + {method}", options, name, _pinv, recover, torchaudio, better)
+
+
+def _start(method: str, name: str, recover: Recover) -> Original:
+    options: Options = {"inversion": "pinv", "start": method}
+    return Original(f"pinv + {method} start", options, name, _pinv, recover)
+
+
+_DEPENDENT = "bands that are nearly sums of others blow it up"
+_EARLY = "it stops early, by absolute tolerances"
+_SMOOTH = "it starts smooth, and of many minimisers the start decides"
+
+ORIGINALS: tuple[Original, ...] = (
+    Original("admm_mel", {"method": "admm_mel"}, "its three steps", _mel_itself, _admm_mel),
+    _inversion("transpose", "numpy, one line", partial(_by_bank, inversions.transpose)),
+    _inversion("pinv", "numpy, one line", partial(_by_bank, inversions.pinv), better=_DEPENDENT),
+    _inversion(
+        "lstsq",
+        "torchaudio InverseMelScale",
+        torchaudio_magnitude,
+        torchaudio=True,
+        better=_DEPENDENT,
+    ),
+    _inversion("inverse", "whole matrices", partial(_by_bank, inversions.inverse)),
+    _inversion("smooth", "numpy, in a loop", partial(_by_bank, inversions.smooth)),
+    _inversion("nnls", "librosa mel_to_stft", librosa_magnitude, better=f"{_EARLY}; {_SMOOTH}"),
+    _inversion(
+        "nnls",
+        "librosa's nnls, converged",
+        partial(_by_bank, inversions.converged_nnls),
+        better=_SMOOTH,
+    ),
+    _inversion(
+        "lbfgs",
+        "torch.optim.LBFGS on u",
+        partial(_by_bank, inversions.squared_lbfgs),
+        better=_SMOOTH + ", and ends each frame alone",
+    ),
+    _inversion(
+        "gradient",
+        "torchaudio's former InverseMelScale, 1000 steps",
+        _former,
+        better="1000 steps of its rate hardly leave the random start",
+    ),
+    _inversion(
+        "gradient",
+        "the same with Unmel's step a bin",
+        partial(_by_bank, inversions.relative_descent),
+    ),
+    _phase("griffin_lim", "librosa griffinlim", _librosa),
+    _phase(
+        "griffin_lim",
+        "torchaudio GriffinLim",
+        torchaudio_griffin_lim,
+        torchaudio=True,
+        better="its random phases fill a quarter of the circle",
+    ),
+    Original(
+        "pinv + griffin_lim, momentum 0",
+        {"inversion": "pinv", "phase": "griffin_lim", "momentum": 0},
+        "librosa griffinlim, momentum 0",
+        _pinv,
+        partial(_librosa, momentum=0.0),
+    ),
+    *(
+        _phase(name, "formula written out", partial(_twin, getattr(phases, name), starts.random))
+        for name in ("accelerated", "admm", "raar", "difference_map")
+    ),
+    _phase("rtisi_la", "its loop over frames", partial(_twin, phases.rtisi_la, starts.random)),
+    _phase("lbfgs", "scipy's L-BFGS-B", partial(_twin, phases.lbfgs, starts.random)),
+    _start("zero", "zeros, twin", partial(_twin, phases.griffin_lim, starts.zero)),
+    _start("spsi", "its loop over peaks", partial(_twin, phases.griffin_lim, starts.spsi)),
+    _start("pghi", "its heap", partial(_twin, phases.griffin_lim, starts.pghi)),
+)
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def _heard(config: MelConfig, linear: Array) -> Array:
+    """The linear mel with silence where it is at the floor of a logarithm, as ours takes it."""
+    if config.scale.kind == "linear":
+        return linear
+    return np.where(linear <= 1.02 * linear.min(), 0.0, linear).astype(linear.dtype)
+
+
+def recovered(original: Original, seeds: int, config: MelConfig, linear: Array) -> list[Wave]:
+    """What the original makes of a linear mel `[K, T]` from each seed; nothing where it breaks."""
+    try:
+        magnitude = original.invert(config, _heard(config, linear))
+        if not np.isfinite(magnitude).all():
+            return []
+        return [original.recover(config, magnitude, N_ITER, seed) for seed in range(seeds)]
+    except RuntimeError:  # torch.linalg's, of a matrix that it cannot take
+        return []
 
 
 def _allows(preset: str, options: Options) -> bool:
@@ -40,23 +234,46 @@ def _allows(preset: str, options: Options) -> bool:
     return True
 
 
-def originals_part(bench: Bench) -> None:
-    """PESQ of each name at 32 iterations; librosa's and torchaudio's own code in the last rows."""
-    print(f"\nEvery name over HTTP, {N_ITER} iterations, {len(bench.clips)} clips: PESQ-WB\n")
-    print(f"| method | {' | '.join(FIVE)} |")
-    print("|---|" + "---|" * len(FIVE))
-    for name, options in _named():
-        cells = [
-            f"{bench.unmel('', preset, {**options, 'n_iter': N_ITER}).score.pesq:.2f}"
-            if _allows(preset, options)
-            else "refused"
-            for preset in FIVE
-        ]
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    cells = [f"{bench.librosa(preset, N_ITER).score.pesq:.2f}" for preset in FIVE]
-    print(f"| *librosa mel_to_audio* | {' | '.join(cells)} |", flush=True)
-    if load_torchaudio() is None:
-        print("\ntorchaudio is not loadable here: its own InverseMelScale and GriffinLim not run")
-        return
-    cells = [f"{bench.torchaudio(preset, N_ITER).score.pesq:.2f}" for preset in FIVE]
-    print(f"| *torchaudio InverseMelScale + GriffinLim* | {' | '.join(cells)} |")
+def _cell(ours: float, theirs: float | None) -> tuple[str, float]:
+    """As Markdown, and how far ours is ahead."""
+    if theirs is None:
+        return f"{ours:.2f} / breaks", 0.0
+    ahead = ours - theirs
+    mark = "**" if ahead < -WITHIN else ""
+    return f"{ours:.2f} / {theirs:.2f} ({mark}{ahead:+.2f}{mark})", ahead
+
+
+def originals_part(bench: Bench, seeds: int = SEEDS) -> None:
+    """PESQ of every name and of its original; `default` and what breaks are told apart."""
+    bench = bench.cut(CLIPS, SECONDS)
+    print(
+        f"\nEvery name over HTTP / its original, {N_ITER} iterations, {len(bench.clips)} clips of "
+        f"at most {SECONDS:g} s, {seeds} seeds: PESQ-WB (difference)\n"
+    )
+    print(f"| method | original | {' | '.join(FIVE)} | |")
+    print("|---|---|" + "---|" * len(FIVE) + "---|")
+    known: dict[tuple[str, str], float] = {}
+    defaults = [
+        f"{bench.unmel('', preset, {'n_iter': N_ITER}, seeds).score.pesq:.2f}" for preset in FIVE
+    ]
+    print(f"| consistent | none: Unmel's own | {' | '.join(defaults)} | |", flush=True)
+    for original in ORIGINALS:
+        if original.torchaudio and load_torchaudio() is None:
+            print(f"| {original.method} | {original.name}: does not load here |" + " |" * 6)
+            continue
+        cells, most = [], 0.0
+        for preset in FIVE:
+            if not _allows(preset, original.options):
+                cells.append("refused")
+                continue
+            key = repr(original.options), preset
+            if key not in known:
+                options: Options = {**original.options, "n_iter": N_ITER}
+                known[key] = bench.unmel("", preset, options, seeds).score.pesq
+            theirs = bench.original(preset, partial(recovered, original, seeds))
+            text, ahead = _cell(known[key], theirs)
+            cells.append(text)
+            most = max(most, ahead)
+        why = original.better if most > WITHIN else ""
+        why = f"ours is better: {why}" if why else ""
+        print(f"| {original.method} | {original.name} | {' | '.join(cells)} | {why} |", flush=True)

@@ -47,7 +47,8 @@ def bank(config: MelConfig) -> NDArray[np.float32]:
     return values
 
 
-def _window(config: MelConfig) -> Any:
+def window(config: MelConfig) -> Any:
+    """The analysis window as librosa takes it: a name or its values `[win_length]`."""
     return "hann" if config.window == "hann" else np.hanning(config.win_length)
 
 
@@ -61,7 +62,7 @@ def extract(config: MelConfig, wave: Wave) -> Mel:
         n_fft=config.n_fft,
         hop_length=config.hop_length,
         win_length=config.win_length,
-        window=_window(config),
+        window=window(config),
         center=config.padding != "hifigan",
         pad_mode="constant" if config.padding == "center_constant" else "reflect",
     )
@@ -118,7 +119,9 @@ def librosa_magnitude(config: MelConfig, linear: NDArray[Any]) -> NDArray[Any]:
     return magnitude
 
 
-def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
+def librosa_audio(
+    config: MelConfig, linear: NDArray[np.float32], n_iter: int, seed: int = 0
+) -> Wave:
     """`librosa.feature.inverse.mel_to_audio` on a linear mel `[K, T]`.
 
     librosa's NNLS stops by absolute tolerances: a mel that peaks above 10,000 (StyleTTS 2's alone)
@@ -126,23 +129,45 @@ def librosa_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -
     """
     peak = float(linear.max())
     scale = peak / 100.0 if peak > 1e4 else 1.0
-    linear = linear / scale
-    magnitude = librosa_magnitude(config, linear)
+    magnitude = librosa_magnitude(config, linear / scale)
+    wave = librosa_griffin_lim(config, magnitude, n_iter, np.random.RandomState(seed))
+    return wave * np.float32(scale ** (1 / config.power))
+
+
+class Drawn(np.random.RandomState):
+    """A generator that draws the phases `[N, T]` it was made with, as shares of a turn."""
+
+    def __init__(self, phases: NDArray[Any]) -> None:
+        super().__init__(0)
+        self._turns = phases / (2.0 * np.pi)
+
+    def random(self, size: Any = None) -> Any:
+        return self._turns
+
+
+def librosa_griffin_lim(
+    config: MelConfig,
+    magnitude: NDArray[Any],
+    n_iter: int,
+    drawn: np.random.RandomState,
+    momentum: float = 0.99,
+) -> Wave:
+    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to what its frames stand for."""
     wave: Wave = librosa.griffinlim(
         magnitude,
         n_iter=n_iter,
         hop_length=config.hop_length,
         win_length=config.win_length,
         n_fft=config.n_fft,
-        window=_window(config),
+        window=window(config),
         center=config.padding != "hifigan",
         pad_mode="constant" if config.padding == "center_constant" else "reflect",
-        random_state=0,
+        momentum=momentum,
+        random_state=drawn,
     )
     if config.padding == "hifigan":
         wave = wave[(config.n_fft - config.hop_length) // 2 :]
-    level = np.float32(scale ** (1.0 / config.power))
-    return wave[: config.samples(linear.shape[1])] * level
+    return wave[: config.samples(magnitude.shape[1])]
 
 
 def load_torchaudio() -> Any:
@@ -157,12 +182,9 @@ def load_torchaudio() -> Any:
         return None
 
 
-def torchaudio_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int) -> Wave:
-    """`InverseMelScale` and `GriffinLim` of torchaudio on a linear mel `[K, T]`."""
-    torch.set_num_threads(1)  # seconds are of one core; its second thread would mostly spin
-    transforms = load_torchaudio().transforms
-    torch.manual_seed(0)
-    spectrum = transforms.InverseMelScale(
+def torchaudio_magnitude(config: MelConfig, linear: NDArray[Any]) -> NDArray[Any]:
+    """`InverseMelScale` of torchaudio: the magnitude `[N, T]` of a linear mel `[K, T]`."""
+    spectrum = load_torchaudio().transforms.InverseMelScale(
         n_stft=config.n_bins,
         n_mels=config.n_mels,
         sample_rate=config.filterbank_rate,
@@ -170,15 +192,32 @@ def torchaudio_audio(config: MelConfig, linear: NDArray[np.float32], n_iter: int
         f_max=config.fmax,
         norm=config.norm,
         mel_scale=config.mel_scale,
-    )(torch.from_numpy(linear))
-    wave = transforms.GriffinLim(
+    )(torch.from_numpy(linear.astype(np.float32)))
+    magnitude: NDArray[Any] = spectrum.numpy() ** (1.0 / config.power)
+    return magnitude
+
+
+def torchaudio_griffin_lim(
+    config: MelConfig, magnitude: NDArray[Any], n_iter: int, seed: int = 0
+) -> Wave:
+    """`GriffinLim` of torchaudio on a magnitude `[N, T]`, cut to what its frames stand for."""
+    torch.manual_seed(seed)
+    wave = load_torchaudio().transforms.GriffinLim(
         n_fft=config.n_fft,
         n_iter=n_iter,
         win_length=config.win_length,
         hop_length=config.hop_length,
-        power=float(config.power),
-    )(spectrum)
+        power=1.0,
+    )(torch.from_numpy(magnitude.astype(np.float32)))
     # Its frames are always centred: HiFi-GAN's first one is not, and starts later by this much.
     late = config.n_fft // 2 - config.pad
     samples: Wave = np.pad(wave.numpy(), (late, config.hop_length))
-    return samples[: config.samples(linear.shape[1])]
+    return samples[: config.samples(magnitude.shape[1])]
+
+
+def torchaudio_audio(
+    config: MelConfig, linear: NDArray[np.float32], n_iter: int, seed: int = 0
+) -> Wave:
+    """`InverseMelScale` and `GriffinLim` of torchaudio on a linear mel `[K, T]`."""
+    torch.set_num_threads(1)  # seconds are of one core; its second thread would mostly spin
+    return torchaudio_griffin_lim(config, torchaudio_magnitude(config, linear), n_iter, seed)

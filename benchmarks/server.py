@@ -16,21 +16,23 @@ import httpx
 @contextmanager
 def running_service(**settings: str) -> Iterator[str]:
     """The base address of a service that was started with `UNMEL_...` settings."""
-    with service_process(**settings) as (url, _):
+    with service_process(None, **settings) as (url, _):
         yield url
 
 
 @contextmanager
-def service_process(**settings: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """As `running_service`, with the process beside the address."""
+def service_process(
+    log: list[str] | None = None, module: str = "service", **settings: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """As `running_service`, with the process beside the address; `log` gets its lines."""
     environment = {**os.environ, "UNMEL_PORT": "0", **settings}
     process = subprocess.Popen(
-        [sys.executable, "-m", "service"], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", module], env=environment, stderr=subprocess.PIPE, text=True
     )
     reader: threading.Thread | None = None
     try:
         url = _address(process)
-        reader = _drain(process)
+        reader = _drain(process, [] if log is None else log)
         with httpx.Client(base_url=url, transport=httpx.HTTPTransport(retries=3)) as client:
             while client.get("/readyz").status_code != 200:
                 if process.poll() is not None:
@@ -57,12 +59,11 @@ def _address(process: subprocess.Popen[str]) -> str:
     raise RuntimeError("the service did not start:\n" + "".join(seen))
 
 
-def _drain(process: subprocess.Popen[str]) -> threading.Thread:
+def _drain(process: subprocess.Popen[str], log: list[str]) -> threading.Thread:
     """Keep reading the log, so that the pipe never fills up; ends when the process does."""
 
     def read() -> None:
-        for _ in process.stderr or ():
-            pass
+        log.extend(process.stderr or ())  # line by line, as they come
 
     reader = threading.Thread(target=read, daemon=True, name="log")
     reader.start()

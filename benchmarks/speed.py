@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.bench import at_rate, read_clips
+from benchmarks.lanes import lanes_table
 from benchmarks.loops import loops_table
 from benchmarks.neural import vocos_network
 from benchmarks.peers import (
@@ -34,9 +35,7 @@ from benchmarks.peers import (
 )
 from benchmarks.scores import score
 from benchmarks.timing import (
-    at_once,
     in_turns,
-    neighbours,
     start_up,
     two_transforms,
 )
@@ -157,33 +156,6 @@ def neural_table(engine: Engine, clips: Clips, repeats: int) -> str:
     return "\n".join(lines)
 
 
-def lanes_table(engine: Engine, clips: Clips, repeats: int) -> str:
-    """As many packs at once as there are lanes, with and without a busy neighbour."""
-    config = PRESETS[PRESET].config
-    items = items_of(engine, config, clips, [10.0], "standard")
-    work = partial(engine.run, items)
-    cores = len(os.sched_getaffinity(0))
-    cases = [(lanes, busy) for busy in (0, 1) for lanes in range(1, cores + 1)]
-    taken: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
-    for _ in range(repeats):
-        for lanes, busy in cases:
-            with neighbours(busy):
-                taken[lanes, busy].append(at_once(work, lanes))
-    alone = float(np.median(taken[1, 0]))
-    lines = [
-        f"| lanes, on {cores} cores | busy neighbours | seconds of audio a second | "
-        "of a lane alone | of its share of the cores |",
-        "|---|---|---|---|---|",
-    ]
-    for lanes, busy in cases:
-        speed = lanes * alone / float(np.median(taken[lanes, busy]))
-        share = lanes * min(1.0, cores / (lanes + busy))
-        lines.append(
-            f"| {lanes} | {busy} | {10.0 * speed / alone:.0f} | {speed:.2f} | {speed / share:.2f} |"
-        )
-    return "\n".join(lines)
-
-
 def start_table(repeats: int) -> str:
     """What a start takes, by the clock."""
     rows = [f"| {name} | {taken:.1f} |" for name, taken in start_up(repeats)]
@@ -220,7 +192,11 @@ def main() -> None:
         "iterations": lambda: iterations_table(engine, clips, options.configs.split(","), repeats),
         "loops": lambda: loops_table(PRESETS[PRESET].config, 10.0),
         "peers": lambda: peers_table(engine, clips, repeats),
-        "lanes": lambda: lanes_table(engine, clips, 2 * repeats + 1),
+        "lanes": lambda: lanes_table(
+            engine,
+            items_of(engine, PRESETS[PRESET].config, clips, [10.0], "standard"),
+            2 * repeats + 1,
+        ),
         "start": lambda: start_table(repeats),
     }
     for part in options.parts.split(","):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import torch
 from torch import Tensor
 
 from models.config import MIN_ENVELOPE
+from models.lbfgs import Curvature, dot
 from models.projection import TINY, carried, squared_magnitude
 from models.start import synthesize
 from models.stft import PackedStft
@@ -109,9 +108,8 @@ class _Descent:
         self, samples: Tensor, error: float, gradient: Tensor, metric: Tensor, history: int
     ) -> None:
         self.samples, self._error, self._gradient = samples, error, gradient
-        self._metric = metric
-        self._pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=history)
-        self._scale = 1.0
+        self._metric, self._history = metric[None], history
+        self._forget()
         self._aim()
 
     def trial(self) -> Tensor:
@@ -123,42 +121,27 @@ class _Descent:
         promised = self._error * (1.0 + _ROUNDING) + _ARMIJO * self._step * self._slope
         if error > promised:
             self._step *= _SHORTER
-            if self._step < 1e-4 and self._pairs:
-                self._pairs.clear()
-                self._scale = 1.0
+            if self._step < 1e-4 and len(self._curvature):
+                self._forget()
                 self._aim()
             return
         moved = self._direction * self._step
-        turned = gradient - self._gradient
-        along = _dot(moved, turned)
-        if along > 1e-10 * _dot(turned, turned):
-            self._pairs.append((moved, turned, along))
-            self._scale = along / _dot(turned, self._metric * turned)
+        self._curvature.add(moved[None], (gradient - self._gradient)[None])
         self.samples = self.samples + moved
         self._error, self._gradient = error, gradient
         self._aim()
 
+    def _forget(self) -> None:
+        self._curvature = Curvature(self._history, self._metric)
+
     def _aim(self) -> None:
-        """Set the direction by the two-loop recursion; straight down where that leads up."""
-        direction = self._gradient.clone()
-        shares = []
-        for moved, turned, along in reversed(self._pairs):
-            share = _dot(moved, direction) / along
-            direction.sub_(turned, alpha=share)
-            shares.append(share)
-        direction.mul_(self._metric).mul_(self._scale)
-        for (moved, turned, along), share in zip(self._pairs, reversed(shares), strict=True):
-            direction.add_(moved, alpha=share - _dot(turned, direction) / along)
-        self._direction = direction.neg_()
-        self._slope = _dot(self._gradient, self._direction)
+        """Set the direction; straight down where L-BFGS leads up."""
+        slope = self._gradient[None]
+        direction = self._curvature.direction(slope)
+        self._slope = float(dot(slope, direction))
         if self._slope > 0.0:
-            self._pairs.clear()
-            self._scale = 1.0
-            self._direction = -self._metric * self._gradient
-            self._slope = _dot(self._gradient, self._direction)
+            self._forget()
+            direction = self._curvature.direction(slope)
+            self._slope = float(dot(slope, direction))
+        self._direction = direction[0]
         self._step = 1.0
-
-
-def _dot(a: Tensor, b: Tensor) -> float:
-    """Inner product by torch's own sum: a BLAS's may depend on where in memory the clip lies."""
-    return float((a * b).sum(dtype=torch.float64))

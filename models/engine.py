@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from models.target import Target, make_target
 
 Output = Literal["audio", "magnitude", "stft"]
 
+# A pack's iteration goes through all its rows, and clips do not need each other's: packs on a CPU
+# are no longer than what its larger caches hold, some 10 MB.
+_CACHED_ROWS = 1024
 # One core's, for K^2 N of a plan, whose pseudo-inverse takes most of its time.
 _PLAN_SECONDS = 6e-10
 
@@ -66,9 +70,9 @@ class Item:
 
     @property
     def cost(self) -> float:
-        """Work in units that grow as the time does: rows x points x iterations of both stages."""
-        solving = dict(self.recipe.inversion_params).get("n_iter", 0.0)
-        return float(self.rows) * self.config.n_fft * (self.recipe.n_iter + solving + 1)
+        """Work in units that grow as the time does, whatever the method: see `Recipe.points`."""
+        alone = self.output == "magnitude"
+        return self.rows * self.recipe.points(self.config, magnitude_only=alone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +171,30 @@ class Engine:
         results: dict[int, Result] = {}
         with torch.inference_mode(), _cpu_thread(self.device):
             for indices in groups.values():
-                whole = [item for i in indices if isinstance(item := items[i], Item)]
-                steps = [step for i in indices if isinstance(step := items[i], Step)]
-                found = self._run_pack(whole) if whole else self._advance(steps)
-                results.update(zip(indices, found, strict=True))
+                for together in self._packs(items, indices):
+                    made = self._run_together([items[i] for i in together])
+                    results.update(zip(together, made, strict=True))
         return [results[i] for i in range(len(items))]
+
+    def _packs(self, items: Sequence[Work], indices: Sequence[int]) -> Iterator[list[int]]:
+        """Items of one key in as many packs as the memory, or a CPU's cache, asks for."""
+        most_rows = _CACHED_ROWS if self.device.type == "cpu" else sys.maxsize
+        pack: list[int] = []
+        rows = nbytes = 0
+        for index in indices:
+            rows, nbytes = rows + items[index].rows, nbytes + items[index].nbytes
+            if pack and (rows > most_rows or nbytes > self.pack_bytes):
+                yield pack
+                pack, rows, nbytes = [], items[index].rows, items[index].nbytes
+            pack.append(index)
+        yield pack
+
+    def _run_together(self, items: Sequence[Work]) -> list[Result]:
+        """Items of one key as one pack."""
+        steps = [item for item in items if isinstance(item, Step)]
+        if steps:
+            return [Result(samples) for samples in advance(self.kernels, steps)]
+        return self._run_pack([item for item in items if isinstance(item, Item)])
 
     def rows(self, config: MelConfig, recipe: Recipe) -> int:
         """Rows that a pack may have within the budget."""
@@ -198,9 +221,6 @@ class Engine:
         with _cpu_thread(self.device):
             plan = self.plans.get(config)
             return Result(analyze(plan, wave), _plan_warnings(plan.empty))
-
-    def _advance(self, steps: Sequence[Step]) -> list[Result]:
-        return [Result(samples) for samples in advance(self.kernels, steps)]
 
     def _run_pack(self, items: Sequence[Item]) -> list[Result]:
         config, recipe = items[0].key

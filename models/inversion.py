@@ -7,10 +7,12 @@ band covers are zero. A clip's rows must get the same bits wherever they stand i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
-from models.method import Method, Parameter
+from models.method import Cost, Method, Parameter, Work
 from models.solvers import gradient, lbfgs, magnitude, nnls, smooth
 from models.stft import PackedStft
 
@@ -63,23 +65,44 @@ def inverse(pack: PackedStft, mel: Tensor) -> Tensor:
     return magnitude(pack, _product(pack, mel, pack.plan.inverse))
 
 
-_COST = "2 products a step"
+_PRODUCT = Cost(once=Work(products=1))
+
+
+def _up_to(steps: float) -> Callable[[Mapping[str, float], int], float]:
+    """Steps until most frames have ended, where the parameter allows as many."""
+    return lambda params, _: min(params["n_iter"], steps)
+
 
 INVERSIONS: dict[str, Method] = {
-    "pinv": Method(pinv, "FreeV; Coqui TTS, TTS/utils/audio/processor.py", "1 dense product"),
-    "lstsq": Method(lstsq, "torchaudio 2.1, transforms.InverseMelScale", "1 dense product"),
-    "transpose": Method(transpose, "f0k in nnAudio issue 57", "1 product"),
-    "inverse": Method(inverse, "nnAudio issue 57", "1 product, once per config 0.01 to 1.5 s"),
+    "pinv": Method(pinv, "FreeV; Coqui TTS, TTS/utils/audio/processor.py", _PRODUCT),
+    "lstsq": Method(lstsq, "torchaudio 2.1, transforms.InverseMelScale", _PRODUCT),
+    "transpose": Method(transpose, "f0k in nnAudio issue 57", _PRODUCT),
+    "inverse": Method(
+        inverse,
+        "nnAudio issue 57",
+        Cost(once=Work(products=1), note="; once per config 0.01 to 1.5 s"),
+    ),
     "smooth": Method(
         smooth,
         "Richardson 1972, Lucy 1974; Lee and Seung 2001",
-        _COST,
+        Cost(
+            once=Work(products=1),
+            step=Work(products=2, passes=2),
+            name="a step",
+            steps=_up_to(1000),
+        ),
         (Parameter("n_iter", 10, 0, 1000, "Richardson-Lucy steps", integer=True),),
     ),
     "nnls": Method(
         nnls,
         "librosa.util.nnls; Beck and Teboulle 2009",
-        _COST + ", of which a clip takes 50 to 200",
+        Cost(
+            once=Work(products=21, passes=20),
+            step=Work(products=2, passes=12),
+            name="a step",
+            steps=_up_to(60),
+            note=", of which a clip takes 20 to 100",
+        ),
         (
             Parameter("n_iter", 200, 1, 5000, "most steps a frame", integer=True),
             Parameter(
@@ -90,7 +113,13 @@ INVERSIONS: dict[str, Method] = {
     "lbfgs": Method(
         lbfgs,
         "hjmshi/PyTorch-LBFGS, named in nnAudio issue 57; Nocedal 1980",
-        "4 products a step and 4 passes a remembered step",
+        Cost(
+            once=Work(products=21, passes=20),
+            step=Work(products=4, passes=50),
+            name="a step with a memory of 6",
+            turns=lambda params: Work(products=4, passes=14 + 6 * params["memory"]),
+            steps=_up_to(60),
+        ),
         (
             Parameter("n_iter", 100, 1, 2000, "most steps a frame", integer=True),
             Parameter("memory", 6, 1, 30, "steps remembered", integer=True),
@@ -102,10 +131,15 @@ INVERSIONS: dict[str, Method] = {
     "gradient": Method(
         gradient,
         "torchaudio 0.4 to 2.0, transforms.InverseMelScale",
-        _COST,
+        Cost(
+            step=Work(products=2, passes=4),
+            name="a step",
+            steps=_up_to(120),
+            note=", of which a clip takes 60 to 150",
+        ),
         (
             Parameter("n_iter", 1000, 1, 10_000, "most steps a frame", integer=True),
-            Parameter("learning_rate", 0.1, 1e-4, 0.25, "step in units of 4 / |F|^2"),
+            Parameter("learning_rate", 0.1, 1e-4, 0.9, "step in units of 1 / (F^T F 1) a bin"),
             Parameter("momentum", 0.9, 0.0, 0.99, "share of the last step kept"),
             Parameter("tolerance_loss", 1e-5, 0.0, 1.0, "error / energy at which a frame ends"),
             Parameter("tolerance_change", 1e-8, 0.0, 1.0, "least change of it a step to go on"),

@@ -11,18 +11,21 @@ from __future__ import annotations
 
 from models.admm_mel import admm_mel
 from models.consistent import consistent
-from models.method import Method, Parameter
+from models.method import Cost, Method, Parameter, Work
 
 JOINT: dict[str, Method] = {
     "consistent": Method(
         consistent,
         "Unmel; Griffin-Lim on the mel itself, with the ratio step of Richardson 1972, Lucy 1974",
-        "2 products and 1 pair of transforms an iteration",
+        Cost(step=Work(products=2, pairs=1), compiled=0.4),
     ),
     "admm_mel": Method(
         admm_mel,
         "Masuyama, Ueno and Ono 2025, arXiv 2501.05557",
-        "2 products and 1 pair of transforms an iteration; 3 products where the mel's power is 2",
+        Cost(
+            step=Work(products=2, pairs=1),
+            note="; 3 products where the mel's power is 2",
+        ),
         (Parameter("rho", 0.1, 1e-6, 100.0, "how far the mel may be missed in one step"),),
     ),
 }

@@ -7,9 +7,16 @@ from collections import deque
 import torch
 from torch import Tensor
 
+# A step teaches nothing where the gradient turned by less than this share of what the metric says.
+_FLAT = 1e-10
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(1, keepdim=True)
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products `[rows, 1]` of rows `[rows, n]`, summed in float64.
+
+    By torch's own sum: a BLAS's may depend on where in memory a row lies.
+    """
+    return (a * b).sum(1, keepdim=True, dtype=torch.float64).to(a.dtype)
 
 
 class Curvature:
@@ -23,15 +30,19 @@ class Curvature:
         self._scale = scale
         self._size: Tensor | float = 1.0
 
+    def __len__(self) -> int:
+        """Steps remembered."""
+        return len(self._pairs)
+
     def add(self, step: Tensor, turn: Tensor) -> None:
         """Learn from a `step` `[rows, n]` and the gradient's change over it.
 
         A row where the two do not say that the function curves upwards learns nothing.
         """
-        product = _dot(step, turn)
-        known = product > 0
+        product, measured = dot(step, turn), dot(turn, turn * self._scale)
+        known = product > _FLAT * measured
         self._pairs.append((step, turn, torch.where(known, 1.0 / product, 0.0)))
-        size = product / _dot(turn, turn * self._scale)
+        size = product / measured
         self._size = torch.where(known & torch.isfinite(size), size, self._size)
 
     def direction(self, slope: Tensor) -> Tensor:
@@ -39,12 +50,12 @@ class Curvature:
         way = -slope
         shares = []
         for step, turn, inverse in reversed(self._pairs):
-            share = _dot(step, way) * inverse
+            share = dot(step, way) * inverse
             way = torch.addcmul(way, turn, share, value=-1.0)
             shares.append(share)
         way = way * self._scale * self._size
         for (step, turn, inverse), share in zip(self._pairs, reversed(shares), strict=True):
-            way = torch.addcmul(way, step, share - _dot(turn, way) * inverse)
+            way = torch.addcmul(way, step, share - dot(turn, way) * inverse)
         return way
 
 

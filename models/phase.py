@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.descent import lbfgs
 from models.errors import Invalid
-from models.method import Method, Parameter
+from models.method import Cost, Method, Parameter, Work
 from models.projection import carried, impose, iterate, state
 from models.rtisi import rtisi_la
 from models.start import polar, synthesize
@@ -186,7 +186,13 @@ def difference_map(
             iterate(pack, toward_signal, i, i + 1)
 
 
-ONE_PAIR = "1 pair of transforms an iteration"
+def _rtisi_steps(params: Mapping[str, float], n_iter: int) -> float:
+    """A frame is in as many rounds as it is held for, of equal steps, rounded up."""
+    held = params["lookahead"] + 1
+    return -(-n_iter // held) * held
+
+
+ONE_PAIR = Cost(step=Work(pairs=1))
 MOMENTUM = Parameter("momentum", 0.99, 0.0, 1.5, "step beyond the projection; 0 is the classic")
 
 PHASES: dict[str, Method] = {
@@ -223,20 +229,33 @@ PHASES: dict[str, Method] = {
     "difference_map": Method(
         difference_map,
         "Elser 2003; Peer, Welker and Gerkmann 2022",
-        "1 pair of transforms an iteration, 2 where beta is not 1",
+        Cost(
+            step=Work(pairs=2),
+            turns=lambda params: Work(pairs=1 if params["beta"] == 1.0 else 2),
+            note=", half of it where beta is 1",
+        ),
         (Parameter("beta", 0.8, 0.1, 1.5, "size of the step, and of the relaxations"),),
     ),
     "rtisi_la": Method(
         rtisi_la,
         "Zhu, Beauregard and Wyse 2007",
-        "1 pair of transforms an iteration, frame after frame",
+        Cost(
+            once=Work(pairs=4),
+            step=Work(pairs=1),
+            steps=_rtisi_steps,
+            alone=2000.0,
+            note=", frame after frame",
+        ),
         (Parameter("lookahead", 3, 0, 16, "later frames that a frame waits for", integer=True),),
         in_blocks=False,
     ),
     "lbfgs": Method(
         lbfgs,
         "Decorsiere, Sondergaard, MacDonald and Dau 2015; Nocedal 1980",
-        "1 pair of transforms an iteration and some 40 passes over the samples",
+        Cost(
+            step=Work(pairs=1, passes=20),
+            turns=lambda params: Work(pairs=1, passes=10 + params["history"]),
+        ),
         (
             Parameter(
                 "history", 10, 1, 50, "steps that the curvature is learned from", integer=True

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.config import MelConfig
 from models.errors import Invalid
 from models.inversion import INVERSIONS
 from models.joint import JOINT
@@ -39,6 +40,23 @@ class Recipe:
     @property
     def n_iter(self) -> int:
         return self.schedule.n_iter
+
+    def points(self, config: MelConfig, *, magnitude_only: bool = False) -> float:
+        """Work for a row of a pack, in units of a point of a pair of transforms.
+
+        `magnitude_only` leaves the phases of a two-stage recipe out.
+        """
+        total = float(config.n_fft)  # into the pack and out of it
+        phases = JOINT
+        if self.inversion is not None:
+            params = dict(self.inversion_params)
+            total += INVERSIONS[self.inversion].work.points(config, params)
+            if magnitude_only:
+                return total
+            phases = PHASES
+        if self.start != GIVEN:
+            total += STARTS[self.start].work.points(config, {})
+        return total + phases[self.method].work.points(config, dict(self.params), self.n_iter)
 
 
 def resolve(
@@ -80,7 +98,9 @@ def resolve(
     else:
         name = method or DEFAULT_METHOD
         runs = _find(JOINT, name, "method")
-        schedule = joint_schedule(power, n_iter)
+        # The schedules are the default's own; of another's only the number of iterations counts.
+        own = name == DEFAULT_METHOD
+        schedule = joint_schedule(power, n_iter) if own else Schedule(n_iter, Ramp(0.0, 0.0))
         if inversion_params:
             raise Invalid("inversion_params", "parameters", "none without an inversion")
         resolved = ()

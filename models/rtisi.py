@@ -31,7 +31,7 @@ def rtisi_la(
     if n_iter == 0:
         synthesize(pack, magnitude, phases)
         return
-    held = int(lookahead) + 1
+    held = lookahead + 1
     rounds = -(-n_iter // held)
     order = Order(pack)
     settled = state(pack)

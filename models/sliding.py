@@ -23,11 +23,13 @@ from torch import Tensor
 from models.check import check_mel
 from models.config import MelConfig
 from models.errors import Invalid, NonFiniteOutput
+from models.joint import JOINT
 from models.mending import Mending
 from models.mending import Step as Numbers
 from models.plan import Plan
 from models.projection import impose
 from models.raising import root_
+from models.recipe import DEFAULT_METHOD
 from models.scale import LinearScale
 from models.schedule import DEFAULT_QUALITY, Quality
 from models.start import polar
@@ -264,9 +266,18 @@ class Step:
         return self.span.rows(self.config)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of a pack that the step takes: of a bin what is remembered and three spectra, of
+        a sample the signal, its sums, two envelopes and frames, of a band the target.
+        """
+        config = self.config
+        return 4 * self.rows * (10 * config.n_bins + 8 * config.hop_length + 4 * config.n_mels)
+
+    @property
     def cost(self) -> float:
         """Work in the units of `Item.cost`."""
-        return float(self.rows) * self.config.n_fft * (self.n_iter + 1)
+        work = JOINT[DEFAULT_METHOD].work
+        return self.rows * (self.config.n_fft + work.points(self.config, {}, self.n_iter))
 
 
 def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[np.float32]]:

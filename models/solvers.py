@@ -9,16 +9,17 @@ Minimised is `|F x - m|^2` over spectra `x >= 0` of the config's power.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from models.lbfgs import Curvature, lowest_of_quartic
+from models.lbfgs import Curvature, dot, lowest_of_quartic
 from models.plan import Plan
 from models.stft import PackedStft
 
 CHECK_EVERY = 10  # steps between looks at which frames are finished; each look waits for the device
+_START_STEPS = 10  # Richardson-Lucy steps before a solver begins
 
 
 def magnitude(pack: PackedStft, spectrum: Tensor) -> Tensor:
@@ -59,29 +60,47 @@ def _level(plan: Plan, aim: Tensor) -> Tensor:
     return torch.mm(aim / plan.band_weight, plan.spread)
 
 
-class _Finished:
-    """The frames of a block that have ended, as they were then.
+def _finish(
+    plan: Plan,
+    aim: Tensor,
+    steps: Iterator[Tensor],
+    n_iter: int,
+    *,
+    change: float,
+    error: float = 0.0,
+) -> Tensor:
+    """Each frame's spectrum `[rows, N]` at the end of its own descent of at most `n_iter` steps.
 
-    A frame ends when its squared error is at most `error` of its energy, or has changed by no
-    more than `change` of it since the last look.
+    `steps` gives where the descent starts and then every step's spectra. A frame ends when its
+    squared error is at most `error` of its energy, or has changed by no more than `change` of it
+    since the last look; it stays as it is then.
     """
+    energy = _energy(aim)
+    rest = torch.full_like(energy, torch.inf)
+    ended = energy == 0
+    kept = torch.where(ended, 0.0, next(steps))
+    for i, spectrum in zip(range(1, n_iter + 1), steps, strict=False):
+        if i % CHECK_EVERY and i < n_iter:
+            continue
+        kept = torch.where(ended, kept, spectrum)
+        before, rest = rest, _energy(_forward(plan, spectrum).sub_(aim))
+        ended = ended | (rest <= error * energy) | ((before - rest).abs() <= change * energy)
+        if bool(ended.all()):
+            break
+    return kept
 
-    def __init__(self, aim: Tensor, start: Tensor, error: float, change: float) -> None:
-        self._energy, self._error, self._change = _energy(aim), error, change
-        self._rest = torch.full_like(self._energy, torch.inf)
-        self._ended = self._energy == 0
-        self.spectrum = torch.where(self._ended, 0.0, start)
 
-    def look(self, rest: Tensor, spectrum: Tensor) -> bool:
-        """Put aside what has ended, by the squared errors `rest` `[rows, 1]`; is that all?"""
-        self.spectrum = torch.where(self._ended, self.spectrum, spectrum)
-        moved = (self._rest - rest).abs()
-        self._ended |= (rest <= self._error * self._energy) | (moved <= self._change * self._energy)
-        self._rest = rest
-        return bool(self._ended.all())
+def _smoothed(plan: Plan, aim: Tensor, steps: int) -> Tensor:
+    """The normalised transpose after Richardson-Lucy steps."""
+    spectrum = _level(plan, aim)
+    for _ in range(steps):
+        reached = _forward(plan, spectrum)
+        ratio = torch.where(reached > 0, aim / reached, 0.0)
+        spectrum.mul_(torch.mm(ratio, plan.spread))
+    return spectrum
 
 
-def smooth(pack: PackedStft, mel: Tensor, n_iter: float) -> Tensor:
+def smooth(pack: PackedStft, mel: Tensor, n_iter: int) -> Tensor:
     """The multiplicative start of the joint method alone: the normalised transpose, then a few
     Richardson-Lucy steps `C <- C S(M / F C)`.
 
@@ -90,45 +109,40 @@ def smooth(pack: PackedStft, mel: Tensor, n_iter: float) -> Tensor:
     """
 
     def solve(plan: Plan, aim: Tensor) -> Tensor:
-        spectrum = _level(plan, aim)
-        for _ in range(int(n_iter)):
-            reached = _forward(plan, spectrum)
-            ratio = torch.where(reached > 0, aim / reached, 0.0)
-            spectrum.mul_(torch.mm(ratio, plan.spread))
-        return spectrum
+        return _smoothed(plan, aim, n_iter)
 
     return _by_block(pack, mel, solve)
 
 
-def nnls(pack: PackedStft, mel: Tensor, n_iter: float, tolerance: float) -> Tensor:
-    """Non-negative least squares, from the clipped pseudo-inverse, as librosa's `mel_to_stft`;
-    by accelerated projected gradient, which ends closer than librosa's L-BFGS-B.
+def nnls(pack: PackedStft, mel: Tensor, n_iter: int, tolerance: float) -> Tensor:
+    """Non-negative least squares, the problem of librosa's `mel_to_stft`, by accelerated projected
+    gradient, which ends closer than librosa's L-BFGS-B.
 
     With `D = 1 / (F^T F 1)` a bin: `x' = max(y - D F^T (F y - m), 0)` and
     `y' = x' + b (x' - x)`, Nesterov's `b` (FISTA, Beck and Teboulle 2009), begun anew in a frame
     whose step turns against its gradient (O'Donoghue and Candes 2015). A frame is finished when
     its squared error, as a share of its energy, falls by less than `tolerance` in ten steps.
-    librosa stops at an absolute gradient, in most mels at once: it then is the start, `pinv`.
+    Many spectra are as good; the start decides among them, and is `smooth`, which sounds better
+    than librosa's, the clipped pseudo-inverse. librosa stops at an absolute gradient, in most
+    mels at once: it then gives that start, `pinv`.
     """
 
     def solve(plan: Plan, aim: Tensor) -> Tensor:
-        here = torch.mm(aim, plan.pinv).clamp_min_(0.0)
-        ahead, inertia = here, torch.ones_like(aim[:, :1])
-        finished = _Finished(aim, here, 0.0, tolerance)
-        for i in range(1, int(n_iter) + 1):
-            slope = _back(plan, _forward(plan, ahead).sub_(aim))
-            new = torch.addcmul(ahead, slope, plan.bin_step, value=-1.0).clamp_min_(0.0)
-            step = torch.sub(new, here)
-            against = slope.mul_(step).sum(1, keepdim=True) > 0
-            inertia = torch.where(against, 1.0, inertia)
-            grown = (1.0 + torch.sqrt(1.0 + 4.0 * inertia * inertia)) * 0.5
-            ahead = step.mul_((inertia - 1.0) / grown).add_(new)
-            here, inertia = new, grown
-            if i % CHECK_EVERY == 0 or i == int(n_iter):
-                rest = _energy(_forward(plan, here).sub_(aim))
-                if finished.look(rest, here):
-                    break
-        return finished.spectrum
+        def steps() -> Iterator[Tensor]:
+            here = ahead = _smoothed(plan, aim, _START_STEPS)
+            inertia = torch.ones_like(aim[:, :1])
+            while True:
+                yield here
+                slope = _back(plan, _forward(plan, ahead).sub_(aim))
+                new = torch.addcmul(ahead, slope, plan.bin_step, value=-1.0).clamp_min_(0.0)
+                step = torch.sub(new, here)
+                against = slope.mul_(step).sum(1, keepdim=True) > 0
+                inertia = torch.where(against, 1.0, inertia)
+                grown = (1.0 + torch.sqrt(1.0 + 4.0 * inertia * inertia)) * 0.5
+                ahead = step.mul_((inertia - 1.0) / grown).add_(new)
+                here, inertia = new, grown
+
+        return _finish(plan, aim, steps(), n_iter, change=tolerance)
 
     return _by_block(pack, mel, solve)
 
@@ -136,7 +150,7 @@ def nnls(pack: PackedStft, mel: Tensor, n_iter: float, tolerance: float) -> Tens
 def gradient(
     pack: PackedStft,
     mel: Tensor,
-    n_iter: float,
+    n_iter: int,
     learning_rate: float,
     momentum: float,
     tolerance_loss: float,
@@ -145,82 +159,82 @@ def gradient(
     """Gradient descent with momentum, clamped at zero in each step: torchaudio's InverseMelScale
     before 2.1, ended relative to the frame's energy.
 
-    With the loss `|F x - m|^2` of a frame: `v <- momentum v + grad`, `x <- max(x - rate v, 0)`,
-    until the loss is below `tolerance_loss` of `|m|^2` or changes by less than `tolerance_change`
-    of it in a step. What differs from the original, and why: its tolerances were absolute, so
-    that on quiet input it never moved and loud input ran all 100,000 steps (pytorch/audio#2594,
-    #1149); its loss was a mean over the frames, so that a clip ten times as long was solved ten
-    times more slowly; its rate of 0.1 hardly moves Slaney's small filters and makes large ones
-    diverge, and counts here in units of `4 / |F|^2`, which is 1 for its own default bank
-    (`|F|^2 = 3.9`); its start was random, here it is a flat spectrum of the frame's mean level;
-    bins that no band covers kept their random start. At most 1,000 steps are made by default.
+    With the loss `|F x - m|^2` of a frame and `D = 1 / (F^T F 1)` a bin:
+    `v <- momentum v + grad`, `x <- max(x - rate D v, 0)`, until the loss is below `tolerance_loss`
+    of `|m|^2` or changes by less than `tolerance_change` of it in a step. What differs from the
+    original, and why: its tolerances were absolute, so that on quiet input it never moved and
+    loud input ran all 100,000 steps (pytorch/audio#2594, #1149); its loss was a mean over the
+    frames, so that a clip ten times as long was solved ten times more slowly; its rate knew no
+    `D`, so that it hardly moved on Slaney's small filters and diverged on large ones; its start
+    was random, here it is a flat spectrum of the frame's mean level; bins that no band covers kept
+    their random start. `D` makes it the original on the bank `F D^(1/2)`, whose largest eigenvalue
+    is at most 1 whatever the norm. At most 1,000 steps are made by default.
     """
 
     def solve(plan: Plan, aim: Tensor) -> Tensor:
-        rate = learning_rate * 4.0 / plan.top if plan.top else 0.0
-        mean = aim.sum(1, keepdim=True) / (plan.band_weight * plan.alive).sum().clamp_min(1e-30)
-        here = mean * (plan.bin_step > 0)
-        speed = torch.zeros_like(here)
-        finished = _Finished(aim, here, tolerance_loss, CHECK_EVERY * tolerance_change)
-        for i in range(1, int(n_iter) + 1):
-            speed.mul_(momentum).add_(_back(plan, _forward(plan, here).sub_(aim)), alpha=2.0)
-            here = here.sub(speed, alpha=rate).clamp_min_(0.0)
-            if i % CHECK_EVERY == 0 or i == int(n_iter):
-                rest = _energy(_forward(plan, here).sub_(aim))
-                if finished.look(rest, here):
-                    break
-        return finished.spectrum
+        def steps() -> Iterator[Tensor]:
+            mean = aim.sum(1, keepdim=True) / (plan.band_weight * plan.alive).sum().clamp_min(1e-30)
+            here = mean * (plan.bin_step > 0)
+            speed = torch.zeros_like(here)
+            while True:
+                yield here
+                speed.mul_(momentum).add_(_back(plan, _forward(plan, here).sub_(aim)), alpha=2.0)
+                here = torch.addcmul(here, speed, plan.bin_step, value=-learning_rate)
+                here.clamp_min_(0.0)
+
+        change = CHECK_EVERY * tolerance_change
+        return _finish(plan, aim, steps(), n_iter, change=change, error=tolerance_loss)
 
     return _by_block(pack, mel, solve)
 
 
-def lbfgs(pack: PackedStft, mel: Tensor, n_iter: float, memory: float, tolerance: float) -> Tensor:
+def lbfgs(pack: PackedStft, mel: Tensor, n_iter: int, memory: int, tolerance: float) -> Tensor:
     """L-BFGS on `u` with the spectrum `x = u^2`, which cannot be negative (the suggestion of
     PyTorch-LBFGS in the founding thread), a frame with a curvature and a step of its own.
 
     `grad = 2 u F^T (F u^2 - m)` of the loss `|F u^2 - m|^2 / 2`. Along a line `u + t d` the loss
     is a polynomial of fourth degree, `F (u + t d)^2 - m = r + 2 t F u d + t^2 F d^2`, so that the
-    step is found without evaluating the loss again. It starts at the normalised transpose: a bin
-    whose `u` is zero stays there. A frame is finished when its squared error, as a share of its
-    energy, changes by less than `tolerance` in ten steps.
+    step is found without evaluating the loss again. It starts at `smooth`: a bin whose `u` is zero
+    stays there. A frame is finished when its squared error, as a share of its energy, changes by
+    less than `tolerance` in ten steps.
     """
 
     def solve(plan: Plan, aim: Tensor) -> Tensor:
-        start = _level(plan, aim)
-        here = start.sqrt()
-        rest = _forward(plan, start).sub_(aim)
-        back = _back(plan, rest)
-        slope = 2.0 * here * back
-        # The loss curves by about 4 x / D + 2 F^T r in u, D as in `nnls`; a bin that hardly touches
-        # its band curves it by nearly nothing and would be thrown anywhere: hence the 1 %.
-        stiff = plan.bin_step / (1.0 + 0.01 * plan.top * plan.bin_step)
-        curve = 4.0 * start + 2.0 * stiff * back.abs()
-        scale = torch.where(start > 0, stiff / curve, 0.0)
-        curvature = Curvature(int(memory), scale)
-        finished = _Finished(aim, start, 0.0, tolerance)
-        for i in range(1, int(n_iter) + 1):
-            way = curvature.direction(slope)
-            uphill = (way * slope).sum(1, keepdim=True) >= 0
-            way = torch.where(uphill, -slope * scale, way)
-            first = _forward(plan, here * way).mul_(2.0)
-            second = _forward(plan, way * way)
-            length = lowest_of_quartic(
-                (
-                    (rest * first).sum(1, keepdim=True),
-                    (rest * second).sum(1, keepdim=True) + 0.5 * _energy(first),
-                    (first * second).sum(1, keepdim=True),
-                    0.5 * _energy(second),
+        def steps() -> Iterator[Tensor]:
+            start = _smoothed(plan, aim, _START_STEPS)
+            here = start.sqrt()
+            rest = _forward(plan, start).sub_(aim)
+            back = _back(plan, rest)
+            slope = 2.0 * here * back
+            # The loss curves by about 4 x / D + 2 F^T r in u, D as in `nnls`; a bin that hardly
+            # touches its band curves it by nearly nothing and would be thrown anywhere: hence
+            # the 1 %.
+            stiff = plan.bin_step / (1.0 + 0.01 * plan.top * plan.bin_step)
+            curve = 4.0 * start + 2.0 * stiff * back.abs()
+            scale = torch.where(start > 0, stiff / curve, 0.0)
+            curvature = Curvature(memory, scale)
+            while True:
+                yield here * here
+                way = curvature.direction(slope)
+                uphill = dot(way, slope) >= 0
+                way = torch.where(uphill, -slope * scale, way)
+                first = _forward(plan, here * way).mul_(2.0)
+                second = _forward(plan, way * way)
+                length = lowest_of_quartic(
+                    (
+                        dot(rest, first),
+                        dot(rest, second) + 0.5 * _energy(first),
+                        dot(first, second),
+                        0.5 * _energy(second),
+                    )
                 )
-            )
-            step = way.mul_(length)
-            here = here + step
-            rest = _forward(plan, here * here).sub_(aim)
-            turned = 2.0 * here * _back(plan, rest)
-            curvature.add(step, turned - slope)
-            slope = turned
-            due = i % CHECK_EVERY == 0 or i == int(n_iter)
-            if due and finished.look(_energy(rest), here * here):
-                break
-        return finished.spectrum
+                step = way.mul_(length)
+                here = here + step
+                rest = _forward(plan, here * here).sub_(aim)
+                turned = 2.0 * here * _back(plan, rest)
+                curvature.add(step, turned - slope)
+                slope = turned
+
+        return _finish(plan, aim, steps(), n_iter, change=tolerance)
 
     return _by_block(pack, mel, solve)

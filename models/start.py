@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from models.config import MelConfig
-from models.method import Method
+from models.method import Cost, Method, Work
 from models.pghi import check_overlap, pghi
 from models.spsi import spsi
 from models.stft import PackedStft
@@ -55,21 +55,29 @@ def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn:
 
 
 STARTS: dict[str, Method] = {
-    "random": Method(random_phases, "Griffin and Lim 1984; librosa's default", "nothing"),
-    "zero": Method(zero_phases, "the usual baseline", "nothing"),
+    "random": Method(random_phases, "Griffin and Lim 1984; librosa's default", Cost()),
+    "zero": Method(zero_phases, "the usual baseline", Cost()),
     "spsi": Method(
-        spsi, "Beauregard, Harish and Wyse 2015", "a pass over the frames", bin_floats=28
+        spsi,
+        "Beauregard, Harish and Wyse 2015",
+        Cost(once=Work(pairs=10), note=" in time, frame after frame"),
+        bin_floats=28,
     ),
     "pghi": Method(
         pghi,
         "Prusa, Balazs and Sondergaard 2017",
-        "a heap over frames and bins on the CPU: about 30 iterations' worth",
-        bin_floats=65,
+        Cost(once=Work(pairs=30), note=" in time, for a heap over frames and bins on the CPU"),
+        allows=check_overlap,
+        bin_floats=24,
     ),
 }
 
 
 def check_start(name: str, config: MelConfig) -> None:
-    """Invalid where the config does not allow a start; the start itself would say so later."""
-    if name == "pghi":
-        check_overlap(config)
+    """Invalid where the config does not allow a start; the start itself would say so later.
+
+    Phases that are given instead of a start of that name are allowed everywhere.
+    """
+    row = STARTS.get(name)
+    if row is not None and row.allows is not None:
+        row.allows(config)

@@ -35,7 +35,11 @@ def main(engine_kind: type[Engine] = Engine) -> int:
         print(error, file=sys.stderr)
         return 2
     logs.configure(settings.log_level, settings.log_format)
-    engine = engine_kind(device, plan_bytes=settings.plan_cache_mb * 2**20)
+    engine = engine_kind(
+        device,
+        plan_bytes=settings.plan_cache_mb * 2**20,
+        pack_bytes=settings.pack_mb * 2**20,
+    )
     server = Server(create_app(settings, engine), settings, at_last=_end)
     server.run()
     if any(thread.name.startswith(LANE_NAME) for thread in threading.enumerate()):

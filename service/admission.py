@@ -34,17 +34,22 @@ def wait_seconds(load: Load) -> float:
 
 
 def refusal(
-    load: Load, seconds: float | None, deadline: float, max_wait: float
+    load: Load,
+    seconds: float | None,
+    deadline: float,
+    max_wait: float,
+    caution: float = 1.0,
 ) -> Overloaded | None:
     """Why a request cannot be taken on, or None if it can.
 
     `seconds` is what a lane would take for it, None where that was not measured yet; `deadline`
-    is how many seconds from now it must be answered. A request that cannot be answered in time
-    is refused at once, rather than computed for nobody.
+    is how many seconds from now it must be answered. Times are taken to be short by the factor
+    `caution`. A request that cannot be answered in time is refused at once, rather than computed
+    for nobody.
     """
     if not load.busy:
         return Overloaded("lanes", "No lane works at the moment.", 1.0)
-    wait = wait_seconds(load)
+    wait = caution * wait_seconds(load)
     if wait > max_wait:
         return Overloaded(
             "queue",
@@ -53,7 +58,7 @@ def refusal(
             wait - max_wait,
             wait,
         )
-    estimate = wait + (seconds or 0.0)
+    estimate = wait + caution * (seconds or 0.0)
     if estimate > deadline:
         return Overloaded(
             "deadline",

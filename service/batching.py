@@ -13,7 +13,8 @@ class Waiting:
     id: int
     key: Hashable
     """Requests of one key may share a pack."""
-    frames: int
+    nbytes: int
+    """Of a pack's memory."""
     seconds: float
     """What a lane is expected to take for it."""
     arrived: float
@@ -25,7 +26,7 @@ class Waiting:
 class Policy:
     """What bounds a pack, and how long one may be waited for."""
 
-    max_pack_frames: int
+    max_pack_bytes: int
     max_pack_seconds: float
     lanes: int
     """Lanes that share the waiting work; each takes at most its share at once."""
@@ -74,17 +75,17 @@ def decide(queue: Sequence[Waiting], now: float, policy: Policy) -> Decision:
 def _fill(
     group: Sequence[Waiting], now: float, policy: Policy, max_seconds: float
 ) -> list[Waiting]:
-    """The group's oldest that fit one pack: by frames, by seconds, and by the deadline of each.
+    """The group's oldest that fit one pack: by memory, by seconds, and by the deadline of each.
 
     The head always fits. What does not fit ends the pack: to take a shorter one from behind it
     would let it starve.
     """
-    pack, frames, seconds = [group[0]], group[0].frames, group[0].seconds
+    pack, nbytes, seconds = [group[0]], group[0].nbytes, group[0].seconds
     finish_by = _finish_by(group[0])
     for w in group[1:]:
-        frames, seconds = frames + w.frames, seconds + w.seconds
+        nbytes, seconds = nbytes + w.nbytes, seconds + w.seconds
         finish_by = min(finish_by, _finish_by(w))
-        if frames > policy.max_pack_frames or seconds > max_seconds or now + seconds > finish_by:
+        if nbytes > policy.max_pack_bytes or seconds > max_seconds or now + seconds > finish_by:
             break
         pack.append(w)
     return pack

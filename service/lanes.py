@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from models.engine import Work
-from service.admission import Load, refusal
+from service.admission import Load, refusal, wait_seconds
 from service.batching import Policy, Waiting
+from service.caution import Caution
 from service.errors import DeadlineMissed, LaneLost, Overloaded
 from service.lane import Lane
 from service.metrics import Metrics
@@ -62,8 +63,8 @@ class Lanes:
         self._engine, self._limits = engine, limits
         self._metrics = metrics or Metrics()
         self._probe, self._clock = probe, clock
-        self._room = WaitingRoom(policy, clock)
-        self._rates = Rates()
+        self._caution, self._rates = Caution(), Rates()
+        self._room = WaitingRoom(policy, clock, self._caution)
         self._ids, self._names = itertools.count(1), itertools.count()
         self._lanes = [self._new_lane(proven=True) for _ in range(policy.lanes)]
         self._given_up: list[Lane] = []
@@ -143,11 +144,12 @@ class Lanes:
             raise DeadlineMissed("The deadline passed before the request was read.")
         estimate = self._rates.estimate(item, now)
         needed = estimate.seconds if estimate.measured else 0.0
-        self._admit(needed, answer_by - now, now)
+        wait = self._admit(needed, answer_by - now, now)
         start_by = answer_by - needed
         seconds = estimate.seconds + self._engine.preparation(item.config)
-        waiting = Waiting(next(self._ids), item.key, item.rows, seconds, now, start_by)
-        ticket = Ticket(waiting, item, loop, loop.create_future())
+        waiting = Waiting(next(self._ids), item.key, item.nbytes, seconds, now, start_by)
+        promised = wait + seconds if estimate.measured else None
+        ticket = Ticket(waiting, item, loop, loop.create_future(), promised)
         self._room.put(ticket)
         # The lanes look at deadlines only when one is free; the client is told in time.
         alarm = loop.call_later(start_by - now, self._room.expire, ticket)
@@ -161,14 +163,16 @@ class Lanes:
         latest = now + self._limits.deadline
         return latest if answer_by is None else min(answer_by, latest)
 
-    def _admit(self, seconds: float | None, deadline: float, now: float) -> None:
+    def _admit(self, seconds: float | None, deadline: float, now: float) -> float:
+        """The wait that is expected for a request that may be taken on; else Overloaded."""
         if self._room.closing:
             raise Overloaded("draining", "The service is shutting down.", _AWAY)
         working = [lane for lane in self._lanes if lane.at_work]
         load = Load(tuple(lane.remaining(now) for lane in working), self.cost)
-        refused = refusal(load, seconds, deadline, self._limits.max_wait)
+        refused = refusal(load, seconds, deadline, self._limits.max_wait, self._caution.factor)
         if refused is not None:
             raise refused
+        return wait_seconds(load)
 
     # --- beginning and end --------------------------------------------------------------------
 
@@ -254,5 +258,7 @@ class Lanes:
         seconds = computed.ended - computed.began
         self._metrics.observe_pack(items, seconds)
         for ticket, result in zip(tickets, computed.results, strict=True):
+            if ticket.promised is not None:
+                self._caution.observe(ticket.promised, computed.ended - ticket.waiting.arrived)
             queued = computed.began - ticket.waiting.arrived
             ticket.settle(Served(result, queued, seconds, len(items)))

@@ -75,7 +75,7 @@ def make_parts(settings: Settings, engine: Engine) -> Parts:
     """The parts around an engine; nothing runs yet."""
     metrics = Metrics()
     policy = Policy(
-        settings.max_pack_frames,
+        settings.pack_mb * 2**20,
         settings.max_pack_seconds,
         settings.resolve_lanes(engine.device.type),
         settings.linger_ms / 1000,

@@ -78,8 +78,12 @@ class Settings(BaseSettings):
         description="Most frames times n_fft of a request; each point takes about 20 bytes.",
     )
     max_iterations: int = Field(2000, ge=1, le=100_000, description="Largest n_iter of a request.")
-    max_pack_frames: int = Field(
-        20_000, ge=1, le=10_000_000, description="Frames a pack may hold, beyond its first item."
+    pack_mb: int = Field(
+        512,
+        ge=16,
+        le=2**20,
+        description="MiB of memory that a pack may take, of which each lane has one. How many "
+        "frames that is depends on config and method; a longer mel is done in blocks.",
     )
     max_pack_seconds: float = Field(
         2.0,

@@ -32,6 +32,8 @@ class Ticket:
     item: Work
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Served] = field(repr=False)
+    promised: float | None = None
+    """Seconds from its arrival after which it was expected to be done; None: nobody knew."""
 
     @property
     def gone(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from service.batching import Policy, decide
+from service.caution import Caution
 from service.tickets import Ticket
 
 
@@ -16,8 +18,8 @@ class WaitingRoom:
     The condition is held only for the decision, never while computing.
     """
 
-    def __init__(self, policy: Policy, clock: Callable[[], float]) -> None:
-        self._policy, self._clock = policy, clock
+    def __init__(self, policy: Policy, clock: Callable[[], float], caution: Caution) -> None:
+        self._policy, self._clock, self._caution = policy, clock, caution
         self._tickets: list[Ticket] = []
         self.condition = threading.Condition()
         self.closing = False
@@ -50,7 +52,12 @@ class WaitingRoom:
     def expire(self, ticket: Ticket) -> None:
         """Take a ticket out, if it is still there, as one that has missed its deadline."""
         if self.withdraw(ticket):
-            ticket.miss(self._clock())
+            self._miss(ticket, self._clock())
+
+    def _miss(self, ticket: Ticket, now: float) -> None:
+        if ticket.promised is not None:
+            self._caution.observe(ticket.promised, math.inf)
+        ticket.miss(now)
 
     def close(self) -> None:
         """Let the lanes go once nothing waits any more."""
@@ -79,7 +86,7 @@ class WaitingRoom:
                 tickets = {ticket.waiting.id: ticket for ticket in self._tickets}
                 self._tickets = [tickets[w.id] for w in decision.rest]
                 for w in decision.expired:
-                    tickets[w.id].miss(now)
+                    self._miss(tickets[w.id], now)
                 if decision.pack:
                     pack = [tickets[w.id] for w in decision.pack]
                     seat(pack)

@@ -1,6 +1,4 @@
-"""Compiled loops are there before the first test, so that every run tests the same thing; and the
-end of a run says how many made-up cases it went through.
-"""
+"""Before the first test compiled loops are there; at the end made-up cases are counted."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ import pytest
 from models.compiled import LOOPS
 from tests.cases import CASES
 
-# At import: librosa, which other test modules import, brings numba too, and two threads must not
-# be importing it at once.
+# Every run tests the same loops. At import: librosa, which other test modules import, brings numba
+# too, and two threads must not be importing it at once.
 assert LOOPS.wait() is not None
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.twins import joint as twins
+from benchmarks.twins.frames import Frames
 from models.analysis import analyze
 from models.config import MelConfig
 from models.engine import Engine, Item
@@ -28,39 +29,38 @@ def mel_error(config: MelConfig, mel: np.ndarray, result: np.ndarray) -> float:
     return float(np.linalg.norm(again - mel) / np.linalg.norm(mel))
 
 
-def test_it_is_its_three_steps_written_out() -> None:
-    plan = plan_of("tacotron2-22k")
+@pytest.mark.parametrize("floors", [False, True])
+@pytest.mark.parametrize("name", ["tacotron2-22k", "hifigan-22k", "whisper-80", "pwg-24k"])
+def test_it_is_its_three_steps_written_out(name: str, floors: bool) -> None:
+    plan = plan_of(name)
     [wave] = voices(plan, [0.4])
     bank = filterbank(plan.config)
-    framing = {"n_fft": 1024, "hop_length": 256}
-    mel = bank @ np.abs(librosa.stft(wave, pad_mode="reflect", **framing))
+    alive = bank.sum(axis=1) > 0
+    frames = Frames(plan.config, plan.config.frames(len(wave)))
+    mel = bank @ np.abs(frames.spectrum(wave)) ** plan.config.power
     mel /= mel.max()
-    rho = 0.1 * np.mean(np.sum(bank**2, axis=1))
-    meet = bank.T @ np.linalg.inv(bank @ bank.T + rho * np.eye(80))
-    covered = bank.sum(axis=0)
-    share = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
-    phases = np.random.default_rng(2).uniform(0, 2 * np.pi, (513, mel.shape[1]))
-    y = share.T @ (mel / bank.sum(axis=1, keepdims=True)) * np.exp(1j * phases)
-    u = np.zeros_like(y)
-    for _ in range(6):
-        x = librosa.stft(librosa.istft(y + u, **framing), pad_mode="reflect", **framing)
-        u = u + y - x
-        d = x - u
-        level = np.maximum(np.abs(d) + meet @ (mel - bank @ np.abs(d)), 0.0)
-        y = level * (covered > 0)[:, None] * np.exp(1j * np.angle(d))
+    bound = (mel < 1e-3) & floors
+    phases = np.random.default_rng(2).uniform(0, 2 * np.pi, (plan.config.n_bins, mel.shape[1]))
+    theirs = twins.admm_mel(frames, bank[alive], mel[alive], bound[alive], phases, 6)
     pack = pack_of(plan, [wave])
-    rows = pack.spread_rows([torch.from_numpy(mel.T)])
+    width = plan.bank.shape[1]
+    rows, marked = (
+        pack.spread_rows([torch.from_numpy(np.pad(x.T, ((0, 0), (0, width - len(x)))))])
+        for x in (mel, bound)
+    )
+    late = (plan.config.n_fft - plan.config.win_length) // 2
+    turned = phases.T + 2 * np.pi * np.arange(plan.config.n_bins) * late / plan.config.n_fft
     with torch.inference_mode():
         JOINT["admm_mel"].run(
             pack,
             rows,
-            torch.zeros_like(rows, dtype=torch.bool),
-            transpose(pack, rows),
-            pack.spread_rows([torch.from_numpy(phases.T)]),
-            joint_schedule(1, 6),
+            marked,
+            transpose(pack, rows.masked_fill(marked, 0.0)),
+            pack.spread_rows([torch.from_numpy(turned)]),
+            joint_schedule(plan.config.power, 6),
             rho=0.1,
         )
-    np.testing.assert_allclose(pack.audio()[0].numpy(), librosa.istft(y, **framing), atol=1e-8)
+    np.testing.assert_allclose(pack.audio()[0].numpy(), theirs, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["hifigan-22k", "librosa", "pwg-24k"])

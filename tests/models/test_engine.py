@@ -273,8 +273,14 @@ def test_a_call_leaves_the_callers_floating_point_mode_as_it_was() -> None:
     assert float(torch.tensor(1e-40) * 1.0) != 0.0
 
 
-def test_cost_grows_with_frames_points_and_transforms() -> None:
+def test_cost_is_in_proportion_to_rows_and_counts_what_is_asked_for_alone() -> None:
     config = PRESETS["hifigan-22k"].config
-    mel = np.zeros((100, 80), np.float32)
-    one = Item(mel, config, resolve(1, n_iter=9), 25600)
-    assert one.cost == 103 * 1024 * 10
+    recipe = resolve(1, inversion="nnls", n_iter=9)
+    short, long = (
+        Item(np.zeros((frames, 80), np.float32), config, recipe, 256 * frames)
+        for frames in (97, 197)
+    )
+    assert long.cost == 2 * short.cost
+    assert short.cost == 100 * recipe.points(config)
+    alone = dataclasses.replace(short, output="magnitude")
+    assert alone.cost == 100 * recipe.points(config, magnitude_only=True) < short.cost

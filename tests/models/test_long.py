@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.engine import Engine, Item
+from models.engine import Engine, Item, Result
 from models.errors import TooLarge
 from models.footprint import row_bytes
 from models.long import blocks, margin
@@ -128,6 +128,28 @@ def test_a_long_clip_is_the_same_twice_and_silence_stays_silence() -> None:
     assert not engine().run([silent])[0].values.any()
 
 
+def test_no_pack_exceeds_the_budget_and_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six clips and one that is too long: as many packs as it takes, the same bits as alone."""
+    items = [
+        item(voice(0.3 + 0.1 * k, CONFIG.sample_rate, seed=k), CONFIG, RECIPE) for k in range(6)
+    ]
+    items.insert(3, long_voice())
+    small = engine()
+    alone = [small.run([one])[0].values for one in items]
+    packs: list[list[Item]] = []
+    run_pack = small._run_pack
+
+    def watch(pack: list[Item]) -> list[Result]:
+        packs.append(pack)
+        return run_pack(pack)
+
+    monkeypatch.setattr(small, "_run_pack", watch)
+    together = [result.values for result in small.run(items)]
+    assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
+    assert all(len(pack) == 1 or sum(one.rows for one in pack) <= ROWS for pack in packs)
+    assert 2 < len(packs) < len(items)
+
+
 def test_given_phases_reach_every_block() -> None:
     recipe = resolve(1, n_iter=0, start="given")
     rng = np.random.default_rng(0)
@@ -156,7 +178,7 @@ _PEAK = """
 import re, sys
 from pathlib import Path
 import numpy as np
-from models.engine import Engine, Item
+from models.engine import Engine, Item, Result
 from models.presets import PRESETS
 from models.recipe import resolve
 

@@ -2,189 +2,161 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import librosa
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
+from benchmarks.peers import load_torchaudio
+from benchmarks.twins import phases as twins
+from benchmarks.twins.frames import Frames
 from models.errors import Invalid
 from models.phase import PHASES
+from models.presets import PRESETS
 from tests.models.packs import magnitude_error, plan_of, recovered, voices
 
 Real = NDArray[np.float64]
-Complex = NDArray[np.complex128]
 TACOTRON = plan_of("tacotron2-22k")
-FRAMING = {"n_fft": 1024, "hop_length": 256, "win_length": 1024, "window": "hann", "center": True}
 # Hops that do not divide the window, windows shorter than the transform, zeros beyond the edges.
 ODD = ["whisper-80", "pwg-24k", "audioldm-16k", "nemo-22k"]
+KINDS = ["tacotron2-22k", "hifigan-22k", *ODD]
+# Frames and phases of a voice for a twin, and what it is to be compared on.
+Case = tuple[Frames, Real, Real, Real]
 
 
-def stft(wave: Real) -> Complex:
-    spectrum: Complex = librosa.stft(wave, pad_mode="reflect", **FRAMING)
-    return spectrum
+def case(name: str, seconds: float) -> Case:
+    """A clip's frames, its samples, its magnitude and random phases `[N, T]`."""
+    plan = plan_of(name)
+    [wave] = voices(plan, [seconds])
+    frames = Frames(plan.config, plan.config.frames(len(wave)))
+    magnitude = np.abs(frames.spectrum(wave))
+    drawn = np.random.default_rng(1).uniform(0, 2 * np.pi, magnitude.shape)
+    return frames, wave, magnitude, drawn
 
 
-def istft(spectrum: Complex) -> Real:
-    wave: Real = librosa.istft(spectrum, **FRAMING)
-    return wave
+def ours_of(name: str, wave: Real, method: str, n_iter: int, phases: Real, **params: float) -> Real:
+    """What a method makes of the wave's magnitude from phases counted as the twins count them."""
+    config = PRESETS[name].config
+    late = (config.n_fft - config.win_length) // 2
+    turned = phases + 2 * np.pi * np.arange(config.n_bins)[:, None] * late / config.n_fft
+    [result] = recovered(plan_of(name), [wave], method, n_iter, given=turned.T, **params)
+    return result
 
 
-def project(spectrum: Complex) -> Complex:
-    """`P`: the spectrum of the signal nearest to it."""
-    return stft(istft(spectrum))
-
-
-def onto(magnitude: Real, spectrum: Complex) -> Complex:
-    return magnitude * np.exp(1j * np.angle(spectrum))
+@pytest.mark.parametrize("name", ["tacotron2-22k", "pwg-24k", "nemo-22k"])
+def test_the_twins_transforms_are_librosas(name: str) -> None:
+    frames, wave, _, _ = case(name, 0.4)
+    config = frames.config
+    window = np.hanning(config.win_length) if config.window == "hann_symmetric" else "hann"
+    framing = {
+        "n_fft": config.n_fft,
+        "hop_length": config.hop_length,
+        "win_length": config.win_length,
+        "window": window,
+    }
+    pad = "constant" if config.padding == "center_constant" else "reflect"
+    theirs = librosa.stft(wave, pad_mode=pad, **framing)
+    np.testing.assert_allclose(frames.spectrum(wave), theirs, atol=1e-10)
+    random = theirs * np.exp(1j * np.random.default_rng(0).uniform(0, 6, theirs.shape))
+    np.testing.assert_allclose(frames.wave(random), librosa.istft(random, **framing), atol=1e-10)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.99])
 def test_griffin_lim_is_librosas(momentum: float) -> None:
-    [wave] = voices(TACOTRON, [0.5])
-    magnitude = np.abs(stft(wave))
+    _, wave, magnitude, _ = case("tacotron2-22k", 0.5)
     theirs = librosa.griffinlim(
-        magnitude, n_iter=8, pad_mode="reflect", momentum=momentum, init=None, **FRAMING
+        magnitude, n_iter=8, hop_length=256, pad_mode="reflect", momentum=momentum, init=None
     )
-    [ours] = recovered(
-        TACOTRON, [wave], "griffin_lim", 8, given=np.zeros(magnitude.T.shape), momentum=momentum
-    )
+    zeros = np.zeros_like(magnitude)
+    ours = ours_of("tacotron2-22k", wave, "griffin_lim", 8, zeros, momentum=momentum)
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
 
-def accelerated_twin(a: Real, c: Complex, n: int) -> Complex:
-    t = d = c = project(onto(a, c))
-    for _ in range(n - 1):
-        t_next = (1 - 1.25) * d + 1.25 * project(onto(a, c))
-        c = t_next + 1.0 * (t_next - t)
-        d = t_next + 1.1 * (t_next - t)
-        t = t_next
-    return onto(a, c)
+def torchaudios_griffin_lim(magnitude: Real, n_iter: int, momentum: float) -> Real:
+    """Its published loop on torch's own transforms, from phases of zero."""
+    framing = {
+        "n_fft": 1024,
+        "hop_length": 256,
+        "window": torch.hann_window(1024, dtype=torch.float64),
+    }
+    level = torch.from_numpy(magnitude)
+    angles, before = torch.ones_like(level) + 0j, torch.zeros_like(level) + 0j
+    for _ in range(n_iter):
+        rebuilt = torch.stft(torch.istft(level * angles, **framing), return_complex=True, **framing)
+        angles = rebuilt - momentum / (1.0 + momentum) * before
+        angles = angles / (angles.abs() + 1e-16)
+        before = rebuilt
+    return np.asarray(torch.istft(level * angles, **framing).numpy())
 
 
-def admm_twin(a: Real, c: Complex, n: int) -> Complex:
-    x, u, rho = c, np.zeros_like(c), 0.1
-    for _ in range(n):
-        y = x + u
-        z = (rho * y + project(y)) / (1 + rho)
-        u = y - z
-        x = onto(a, z - u)
-    return x
+@pytest.mark.parametrize("momentum", [0.0, 0.99])
+def test_griffin_lim_is_torchaudios_formula(momentum: float) -> None:
+    _, wave, magnitude, _ = case("tacotron2-22k", 0.5)
+    zeros = np.zeros_like(magnitude)
+    ours = ours_of("tacotron2-22k", wave, "griffin_lim", 8, zeros, momentum=momentum)
+    np.testing.assert_allclose(ours, torchaudios_griffin_lim(magnitude, 8, momentum), atol=1e-7)
 
 
-def raar_twin(a: Real, c: Complex, n: int) -> Complex:
-    x, beta = c, 0.9
-
-    def reflect_signal(v: Complex) -> Complex:
-        return 2 * project(v) - v
-
-    for _ in range(n):
-        mirrored = reflect_signal(2 * onto(a, x) - x)
-        x = beta / 2 * (x + mirrored) + (1 - beta) * onto(a, x)
-    return onto(a, x)
-
-
-def difference_map_twin(a: Real, c: Complex, n: int, beta: float = 0.8) -> Complex:
-    x = c
-    for i in range(n):
-        f_p = project(x) - (project(x) - x) / beta
-        f_a = onto(a, x) + (onto(a, x) - x) / beta
-        if i == n - 1:
-            break
-        x = x + beta * (project(f_a) - onto(a, f_p))
-    return onto(a, f_p)
+@pytest.mark.skipif(load_torchaudio() is None, reason="torchaudio's wheel does not load here")
+@pytest.mark.parametrize("momentum", [0.0, 0.99])
+def test_griffin_lim_is_torchaudios_own(momentum: float) -> None:
+    _, wave, magnitude, _ = case("tacotron2-22k", 0.5)
+    theirs = load_torchaudio().functional.griffinlim(
+        torch.from_numpy(magnitude)[None],
+        window=torch.hann_window(1024, dtype=torch.float64),
+        n_fft=1024,
+        hop_length=256,
+        win_length=1024,
+        power=1.0,
+        n_iter=8,
+        momentum=momentum,
+        length=None,
+        rand_init=False,
+    )
+    zeros = np.zeros_like(magnitude)
+    ours = ours_of("tacotron2-22k", wave, "griffin_lim", 8, zeros, momentum=momentum)
+    np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-7)
 
 
-def whole_difference_map_twin(a: Real, c: Complex, n: int) -> Complex:
-    # With beta = 1 the last iteration's move is made too: it is the one that has been paid for.
-    return difference_map_twin(a, c, n + 1, 1.0)
-
-
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
-    ("method", "params", "twin"),
+    ("method", "params"),
     [
-        ("accelerated", {}, accelerated_twin),
-        ("admm", {}, admm_twin),
-        ("raar", {}, raar_twin),
-        ("difference_map", {}, difference_map_twin),
-        ("difference_map", {"beta": 1.0}, whole_difference_map_twin),
+        ("griffin_lim", {"momentum": 0.0}),
+        ("griffin_lim", {}),
+        ("accelerated", {}),
+        ("admm", {}),
+        ("raar", {}),
+        ("difference_map", {}),
+        ("rtisi_la", {"lookahead": 2}),
     ],
 )
-def test_a_projection_method_is_its_formula_written_out(
-    method: str, params: dict[str, float], twin: Callable[[Real, Complex, int], Complex]
+def test_a_method_is_its_formula_written_out(
+    method: str, params: dict[str, float], name: str
 ) -> None:
-    [wave] = voices(TACOTRON, [0.4])
-    magnitude = np.abs(stft(wave))
-    phases = np.random.default_rng(1).uniform(0, 2 * np.pi, magnitude.shape)
-    theirs = istft(twin(magnitude, magnitude * np.exp(1j * phases), 7))
-    [ours] = recovered(TACOTRON, [wave], method, 7, given=phases.T, **params)
+    frames, wave, magnitude, phases = case(name, 0.25)
+    theirs = getattr(twins, method)(frames, magnitude, phases, 7, **params)
+    ours = ours_of(name, wave, method, 7, phases, **params)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_difference_map_of_beta_one_makes_the_last_move_too() -> None:
+    """It takes one pair of transforms there, and so has paid for it."""
+    frames, wave, magnitude, phases = case("tacotron2-22k", 0.4)
+    theirs = twins.difference_map(frames, magnitude, phases, 8, beta=1.0)
+    ours = ours_of("tacotron2-22k", wave, "difference_map", 7, phases, beta=1.0)
     np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
-def test_rtisi_la_is_its_loop_over_frames_written_out() -> None:
-    [wave] = voices(TACOTRON, [0.25])
-    magnitude = np.abs(stft(wave)).T
-    phases = np.random.default_rng(1).uniform(0, 2 * np.pi, magnitude.shape)
-    lookahead, rounds = 2, 3
-    window = librosa.filters.get_window("hann", 1024)
-    level = np.sum(window[::256] ** 2)  # of a Hann window's four steps all sums are the same
-    coefficients = np.zeros_like(magnitude, dtype=complex)
-
-    def signal(first: int, end: int) -> Real:
-        out = np.zeros((len(magnitude) + 3) * 256)
-        for t in range(first, end):
-            out[t * 256 : t * 256 + 1024] += window * np.fft.irfft(coefficients[t])
-        return out
-
-    def frame(samples: Real, t: int) -> Complex:
-        return np.fft.rfft(window * samples[t * 256 : t * 256 + 1024] / level)
-
-    for newest in range(len(magnitude) + lookahead):
-        oldest, end = max(newest - lookahead, 0), min(newest + 1, len(magnitude))
-        if newest < len(magnitude):
-            known = frame(signal(0, newest), newest) + 1e-6 * np.exp(1j * phases[newest])
-            coefficients[newest] = onto(magnitude[newest], known)
-        for _ in range(rounds):
-            samples = signal(0, end)
-            for t in range(oldest, end):
-                coefficients[t] = onto(magnitude[t], frame(samples, t))
-    theirs = istft(coefficients.T)
-    [ours] = recovered(
-        TACOTRON, [wave], "rtisi_la", rounds * (lookahead + 1), given=phases, lookahead=lookahead
-    )
-    np.testing.assert_allclose(ours, theirs, atol=1e-8)
-
-
-def test_lbfgs_comes_as_low_as_scipys_on_the_same_error_in_as_many_evaluations() -> None:
-    [wave] = voices(TACOTRON, [0.4])
-    magnitude = np.abs(stft(wave)).T
-    phases = np.random.default_rng(1).uniform(0, 2 * np.pi, magnitude.shape)
-    window = librosa.filters.get_window("hann", 1024)
-    at = np.arange(len(magnitude))[:, None] * 256 + np.arange(1024)
-    both = np.r_[1.0, np.full(511, 2.0), 1.0] / 1024  # the two sides of a spectrum
-
-    def error(samples: Real) -> tuple[float, Real]:
-        spectra = np.fft.rfft(samples[at] * window)
-        over = np.abs(spectra) - magnitude
-        gradient = np.zeros_like(samples)
-        np.add.at(gradient, at, window * np.fft.irfft(over * np.exp(1j * np.angle(spectra))))
-        return 0.5 * float((over**2 * both).sum()), gradient
-
-    mirror = np.pad(np.arange(34 * 256), 512, mode="reflect")
-
-    def mirrored(samples: Real) -> tuple[float, Real]:
-        value, gradient = error(samples[mirror])
-        return value, np.bincount(mirror, gradient)
-
-    begun = istft((magnitude * np.exp(1j * phases)).T)
-    scipys = minimize(
-        mirrored, begun, jac=True, method="L-BFGS-B", options={"maxfun": 60, "maxcor": 10}
-    )
-    [ours] = recovered(TACOTRON, [wave], "lbfgs", 60, given=phases)
-    assert mirrored(ours)[0] < 1.15 * scipys.fun < 0.1 * mirrored(begun)[0]
+@pytest.mark.parametrize("name", ["tacotron2-22k", "hifigan-22k", "pwg-24k"])
+def test_lbfgs_comes_as_low_as_scipys_on_the_same_error_in_as_many_evaluations(name: str) -> None:
+    frames, wave, magnitude, phases = case(name, 0.4)
+    begun = frames.wave(magnitude * np.exp(1j * phases))
+    scipys = twins.scipys_lbfgs(frames, magnitude, phases, 60)
+    ours = ours_of(name, wave, "lbfgs", 60, phases)
+    least = twins.squared_error(frames, magnitude, ours)[0]
+    assert least < 1.15 * scipys.fun < 0.1 * twins.squared_error(frames, magnitude, begun)[0]
 
 
 def test_the_first_step_of_lbfgs_is_one_of_griffin_lim() -> None:

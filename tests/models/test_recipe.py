@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from models.errors import Invalid
+from models.inversion import INVERSIONS
+from models.joint import JOINT
+from models.method import Method
+from models.phase import PHASES
+from models.presets import PRESETS
 from models.recipe import resolve
 from models.schedule import QUALITIES, Ramp
+from models.start import STARTS
 
 
 @pytest.mark.parametrize("power", [1, 2])
@@ -15,6 +21,11 @@ def test_a_quality_runs_its_own_schedule(power: int, quality: str) -> None:
     recipe = resolve(power, quality=quality)  # type: ignore[arg-type] # from the table above
     assert recipe.schedule == QUALITIES[power][quality]  # type: ignore[index] # likewise
     assert (recipe.method, recipe.inversion) == ("consistent", None)
+
+
+def test_the_schedules_are_the_defaults_own() -> None:
+    other = resolve(1, method="admm_mel", n_iter=7).schedule
+    assert (other.n_iter, other.turn) == (7, 1.0)  # first phases all around the circle
 
 
 def test_high_costs_at_most_four_times_standard() -> None:
@@ -61,3 +72,58 @@ def test_a_ramp_ends_where_it_says() -> None:
     ramp = Ramp(1.0, 3.0)
     assert [ramp.at(i, 5) for i in range(6)] == [1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
     assert ramp.at(0, 1) == 1.0
+
+
+def points(**options: object) -> float:
+    """Work for a row of HiFi-GAN's config, in pairs of transforms."""
+    config = PRESETS["hifigan-22k"].config
+    return resolve(1, **options).points(config) / config.n_fft  # type: ignore[arg-type] # names of options
+
+
+@pytest.mark.parametrize("name", [*JOINT, *PHASES])
+def test_iterations_count_alike_for_every_method(name: str) -> None:
+    kind = "method" if name in JOINT else "phase"
+    none, some, twice = (points(**{kind: name, "n_iter": n}) for n in (0, 32, 64))
+    assert 5.0 < some - none < 500.0
+    assert twice - some == pytest.approx(some - none)
+
+
+@pytest.mark.parametrize(
+    ("less", "more", "share"),
+    [
+        ({"phase": "raar"}, {"phase": "difference_map"}, 2.0),
+        ({"phase": "raar"}, {"phase": "difference_map", "params": {"beta": 1.0}}, 1.0),
+        ({"phase": "raar"}, {"phase": "lbfgs"}, 2.0),
+        ({"phase": "lbfgs"}, {"phase": "lbfgs", "params": {"history": 50}}, 2.0),
+        ({"phase": "rtisi_la"}, {"phase": "rtisi_la", "params": {"lookahead": 15}}, 1.0),
+        ({"phase": "rtisi_la"}, {"phase": "rtisi_la", "params": {"lookahead": 16}}, 34 / 32),
+    ],
+)
+def test_what_parameters_and_second_transforms_cost_is_counted(
+    less: dict[str, object], more: dict[str, object], share: float
+) -> None:
+    bare = points(phase="raar", n_iter=0)
+    costs = [points(n_iter=32, **options) - bare for options in (less, more)]
+    assert costs[1] / costs[0] == pytest.approx(share, rel=0.3 if share == 2.0 else 0.03)
+
+
+def test_starts_and_inversions_are_counted() -> None:
+    plain = points(phase="griffin_lim", n_iter=8)
+    assert points(phase="griffin_lim", n_iter=8, start="given") == plain
+    assert points(phase="griffin_lim", n_iter=8, start="spsi") > plain + 5
+    assert points(phase="griffin_lim", n_iter=8, start="pghi") > plain + 10
+    for name in ("smooth", "nnls", "lbfgs", "gradient"):
+        few, many, most = (
+            points(inversion=name, n_iter=8, inversion_params={"n_iter": n}) for n in (5, 50, 1000)
+        )
+        assert plain < few < many <= most
+    # Nobody knows when frames will have ended; most end long before the most steps allowed.
+    assert points(inversion="nnls", n_iter=8, inversion_params={"n_iter": 5000}) < 200
+
+
+@pytest.mark.parametrize("table", [JOINT, INVERSIONS, PHASES, STARTS])
+def test_a_cost_is_said_in_words(table: dict[str, Method]) -> None:
+    for name, method in table.items():
+        counted = method.work.once or method.work.step
+        assert ("product" in method.cost or "transforms" in method.cost) == bool(counted), name
+    assert JOINT["consistent"].cost == "2 products and 1 pair of transforms an iteration"

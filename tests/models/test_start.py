@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.twins import starts as twins
 from models.engine import Engine, Item
 from models.errors import Invalid
 from models.pghi import integrate
@@ -33,36 +34,31 @@ def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(np.angle(np.exp(1j * (a - b))))
 
 
-def spsi_frame(level: np.ndarray, before: np.ndarray | None, hop: int, n_fft: int) -> np.ndarray:
-    """One frame of the algorithm: peak after peak, outwards from each."""
-    n = len(level)
-    phases = np.zeros(n) if before is None else before + 2 * np.pi * np.arange(n) * hop / n_fft
-    for j in range(1, n - 1):
-        if not (level[j] > level[j - 1] and level[j] > level[j + 1]):
-            continue
-        a, b, c = level[j - 1 : j + 2]
-        p = 0.5 * (a - c) / (a - 2 * b + c)
-        peak = 0.0 if before is None else before[j] + 2 * np.pi * (j + p) * hop / n_fft
-        phases[j] = peak
-        for step in (-1, 1):
-            k = j + step
-            while 0 <= k < n and level[k] < level[k - step]:
-                # Past the main lobe, two bins wide, each side lobe turns the sign.
-                lobe = max(int(abs(k - (j + p))) - 1, 0)
-                phases[k] = peak + np.pi * (lobe % 2)
-                k += step
-    return phases
-
-
-def test_spsi_is_its_loop_over_peaks_written_out() -> None:
-    [wave] = voices(HIFIGAN, [0.3])
-    pack = pack_of(HIFIGAN, [wave])
+@pytest.mark.parametrize("name", ["hifigan-22k", "pwg-24k", "whisper-80"])
+def test_spsi_is_its_loop_over_peaks_written_out(name: str) -> None:
+    plan = plan_of(name)
+    [wave] = voices(plan, [0.3])
+    pack = pack_of(plan, [wave])
     magnitude = magnitude_of(pack, [wave])
     ours = phases_of(pack, magnitude, "spsi")
     before = None
     for t in range(pack.clips[0][0]):
-        before = spsi_frame(magnitude[t].numpy(), before, 256, 1024)
+        before = twins.spsi_frame(plan.config, magnitude[t].numpy(), before)
         assert distance(ours[t], before).max() < 1e-8, t
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "pwg-24k"])
+def test_pghi_is_its_formulas_and_a_heap(name: str) -> None:
+    """Bins too faint for a phase of their own are left out: both draw theirs."""
+    plan = plan_of(name)
+    [wave] = voices(plan, [0.3])
+    pack = pack_of(plan, [wave])
+    magnitude = magnitude_of(pack, [wave])
+    level = magnitude[: pack.clips[0][0]].numpy().T
+    ours = phases_of(pack, magnitude, "pghi").T
+    theirs = twins.pghi(plan.config, level, 0) - twins.from_middle(plan.config, 0.0 * level)
+    loud = level > 1e-5 * level.max()
+    assert distance(ours, theirs)[loud].max() < 1e-8
 
 
 def test_pghi_takes_the_loudest_known_bin_first() -> None:

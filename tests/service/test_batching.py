@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from service.batching import Policy, Waiting, decide
 from tests.cases import CASES
 
-ONE_LANE = Policy(max_pack_frames=100, max_pack_seconds=1e6, lanes=1)
+ONE_LANE = Policy(max_pack_bytes=100, max_pack_seconds=1e6, lanes=1)
 TWO_LANES = replace(ONE_LANE, lanes=2)
 LINGERING = replace(ONE_LANE, linger=10.0)
 
 
 def queue(*rows: str) -> list[Waiting]:
-    """`"a30"`: key a, 30 frames, 30 seconds, just come; `"a30!5"`: to be started by 5;
+    """`"a30"`: key a, 30 bytes, 30 seconds, just come; `"a30!5"`: to be started by 5;
     `"a30@2"`: come at 2.
     """
     made = []
@@ -109,7 +109,7 @@ WAITING = st.lists(
         Waiting,
         id=st.just(0),
         key=st.sampled_from("abc"),
-        frames=st.integers(1, 120),
+        nbytes=st.integers(1, 120),
         seconds=st.floats(0, 100),
         arrived=st.floats(0, NOW),
         start_by=st.floats(0, 300),
@@ -120,7 +120,7 @@ WAITING = st.lists(
 )
 POLICY = st.builds(
     Policy,
-    max_pack_frames=st.integers(1, 300),
+    max_pack_bytes=st.integers(1, 300),
     max_pack_seconds=st.floats(0.1, 300),
     lanes=st.integers(1, 8),
     linger=st.sampled_from([0.0, 1.0, 100.0]),
@@ -143,7 +143,7 @@ def test_every_request_has_one_fate_and_a_pack_keeps_its_bounds(
     if len(decision.pack) > 1:
         seconds = sum(w.seconds for w in decision.pack)
         assert len({w.key for w in decision.pack}) == 1
-        assert sum(w.frames for w in decision.pack) <= policy.max_pack_frames
+        assert sum(w.nbytes for w in decision.pack) <= policy.max_pack_bytes
         assert seconds <= policy.max_pack_seconds
         assert all(NOW + seconds <= w.start_by + w.seconds for w in decision.pack)
 

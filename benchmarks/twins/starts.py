@@ -1,0 +1,89 @@
+"""First phases as the papers say them, `[N, T]` of a magnitude `[N, T]`, bin after bin."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+import torch
+
+from benchmarks.twins.frames import Real
+from models.config import MelConfig
+
+
+def random(config: MelConfig, magnitude: Real, seed: int) -> Real:
+    """Griffin and Lim 1984; drawn as Unmel draws it, so that both can start from the same."""
+    n_bins, frames = magnitude.shape
+    drawn = torch.rand(frames, n_bins, generator=torch.Generator().manual_seed(seed))
+    return 2.0 * np.pi * drawn.T.numpy().astype(np.float64)
+
+
+def from_middle(config: MelConfig, phases: Real) -> Real:
+    """Phases `[N, T]` counted from a frame's middle sample, counted from its first."""
+    bins = np.arange(config.n_bins)[:, None]
+    return phases - 2.0 * np.pi * bins * (config.n_fft // 2) / config.n_fft
+
+
+def zero(config: MelConfig, magnitude: Real, seed: int) -> Real:
+    """Zero where the window is highest."""
+    return from_middle(config, np.zeros_like(magnitude))
+
+
+def spsi(config: MelConfig, magnitude: Real, seed: int) -> Real:
+    """Beauregard, Harish and Wyse 2015."""
+    phases = np.zeros_like(magnitude)
+    for t in range(magnitude.shape[1]):
+        phases[:, t] = spsi_frame(config, magnitude[:, t], phases[:, t - 1] if t else None)
+    return from_middle(config, phases)
+
+
+def spsi_frame(config: MelConfig, level: Real, before: Real | None) -> Real:
+    """One frame, its phases counted from its middle: peak after peak, outwards from each."""
+    n, turn = len(level), 2.0 * np.pi * config.hop_length / config.n_fft
+    phases = np.zeros(n) if before is None else before + turn * np.arange(n)
+    for j in range(1, n - 1):
+        if not (level[j] > level[j - 1] and level[j] > level[j + 1]):
+            continue
+        a, b, c = level[j - 1 : j + 2]
+        p = 0.5 * (a - c) / (a - 2 * b + c)
+        peak = 0.0 if before is None else before[j] + turn * (j + p)
+        phases[j] = peak
+        for step in (-1, 1):
+            k = j + step
+            while 0 <= k < n and level[k] < level[k - step]:
+                # Past the main lobe, two bins wide, each side lobe turns the sign.
+                lobe = max(int(abs(k - (j + p)) * config.win_length / config.n_fft) - 1, 0)
+                phases[k] = peak + np.pi * (lobe % 2)
+                k += step
+    return phases
+
+
+def pghi(config: MelConfig, magnitude: Real, seed: int) -> Real:
+    """Prusa, Balazs and Sondergaard 2017."""
+    gauss = 0.25645 * config.win_length**2
+    hop, points = config.hop_length, config.n_fft
+    log = np.log(np.maximum(magnitude, 1e-10 * magnitude.max()))
+    bins = np.arange(config.n_bins)[:, None]
+    over_time = 2.0 * np.pi * bins * hop / points + hop * points / gauss * np.gradient(log, axis=0)
+    over_bins = -gauss / (hop * points) * np.gradient(log, axis=1)
+    phases = random(config, magnitude, seed)
+    todo = {(int(k), int(t)) for k, t in np.argwhere(magnitude > 1e-5 * magnitude.max())}
+    for seat in sorted(todo, key=lambda at: -magnitude[at]):
+        if seat not in todo:
+            continue
+        todo.remove(seat)
+        phases[seat] = 0.0
+        heap = [(-magnitude[seat], seat)]
+        while heap:
+            _, (k, t) = heapq.heappop(heap)
+            for to, way, slope in (
+                ((k, t + 1), 1, over_time),
+                ((k, t - 1), -1, over_time),
+                ((k + 1, t), 1, over_bins),
+                ((k - 1, t), -1, over_bins),
+            ):
+                if to in todo:
+                    todo.remove(to)
+                    phases[to] = phases[k, t] + way * (slope[k, t] + slope[to]) / 2
+                    heapq.heappush(heap, (-magnitude[to], to))
+    return from_middle(config, phases)
