@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test lint types tests fuzz format bench-quality bench-speed search clip lock clean
+.PHONY: help serve test lint types tests fuzz format bench-quality bench-speed bench-stream search clip lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ bench-quality: $(VENV)/bench.stamp ## Every method and preset beside librosa ove
 
 bench-speed: $(VENV)/bench.stamp ## Iterations, peers, lanes and start-up; DATA=dir of wavs, PAGE=file to write to
 	$(BIN)/python -m benchmarks.speed --data $(DATA) $(if $(PAGE),--page $(PAGE))
+
+bench-stream: $(VENV)/bench.stamp ## Streams over look-ahead beside RTISI-LA, seams, latency; DATA=dir
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.streaming --data $(DATA)
 
 search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
 	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \

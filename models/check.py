@@ -97,8 +97,9 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
     return _judge(config, values, span)
 
 
+@lru_cache(maxsize=1024)
 def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
-    """How a frame of the linear mel `level` in every band is written `[K]`."""
+    """How a frame of the linear mel `level` in every band is written `[K]`; not to be altered."""
     # One frame at a time: some scales clamp relative to the loudest value of what they are given.
     frame = torch.full((1, config.n_mels), level, dtype=torch.float64)
     stored: NDArray[np.float64] = config.compress(frame)[0].numpy()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,6 +23,7 @@ from models.long import check_long, reconstruct_long
 from models.plan import Plan, PlanCache
 from models.recipe import Recipe
 from models.reconstruct import reconstruct
+from models.sliding import Options, Step, Stream, advance
 from models.stft import PackedStft, to_frame_start
 from models.target import Target, make_target
 
@@ -82,6 +84,10 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
+Work = Item | Step
+"""What an engine runs."""
+
+
 class Engine:
     """Plans on one device and the methods that use them.
 
@@ -113,8 +119,13 @@ class Engine:
         """The compiled loops that a pack would be given now."""
         return LOOPS.ready if self._compiled else None
 
-    def run(self, items: Sequence[Item]) -> list[Result]:
-        """Results in the order of the items; those of one `key` are computed as one pack.
+    def stream(self, config: MelConfig, options: Options) -> Stream:
+        """A new stream, whose steps are items for `run`."""
+        return Stream(self.plans.get(config), options)
+
+    def run(self, items: Sequence[Work]) -> list[Result]:
+        """Results in the order of the items; those of one `key` are computed as one pack. A step
+        of a stream gives the samples that it settles; a stream has one step at a time.
 
         Raises NonFiniteOutput, OutOfMemory, or whatever the device raises, for the whole call: a
         caller that packs runs the items again one by one to find the guilty one.
@@ -128,7 +139,7 @@ class Engine:
         # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
         raise OutOfMemory(reason)
 
-    def prepare(self, items: Sequence[Item]) -> None:
+    def prepare(self, items: Sequence[Work]) -> None:
         """Make the plans of the items ahead of `run`, for whoever wants to time the two apart."""
         for config in {item.config for item in items}:
             self.plans.get(config)
@@ -153,32 +164,37 @@ class Engine:
             "reserved": torch.cuda.memory_reserved(self.device),
         }
 
-    def _run(self, items: Sequence[Item]) -> list[Result]:
-        groups: dict[tuple[MelConfig, Recipe], list[int]] = {}
+    def _run(self, items: Sequence[Work]) -> list[Result]:
+        groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(items):
             groups.setdefault(item.key, []).append(index)
         results: dict[int, Result] = {}
         with torch.inference_mode(), _cpu_thread(self.device):
             for indices in groups.values():
                 for together in self._packs(items, indices):
-                    made = self._run_pack([items[i] for i in together])
+                    made = self._run_together([items[i] for i in together])
                     results.update(zip(together, made, strict=True))
         return [results[i] for i in range(len(items))]
 
-    def _packs(self, items: Sequence[Item], indices: Sequence[int]) -> Iterator[list[int]]:
+    def _packs(self, items: Sequence[Work], indices: Sequence[int]) -> Iterator[list[int]]:
         """Items of one key in as many packs as the memory, or a CPU's cache, asks for."""
-        limit = self.rows(*items[indices[0]].key)
-        if self.device.type == "cpu":
-            limit = min(limit, _CACHED_ROWS)
+        most_rows = _CACHED_ROWS if self.device.type == "cpu" else sys.maxsize
         pack: list[int] = []
-        rows = 0
+        rows = nbytes = 0
         for index in indices:
-            rows += items[index].rows
-            if pack and rows > limit:
+            rows, nbytes = rows + items[index].rows, nbytes + items[index].nbytes
+            if pack and (rows > most_rows or nbytes > self.pack_bytes):
                 yield pack
-                pack, rows = [], items[index].rows
+                pack, rows, nbytes = [], items[index].rows, items[index].nbytes
             pack.append(index)
         yield pack
+
+    def _run_together(self, items: Sequence[Work]) -> list[Result]:
+        """Items of one key as one pack."""
+        steps = [item for item in items if isinstance(item, Step)]
+        if steps:
+            return [Result(samples) for samples in advance(self.kernels, steps)]
+        return self._run_pack([item for item in items if isinstance(item, Item)])
 
     def rows(self, config: MelConfig, recipe: Recipe) -> int:
         """Rows that a pack may have within the budget."""

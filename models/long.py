@@ -111,7 +111,7 @@ def reconstruct_long(
         length = samples - origin if block.done == frames else config.samples(count)
         pack = PackedStft(plan, [(count, length)], kernels)
         if block.settled:
-            pack.pin(signal[origin : block.settled * config.hop_length])
+            pack.pin([signal[origin : block.settled * config.hop_length]])
         reconstruct(
             pack,
             recipe,

@@ -40,7 +40,8 @@ class Mending:
     def __init__(self, pack: PackedStft, mel: Tensor, bound: Tensor) -> None:
         self._pack, self._bands, self._mel, self._bound = pack, pack.plan.bands, mel, bound
         shape = pack.rows, self._bands.count
-        self._behind = torch.zeros(shape, dtype=pack.complex_dtype, device=mel.device)
+        self.behind = torch.zeros(shape, dtype=pack.complex_dtype, device=mel.device)
+        """`[rows, W]`: what the next step subtracts from what it finds."""
         bands = self._bands
         self._dense: tuple[Tensor, Tensor] | None = None
         if mel.device.type != "cpu":  # where sums in one order are slow and dense products fast
@@ -50,12 +51,12 @@ class Mending:
                 plan.spread[:, bands.inside].contiguous(),
             )
         if pack.kernels is not None:
-            self._arrays = (self._behind.numpy(), mel.numpy(), bound.numpy())
+            self._arrays = (self.behind.numpy(), mel.numpy(), bound.numpy())
             self._tables = (bands.begins, bands.offsets, bands.weights, bands.below, bands.shares)
 
     def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
         """Remember the first `C` `[block, N]`."""
-        torch.mul(spectrum[:, self._bands.inside], reflect, out=self._behind[block])
+        torch.mul(spectrum[:, self._bands.inside], reflect, out=self.behind[block])
 
     def mend(self, block: slice, here: Tensor, step: Step) -> None:
         """Make of `R` `[block, N]`, in place, the next `C`."""
@@ -79,7 +80,7 @@ class Mending:
     def _mend(self, block: slice, here: Tensor, step: Step) -> None:
         # Single steps, never a sum with a factor: torch may round that once where others round
         # twice, and the compiled twin has to give the same bits.
-        bands, past = self._bands, torch.view_as_real(self._behind[block])
+        bands, past = self._bands, torch.view_as_real(self.behind[block])
         inside = here[:, bands.inside]
         parts = torch.view_as_real(inside)
         beyond = parts * step.reach - past

@@ -59,6 +59,9 @@ class PackedStft:
     own tensors are what those are compiled for, float32 on a CPU.
     """
 
+    product_rows = CPU_BLOCK
+    """Rows of a block on a CPU."""
+
     def __init__(
         self,
         plan: Plan,
@@ -76,7 +79,7 @@ class PackedStft:
         for frames, samples in self.clips:
             self.starts.append(self.used)
             self.used += config.rows(frames, samples)
-        self.block = CPU_BLOCK if cpu else max(self.used, 1)
+        self.block = self.product_rows if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
         self._run = max(_RUN_POINTS // config.n_fft, 16) if cpu else self.block
 
@@ -85,13 +88,13 @@ class PackedStft:
 
         self._signal = zeros((self.rows + self.overlap - 1) * self.hop)
         self._carry = zeros(self.overlap - 1, self.hop)
-        self._frame = zeros(max(self.block, self._run), config.n_fft)
+        self._frame = zeros(max(self.block, min(self._run, self.used)), config.n_fft)
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
         inverse, targets, sources = self._edges()
         self._inverse = torch.as_tensor(inverse, dtype=plan.dtype, device=plan.device)
         self._edge_to = torch.as_tensor(targets, device=plan.device)
         self._edge_from = torch.as_tensor(sources, device=plan.device)
-        self._pinned: Tensor | None = None
+        self._pinned: list[tuple[slice, Tensor]] = []
         self._look()
         self.begin()
 
@@ -205,21 +208,25 @@ class PackedStft:
         """The last block has been added: mend the edges."""
         self.mend()
 
-    def pin(self, samples: Tensor) -> None:
-        """Hold the first `samples` of the pack's signal, from its first frame's window on, to
-        these: what they begin with is a past that is settled, not an edge.
+    def pin(self, pasts: Sequence[Tensor]) -> None:
+        """Hold the first samples of every clip, from its first frame's window on, to these: what
+        it begins with is a past that is settled, not an edge. An empty past holds nothing.
         """
-        self._pinned = samples
-        within = self._edge_to >= len(samples)
-        self._edge_to, self._edge_from = self._edge_to[within], self._edge_from[within]
+        for past, start in zip(pasts, self.starts, strict=True):
+            if not len(past):
+                continue
+            place = slice(start * self.hop, start * self.hop + len(past))
+            self._pinned.append((place, past))
+            within = (self._edge_to < place.start) | (self._edge_to >= place.stop)
+            self._edge_to, self._edge_from = self._edge_to[within], self._edge_from[within]
         self._look()
 
     def mend(self) -> None:
         """Make what the present signal has beyond the clips' edges what the extractor pads, and
         what is pinned what it is pinned to.
         """
-        if self._pinned is not None:
-            self._signal[: len(self._pinned)] = self._pinned
+        for place, past in self._pinned:
+            self._signal[place] = past
         if self.kernels is not None:
             self.kernels.move(self._arrays.signal, self._arrays.edge_to, self._arrays.edge_from)
         elif self._edge_to.numel():
@@ -232,8 +239,8 @@ class PackedStft:
         if self._edge_to.numel():
             samples.index_add_(0, self._edge_from, samples[self._edge_to])
             samples[self._edge_to] = 0.0
-        if self._pinned is not None:
-            samples[: len(self._pinned)] = 0.0
+        for place, _ in self._pinned:
+            samples[place] = 0.0
 
     @property
     def signal(self) -> Tensor:

@@ -32,18 +32,28 @@ def make_target(plan: Plan, values: Tensor) -> Target:
     The scale is a power of two, so that dividing by it is exact; with it every guard against
     0/0 downstream may be an absolute number and still scale with the input.
     """
+    mel, bound = levels(plan, values)
+    loudest = float(mel.max()) if mel.numel() else 0.0
+    scale = 2.0 ** math.floor(math.log2(loudest)) if loudest > 0 else 1.0
+    return Target(mel / scale, bound, scale ** (1.0 / plan.config.power))
+
+
+def levels(plan: Plan, values: Tensor, before: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Linear mel `[T, K]` of stored `values` `[T, n_mels]`, and where it is the floor.
+
+    Some scales' floors lie below the loudest value of the clip: `before` is the loudest of what
+    came before these frames.
+    """
     config = plan.config
     values = values.to(plan.device, plan.dtype)
     mel = torch.nn.functional.pad(
         config.decompress(values), (0, plan.alive.numel() - config.n_mels)
     )
     mel = mel * plan.alive
-    floor = torch.clamp_min(plan.silence, config.scale.clamp(mel, config.power))
+    heard = mel if before == 0.0 else mel.max().clamp_min(before)
+    floor = torch.clamp_min(plan.silence, config.scale.clamp(heard, config.power))
     bound = (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
-    mel = _without_epsilon(plan, mel)
-    loudest = float(mel.max()) if mel.numel() else 0.0
-    scale = 2.0 ** math.floor(math.log2(loudest)) if loudest > 0 else 1.0
-    return Target(mel / scale, bound, scale ** (1.0 / config.power))
+    return _without_epsilon(plan, mel), bound
 
 
 def _without_epsilon(plan: Plan, mel: Tensor) -> Tensor:

@@ -7,8 +7,10 @@ import time
 
 from fastapi import APIRouter, Request, Response
 
+from models.errors import Invalid
 from service import answers, openapi, tracing
 from service.bodies import query_fields, read_body
+from service.chunked import reconstruct_chunked
 from service.codecs import encode_npy
 from service.intake import read_analyze_order, read_deadline, read_order
 from service.parts import parts_of
@@ -19,13 +21,16 @@ router = APIRouter(tags=["audio"])
 
 @router.post("/reconstruct", **openapi.RECONSTRUCT)
 async def reconstruct(request: Request) -> Response:
-    """A mel spectrogram in, audio out."""
+    """A mel spectrogram in, audio out; as it is made, with `stream=true`."""
     began, parts = time.monotonic(), parts_of(request)
     settings, hold = parts.settings, request.state.hold
     answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
     parts.lanes.knock(answer_by)
+    if _wants_stream(request):
+        return await reconstruct_chunked(request)
     body = await read_body(request, settings, hold)
     query, accept = query_fields(request), request.headers.get("accept")
+    query.pop("stream", None)
     order = await asyncio.to_thread(read_order, body, query, accept, settings)
     hold.set(order.nbytes)
     decoded = time.monotonic()
@@ -44,6 +49,13 @@ async def reconstruct(request: Request) -> Response:
     request.state.stages = {f"{name}_seconds": round(s, 4) for name, s in seconds.items()}
     tracing.record(began, seconds, frames=order.item.frames, pack_items=served.pack_items)
     return response
+
+
+def _wants_stream(request: Request) -> bool:
+    value = request.query_params.get("stream", "false")
+    if value not in ("true", "false"):
+        raise Invalid("stream", repr(value[:40]), "true or false")
+    return value == "true"
 
 
 @router.post("/analyze", **openapi.ANALYZE)

@@ -44,16 +44,26 @@ def query_fields(request: Request) -> dict[str, str]:
     return fields
 
 
+def media_type_of(request: Request) -> str:
+    """The body's media type without its parameters, in small letters."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def refuse_coding(request: Request) -> None:
+    """UnsupportedMedia for a body that is packed."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMedia("Content-Encoding", repr(coding[:40]), "none: nothing is unpacked")
+
+
 async def read_body(request: Request, settings: Settings, hold: Hold) -> Body:
     """The body, counted while it is read, also when its length is not said.
 
     Raises TooLarge as soon as it outgrows the settings' limit for its media type, Overloaded
     when all bodies together do, and SlowClient when it has not come in time.
     """
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
-        raise UnsupportedMedia("Content-Encoding", repr(coding[:40]), "none: nothing is unpacked")
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    refuse_coding(request)
+    media_type = media_type_of(request)
     max_bytes, weight = settings.max_body_bytes, _WEIGHT
     if media_type == JSON:
         max_bytes, weight = min(max_bytes, settings.max_json_bytes), _JSON_WEIGHT

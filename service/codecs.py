@@ -219,6 +219,12 @@ class AudioFormat:
     subtype: str
     fixed_point: bool
 
+    def media_type_at(self, sample_rate: int) -> str:
+        """The media type of audio at a rate, Hz: bare samples do not tell it themselves."""
+        if self.container is not None:
+            return self.media_type
+        return f"{self.media_type}; rate={sample_rate}; channels=1; encoding={self.subtype}"
+
 
 FORMATS: dict[str, AudioFormat] = {
     "wav": AudioFormat("audio/wav", "WAV", "PCM_16", fixed_point=True),
@@ -270,6 +276,12 @@ class Encoded:
 _PEAK_LEVEL = 10.0 ** (-1.0 / 20.0)
 
 
+def to_fixed(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Samples of 16 bits, little-endian; what is beyond full scale is cut off."""
+    fixed: NDArray[np.int16] = np.clip(np.rint(samples * 32767.0), -32767, 32767).astype("<i2")
+    return fixed
+
+
 def encode_audio(
     wave: NDArray[np.float32], sample_rate: int, format_name: str, normalize: str
 ) -> Encoded:
@@ -289,10 +301,10 @@ def encode_audio(
     scaled = wave if gain == 1.0 else wave * np.float32(gain)
     samples: NDArray[Any] = scaled
     if form.fixed_point:
-        samples = np.clip(np.rint(scaled * 32767.0), -32767, 32767).astype("<i2")
+        samples = to_fixed(scaled)
     if form.container is None:
-        media_type = f"{form.media_type}; rate={sample_rate}; channels=1; encoding={form.subtype}"
-        return Encoded(samples.astype(samples.dtype.newbyteorder("<")).tobytes(), media_type, gain)
+        data = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
+        return Encoded(data, form.media_type_at(sample_rate), gain)
     stream = io.BytesIO()
     try:
         soundfile.write(stream, samples, sample_rate, format=form.container, subtype=form.subtype)

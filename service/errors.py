@@ -6,7 +6,7 @@ from typing import Literal
 
 from models.errors import Invalid
 
-Reason = Literal["queue", "deadline", "lanes", "draining", "memory"]
+Reason = Literal["queue", "deadline", "lanes", "draining", "memory", "streams"]
 """Why a request is refused that another time would be taken: the metric's label."""
 
 

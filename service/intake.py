@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from models.check import check_mel, check_phases
+from models.check import Checked, check_mel, check_phases
 from models.config import MelConfig
 from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
@@ -25,7 +25,7 @@ from service.codecs import (
     read_audio,
 )
 from service.errors import UnsupportedMedia
-from service.schemas import AnalyzeOptions, ReconstructOptions
+from service.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
 from service.settings import Settings
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -54,6 +54,15 @@ class Order:
         if item.output != "audio":
             size *= item.frames * item.config.n_bins
         return item.mel.nbytes + phases + size
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkedOrder:
+    """A reconstruction to answer as it is made: the whole mel `[T, K]` is there."""
+
+    options: ChunkedOptions
+    mel: NDArray[np.float32]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +96,7 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
     mel, phases, fields = _read_mel(body, settings)
     options = _options(ReconstructOptions, fields, query)
     config = options.config
-    if mel.size > settings.max_frames * config.n_mels:  # before it is copied
-        shape = "x".join(map(str, mel.shape))
-        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
-    checked = check_mel(config, mel, options.layout)
+    checked = _checked(mel, options, settings)
     frames = checked.values.shape[0]
     _check_size("mel", frames, config, settings)
     if options.n_iter is not None and options.n_iter > settings.max_iterations:
@@ -127,6 +133,30 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         None if phases is None else check_phases(config, phases, frames),
     )
     return Order(item, _format(options, accept), options.normalize, checked.warnings)
+
+
+def read_chunked_order(body: Body, query: dict[str, str], settings: Settings) -> ChunkedOrder:
+    """What `POST /reconstruct?stream=true` asks for with its mel; raises as `read_order`."""
+    mel, phases, fields = _read_mel(body, settings)
+    if phases is not None:
+        raise Invalid("phases", "phases", "none: a stream finds its own")
+    options = _options(ChunkedOptions, fields, query)
+    checked = _checked(mel, options, settings)
+    return ChunkedOrder(options, checked.values, checked.warnings)
+
+
+def read_chunked_options(query: dict[str, str]) -> ChunkedOptions:
+    """What it asks for when the mel is still to come."""
+    return _options(ChunkedOptions, {}, query)
+
+
+def _checked(
+    mel: NDArray[Any], options: ReconstructOptions | ChunkedOptions, settings: Settings
+) -> Checked:
+    if mel.size > settings.max_frames * options.config.n_mels:  # before it is copied
+        shape = "x".join(map(str, mel.shape))
+        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
+    return check_mel(options.config, mel, options.layout)
 
 
 def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeOrder:

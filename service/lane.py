@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from models.engine import Item
+from models.engine import Work
 from models.errors import NonFiniteOutput
 from service.packs import Computed, Runs, compute, is_finite
 from service.tickets import Ticket
@@ -65,7 +65,7 @@ class Lane:
         engine: Runs,
         hub: Hub,
         clock: Callable[[], float],
-        probe: Item | None,
+        probe: Work | None,
         *,
         proven: bool,
     ) -> None:
@@ -158,7 +158,7 @@ class Lane:
     def _call(self, tickets: Sequence[Ticket]) -> Computed:
         return self._timed(tickets, [ticket.item for ticket in tickets])
 
-    def _timed(self, tickets: Sequence[Ticket], items: Sequence[Item]) -> Computed:
+    def _timed(self, tickets: Sequence[Ticket], items: Sequence[Work]) -> Computed:
         """Run the engine with the time of the call to be seen from outside."""
         began = self._clock()
         self._running = Running(began, *self._hub.expect(tickets))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from models.engine import Item
+from models.engine import Work
 from service.admission import Load, refusal, wait_seconds
 from service.batching import Policy, Waiting
 from service.caution import Caution
@@ -57,7 +57,7 @@ class Lanes:
         limits: QueueLimits,
         *,
         metrics: Metrics | None = None,
-        probe: Item | None = None,
+        probe: Work | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._limits = engine, limits
@@ -129,7 +129,7 @@ class Lanes:
         now = self._clock()
         self._admit(None, self._bounded(answer_by, now) - now, now)
 
-    async def submit(self, item: Item, answer_by: float | None = None) -> Served:
+    async def submit(self, item: Work, answer_by: float | None = None) -> Served:
         """Queue an item and wait for what comes of it; `answer_by` is a time of the clock.
 
         Raises Overloaded when it cannot be answered in time or the lanes are closing,

@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from models.engine import Item
+from models.engine import Work
 from models.plan import CacheStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,6 +45,8 @@ class Snapshot:
     """Bytes by kind; empty on a CPU."""
     held: int
     """Bytes of bodies, mels and answers."""
+    streams: int
+    """Streams that are open."""
 
 
 class Metrics:
@@ -91,7 +93,7 @@ class Metrics:
         for stage, value in seconds.items():
             self._stages[stage].observe(value)
 
-    def observe_pack(self, items: Sequence[Item], seconds: float) -> None:
+    def observe_pack(self, items: Sequence[Work], seconds: float) -> None:
         """A pack took a lane so many seconds."""
         audio = sum(item.samples / item.config.sample_rate for item in items)
         self._pack_items.observe(len(items))
@@ -129,6 +131,7 @@ class _Moment(Collector):
             ("queue_cost_seconds", "What one lane would need for them.", now.queue_cost),
             ("plan_cache_bytes", "Held by the plan cache.", now.plans.nbytes),
             ("held_bytes", "Bodies, mels and answers held.", now.held),
+            ("streams", "Streams that are open.", now.streams),
         )
         for name, meaning, value in gauges:
             yield GaugeMetricFamily(f"unmel_{name}", meaning, value)

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from models.config import MelConfig
-from models.engine import Item, Result
+from models.engine import Result, Work
 from models.errors import NonFiniteOutput, OutOfMemory, UnmelError
 from service.tickets import Ticket
 
@@ -22,9 +22,9 @@ class Runs(Protocol):
 
     def preparation(self, config: MelConfig) -> float: ...
 
-    def prepare(self, items: Sequence[Item]) -> None: ...
+    def prepare(self, items: Sequence[Work]) -> None: ...
 
-    def run(self, items: Sequence[Item]) -> list[Result]: ...
+    def run(self, items: Sequence[Work]) -> list[Result]: ...
 
     def free_memory(self) -> None: ...
 

@@ -16,6 +16,7 @@ from service.batching import Policy
 from service.budget import Budget
 from service.lanes import Lanes, QueueLimits
 from service.metrics import Metrics, Snapshot
+from service.seats import Seats
 from service.settings import Settings
 
 logger = logging.getLogger("unmel.parts")
@@ -33,6 +34,7 @@ class Parts:
     lanes: Lanes
     budget: Budget
     metrics: Metrics
+    streams: Seats
     warm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the warm-up is over."""
 
@@ -65,6 +67,7 @@ class Parts:
             self.engine.plans.stats,
             self.engine.memory(),
             self.budget.held,
+            self.streams.taken,
         )
 
 
@@ -81,7 +84,8 @@ def make_parts(settings: Settings, engine: Engine) -> Parts:
         settings.max_queue_seconds, settings.deadline_seconds, settings.hang_seconds
     )
     lanes = Lanes(engine, policy, limits, metrics=metrics, probe=_probe(settings))
-    parts = Parts(settings, engine, lanes, Budget(settings.max_held_bytes), metrics)
+    budget, streams = Budget(settings.max_held_bytes), Seats(settings.max_streams)
+    parts = Parts(settings, engine, lanes, budget, metrics, streams)
     metrics.show(parts.snapshot)
     return parts
 

@@ -77,6 +77,14 @@ def status_of(error: BaseException) -> int:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
+def close_code_of(error: BaseException) -> int:
+    """The code that closes a WebSocket for an exception: 1008 where the client is at fault, 1013
+    where another time would do, 1011 where the service is at fault (RFC 6455 and its registry).
+    """
+    status = status_of(error)
+    return 1008 if status < 500 else 1013 if status == 503 else 1011
+
+
 def brief(value: object) -> str:
     """A value as it came, short enough to send back."""
     if isinstance(value, list | tuple):

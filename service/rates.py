@@ -7,8 +7,9 @@ import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from models.engine import Item
+from models.engine import Work
 from models.schedule import Ramp, Schedule
+from models.sliding import Step
 
 # Speed does not depend on how many iterations are asked for, nor on their momentum.
 _ANY_SCHEDULE = Schedule(0, Ramp(0.0, 0.0))
@@ -67,10 +68,12 @@ class Rates:
         self._overall = _GUESS
 
     @staticmethod
-    def _kind(item: Item) -> Hashable:
+    def _kind(item: Work) -> Hashable:
+        if isinstance(item, Step):
+            return item.config, Step
         return item.config, dataclasses.replace(item.recipe, schedule=_ANY_SCHEDULE)
 
-    def estimate(self, item: Item, now: float) -> Estimate:
+    def estimate(self, item: Work, now: float) -> Estimate:
         """Seconds that a lane takes for an item; what was never seen is taken for average."""
         with self._lock:
             seen = self._by_kind.get(self._kind(item))
@@ -78,7 +81,7 @@ class Rates:
             seen = seen or self._overall
         return Estimate(item.cost * seen.seconds / seen.cost, measured)
 
-    def observe(self, items: Sequence[Item], seconds: float, now: float) -> None:
+    def observe(self, items: Sequence[Work], seconds: float, now: float) -> None:
         """Learn from a pack that took `seconds`."""
         kind, cost = self._kind(items[0]), sum(item.cost for item in items)
         with self._lock:

@@ -23,6 +23,7 @@ from models.recipe import (
     GIVEN,
 )
 from models.schedule import DEFAULT_QUALITY, Quality
+from models.sliding import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
 from models.start import STARTS
 
 Format = Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32", "npy"]
@@ -118,6 +119,44 @@ class ReconstructOptions(BaseModel):
         "audio",
         description="audio, or as npy the linear magnitude or the complex STFT [N, T].",
     )
+
+
+class _Streamed(BaseModel):
+    """Options of whatever is made while it comes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: ConfigField = Field(
+        description="How the mel is made: a preset's name (GET /presets) or a MelConfig."
+    )
+    quality: Quality = Field(DEFAULT_QUALITY, description="How many iterations to spend a frame.")
+    lookahead: int = Field(
+        DEFAULT_LOOKAHEAD,
+        ge=1,
+        le=MAX_LOOKAHEAD,
+        description="Frames that are waited for before a frame's samples are settled.",
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
+
+    @property
+    def stream(self) -> Options:
+        """As the engine takes them."""
+        return Options(self.quality, self.lookahead, self.seed)
+
+
+class StreamOptions(_Streamed):
+    """The first message of `WS /stream`."""
+
+    format: Literal["s16le", "f32le"] = Field("s16le", description="Form of the samples.")
+
+
+class ChunkedOptions(_Streamed):
+    """Options of `POST /reconstruct?stream=true`."""
+
+    format: Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32"] | None = Field(
+        None, description="Form of the audio; from the Accept header, or wav, if not given."
+    )
+    layout: Layout = Field("auto", description="Which axis of a whole mel holds the bands.")
 
 
 class AnalyzeOptions(BaseModel):

@@ -42,6 +42,8 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,  # AccessMiddleware writes one line a request, with its id
                 server_header=False,
+                ws_max_size=settings.max_message_bytes,
+                ws_per_message_deflate=False,  # samples hardly shrink, and it costs a core
                 timeout_graceful_shutdown=settings.drain_seconds,
             )
         )

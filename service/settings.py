@@ -64,6 +64,12 @@ class Settings(BaseSettings):
         description="A body that takes longer to come gets 408; an answer not read for that long "
         "is broken off.",
     )
+    max_streams: int = Field(
+        64, ge=1, le=65536, description="Streams open at once, before 503 or close code 1013."
+    )
+    max_message_bytes: int = Field(
+        2**18, ge=2**12, le=2**26, description="Largest message of a WebSocket, bytes."
+    )
     max_frames: int = Field(60_000, ge=1, le=10_000_000, description="Most frames of a request.")
     max_points: int = Field(
         2**26,

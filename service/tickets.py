@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from models.engine import Item, Result
+from models.engine import Result, Work
 from service.batching import Waiting
 from service.errors import DeadlineMissed
 
@@ -29,7 +29,7 @@ class Ticket:
     """An accepted request: what the decision sees, what the engine gets, who waits for it."""
 
     waiting: Waiting
-    item: Item
+    item: Work
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Served] = field(repr=False)
     promised: float | None = None

@@ -66,7 +66,7 @@ def test_pinned_samples_stay_and_the_rest_agrees_with_them() -> None:
     pack = PackedStft(plan, [(frames, len(wave))])
     pack.load([wave])
     past = pack.signal[: 20 * CONFIG.hop_length].clone()
-    pack.pin(past)
+    pack.pin([past])
     inside = carried(pack)
     spectra = [pack.spectrum(run) for run in pack.runs()]
     pack.begin()
