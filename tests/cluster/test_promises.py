@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+import yaml
 
-from benchmarks.ray_server import RayService, deployment, ray_service
+from benchmarks.ray_server import ROOT, RayService, ray_service
 from service.settings import Settings
 from tests.cluster.jobs import Job, mel
 
@@ -93,9 +94,12 @@ def test_requests_go_where_their_plan_is(client: httpx.Client) -> None:
 def test_the_deployments_file_is_one_that_ray_takes_and_in_keeping_with_the_settings() -> None:
     from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415 - after its environment is set
 
-    config = deployment(1, 1)
+    config = yaml.safe_load((ROOT / "docker" / "serve.yaml").read_text())
     ServeDeploySchema.model_validate(config)
     [unmel] = config["applications"][0]["deployments"]
     settings = Settings()
     assert config["http_options"]["request_timeout_s"] > settings.deadline_seconds
     assert unmel["graceful_shutdown_timeout_s"] > settings.drain_seconds
+    scaling = unmel["autoscaling_config"]
+    assert scaling["max_replicas"] > scaling["min_replicas"]
+    assert scaling["target_ongoing_requests"] < unmel["max_ongoing_requests"]
