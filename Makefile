@@ -14,7 +14,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test lint types tests fuzz format bench-quality bench-speed bench-stream search clip lock clean
+.PHONY: help serve test lint types tests fuzz test-containers test-cluster format bench-quality \
+	bench-speed bench-stream bench-cluster search clip lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -40,6 +41,10 @@ $(VENV)/bench.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PINNED) -e '.[bench]'
 	@touch $@ $(VENV)/base.stamp
 
+$(VENV)/cluster.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PINNED) -e '.[test,bench,cluster]'
+	@touch $@ $(VENV)/base.stamp $(VENV)/test.stamp $(VENV)/bench.stamp
+
 serve: $(VENV)/base.stamp ## Install what is missing and serve on HOST:PORT
 	UNMEL_HOST=$(HOST) UNMEL_PORT=$(PORT) exec $(BIN)/python -m service
 
@@ -57,6 +62,17 @@ tests: $(VENV)/test.stamp ## Run the tests alone
 
 fuzz: $(VENV)/test.stamp ## Thousands of requests made up from the OpenAPI document; EXAMPLES=300
 	$(BIN)/python -m tests.service.fuzz --examples $(or $(EXAMPLES),300)
+
+test-containers: $(VENV)/test.stamp ## Build the image and test it; needs a container engine
+	@docker info >/dev/null 2>&1 || { echo "No container engine answers (docker info):" \
+		"nothing was tested"; exit 1; }
+	$(BIN)/python -m pytest tests/containers
+
+test-cluster: $(VENV)/cluster.stamp ## Two simulated nodes of Ray: promises kept, a node killed and one added
+	$(BIN)/python -m pytest -s -W default tests/cluster # Ray warns of itself
+
+bench-cluster: $(VENV)/cluster.stamp ## One process beside Ray with 1 and 2 replicas, on draft requests
+	$(BIN)/python -m benchmarks.cluster
 
 format: $(VENV)/test.stamp ## Rewrite the style
 	$(BIN)/ruff check --fix .

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -73,21 +74,34 @@ def cache_folder() -> Path | None:
     """Where compiled code may be kept, or None where nothing can be written.
 
     `NUMBA_CACHE_DIR`, beside the source, the user's cache, a folder of the user's own among the
-    temporary ones: the first that can be written.
+    temporary ones: the first that can be written. What was compiled into an earlier one while it
+    could be written, as an image's is when the image is built, is copied there.
     """
     digest = hashlib.sha256(b"".join((_HERE / name).read_bytes() for name in _SOURCES)).hexdigest()
+    compiled_before: Path | None = None
     for parent in _parents():
         folder = parent / f"unmel-{digest[:16]}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
-            owned = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
         except (OSError, RuntimeError):  # RuntimeError: there is no home
+            if compiled_before is None and _owned(folder):
+                compiled_before = folder
             continue
-        if owned:  # code is loaded from here: another user's folder will not do
+        if _owned(folder):
+            if compiled_before is not None:
+                shutil.copytree(compiled_before, folder, dirs_exist_ok=True)
             return folder
     return None
+
+
+def _owned(folder: Path) -> bool:
+    """Whether it is there and ours: code is loaded from it, another user's folder will not do."""
+    try:
+        return not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _parents() -> Iterator[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import Invalid
 from models.presets import PRESETS
+from service.cores import usable_cores
 from service.keys import split_keys
 from service.logs import Format
-
-
-def usable_cores() -> int:
-    """Processors that this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
 
 
 class Settings(BaseSettings):

@@ -87,6 +87,30 @@ def test_the_next_folder_is_taken_where_one_cannot_be_written(
     assert cache_folder() is None
 
 
+def test_what_was_compiled_where_nothing_can_be_written_any_more_is_taken_along(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As in an image that was warmed when it was built, run on a read-only file system."""
+    image, temporary = tmp_path / "image", tmp_path / "temporary"
+    monkeypatch.setattr(compiled, "_parents", lambda: [image, temporary])
+    built = cache_folder()
+    assert built is not None
+    (built / "kernels").mkdir()
+    (built / "kernels" / "mend.nbc").write_bytes(b"code")
+    really = tempfile.TemporaryFile
+
+    def read_only(*args: object, dir: Path) -> object:  # noqa: A002 - tempfile's own name
+        if dir.is_relative_to(image):
+            raise OSError("Read-only file system")
+        return really(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    folder = cache_folder()
+    assert folder is not None
+    assert folder.parent == temporary
+    assert (folder / "kernels" / "mend.nbc").read_bytes() == b"code"
+
+
 def test_another_users_folder_is_not_loaded_from(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

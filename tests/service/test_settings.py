@@ -11,7 +11,8 @@ import torch
 from pydantic import SecretStr, ValidationError
 
 from models.errors import Invalid
-from service.settings import Settings, usable_cores
+from service.cores import usable_cores
+from service.settings import Settings
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
