@@ -14,8 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -87,33 +85,30 @@ def neighbours(count: int) -> Iterator[None]:
 def start_up(repeats: int) -> list[tuple[str, float]]:
     """What happens at a start and the seconds of a clock that it takes, the median."""
 
-    def imports() -> None:
-        subprocess.run([sys.executable, "-c", "import service.app"], check=True)
-
-    def loops(cache: Path) -> None:
-        code = "from models.compiled import LOOPS; assert LOOPS.wait()"
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    def python(code: str, **variables: str) -> float:
+        began = time.perf_counter()
+        environment = {**os.environ, **variables}
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        return time.perf_counter() - began
 
-    def ready(cache: Path) -> None:
-        with service_process(NUMBA_CACHE_DIR=str(cache)):
-            pass
+    def ready(cache: str) -> float:
+        began = time.perf_counter()
+        with service_process(NUMBA_CACHE_DIR=cache):
+            # Its end is not counted, which waits for a compiler that is at work.
+            return time.perf_counter() - began
 
+    loops = "from models.compiled import LOOPS; assert LOOPS.wait()"
     found: dict[str, list[float]] = {}
 
-    def add(name: str, work: Callable[[], None]) -> None:
-        began = time.perf_counter()
-        work()
-        found.setdefault(name, []).append(time.perf_counter() - began)
+    def add(name: str, taken: float) -> None:
+        found.setdefault(name, []).append(taken)
 
     for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            cache = Path(folder)
-            add("import of the service", imports)
-            add("compiled loops, first start", partial(loops, cache))
-            add("compiled loops, from the cache", partial(loops, cache))
-        with tempfile.TemporaryDirectory() as folder:
-            cache = Path(folder)
-            add("process to ready, first start", partial(ready, cache))
-            add("process to ready, from the cache", partial(ready, cache))
+        add("import of the service", python("import service.app"))
+        with tempfile.TemporaryDirectory() as cache:
+            add("process to ready, first start", ready(cache))
+            add("process to ready, later", ready(cache))
+        with tempfile.TemporaryDirectory() as cache:
+            add("loops, first start", python(loops, NUMBA_CACHE_DIR=cache))
+            add("loops, later", python(loops, NUMBA_CACHE_DIR=cache))
     return [(name, float(np.median(values))) for name, values in found.items()]
