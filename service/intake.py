@@ -15,16 +15,11 @@ from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
 from models.recipe import DEFAULT_START, GIVEN, resolve
 from models.start import check_start
+from service.arrays import ARRAY_TYPES, NPZ, SAFETENSORS, parse_arrays
 from service.bodies import FORM, JSON, Body
-from service.codecs import (
-    NPY_TYPES,
-    format_for,
-    parse_json,
-    parse_json_array,
-    parse_npy,
-    read_audio,
-)
+from service.codecs import NPY, parse_json, parse_json_array, read_audio
 from service.errors import UnsupportedMedia
+from service.formats import Finish, format_for
 from service.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
 from service.settings import Settings
 
@@ -42,7 +37,7 @@ class Order:
 
     item: Item
     format: str
-    normalize: str
+    finish: Finish
     warnings: tuple[str, ...]
 
     @property
@@ -95,6 +90,17 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
     """What `POST /reconstruct` asks for; raises Invalid or one of its kinds."""
     mel, phases, fields = _read_mel(body, settings)
     options = _options(ReconstructOptions, fields, query)
+    return make_order(mel, phases, options, _format(options, accept), settings)
+
+
+def make_order(
+    mel: NDArray[Any],
+    phases: NDArray[Any] | None,
+    options: ReconstructOptions,
+    format_name: str,
+    settings: Settings,
+) -> Order:
+    """A mel and its options as work, checked and within the limits; raises Invalid if not."""
     config = options.config
     checked = _checked(mel, options, settings)
     frames = checked.values.shape[0]
@@ -132,7 +138,8 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         options.output,
         None if phases is None else check_phases(config, phases, frames),
     )
-    return Order(item, _format(options, accept), options.normalize, checked.warnings)
+    how = Finish(options.normalize, options.gain, options.sample_rate)
+    return Order(item, format_name, how, checked.warnings)
 
 
 def read_chunked_order(body: Body, query: dict[str, str], settings: Settings) -> ChunkedOrder:
@@ -200,16 +207,20 @@ def _read_mel(
         mel = parse_json_array("mel", fields.pop("mel"))
         phases = parse_json_array("phases", fields.pop("phases")) if "phases" in fields else None
         return mel, phases, fields
+    most = settings.max_body_bytes
     if body.media_type == FORM:
-        mel = parse_npy("mel", _file(body, "mel"))
-        phases = parse_npy("phases", body.files["phases"]) if "phases" in body.files else None
-        return mel, phases, dict(body.fields)
-    if body.media_type in NPY_TYPES:
-        return parse_npy("mel", body.data), None, {}
+        arrays = parse_arrays("mel", _file(body, "mel"), "application/octet-stream", most)
+        if "phases" in body.files:
+            data = body.files["phases"]
+            arrays |= parse_arrays("phases", data, "application/octet-stream", most)
+        return arrays["mel"], arrays.get("phases"), dict(body.fields)
+    if body.media_type in ARRAY_TYPES:
+        arrays = parse_arrays("mel", body.data, body.media_type, most)
+        return arrays["mel"], arrays.get("phases"), {}
     raise UnsupportedMedia(
         "Content-Type",
         repr(body.media_type),
-        "application/x-npy, application/json or multipart/form-data",
+        f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}",
     )
 
 
@@ -240,6 +251,8 @@ def _format(options: ReconstructOptions, accept: str | None) -> str:
             raise Invalid(
                 "format", repr(options.format), f"npy, or nothing, for output {options.output!r}"
             )
+        if options.sample_rate is not None:
+            raise Invalid("sample_rate", str(options.sample_rate), "nothing: only audio has one")
         return "npy"
     if options.format == "npy":
         raise Invalid("format", "'npy'", "an audio format; npy is for output magnitude and stft")

@@ -10,7 +10,9 @@ from fastapi import FastAPI, Response
 from models.config import MelConfig
 from models.presets import PRESETS
 from service import metrics
-from service.codecs import BASE64_DTYPES
+from service.arrays import NPZ, SAFETENSORS
+from service.codecs import BASE64_DTYPES, NPY
+from service.formats import FORMATS
 from service.keys import OPEN_PATHS
 from service.problems import MEDIA_TYPE
 from service.schemas import (
@@ -67,6 +69,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     ),
 }
 _QUEUE: dict[int | str, dict[str, Any]] = {
+    406: _problem("An Accept header that no audio format here fits."),
     504: _problem("The deadline passed in the queue; nothing was computed."),
 }
 NO_PRESET: dict[int | str, dict[str, Any]] = {404: _problem("No preset of that name.")}
@@ -153,7 +156,7 @@ def _reconstruct_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/x-npy": {"schema": _BINARY},
+            **{media: {"schema": _BINARY} for media in (NPY, NPZ, SAFETENSORS)},
             "application/json": {
                 "schema": {
                     "type": "object",
@@ -193,7 +196,7 @@ _AUDIO_OUT = {
     "description": "The audio, or npy for output magnitude and stft.",
     "content": {
         media: {"schema": _BINARY}
-        for media in ("audio/wav", "audio/flac", "audio/pcm", "application/x-npy")
+        for media in sorted({form.media_type.split(";")[0] for form in FORMATS.values()} | {NPY})
     },
     "headers": _headers(_HEADERS_OUT),
 }

@@ -19,6 +19,7 @@ from models.errors import Invalid, NonFiniteOutput, OutOfMemory, TooLarge, Unrea
 from service.errors import (
     DeadlineMissed,
     LaneLost,
+    NotAcceptable,
     NotFound,
     Overloaded,
     SlowClient,
@@ -42,6 +43,7 @@ STATUSES: dict[type[BaseException], int] = {
     Unreadable: 400,
     TooLarge: 413,
     NotFound: 404,
+    NotAcceptable: 406,
     UnsupportedMedia: 415,
     Invalid: 422,
     ValidationError: 422,
