@@ -26,7 +26,7 @@ from service.settings import Settings
 Options = TypeVar("Options", bound=BaseModel)
 
 # Lists and objects of a JSON body beside a mel's frames.
-_MOST_PARTS = 20_000
+MOST_PARTS = 20_000
 # Of an X-Deadline-Ms: a day.
 _LONGEST_DEADLINE = 86_400_000
 
@@ -91,6 +91,11 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
     mel, phases, fields = _read_mel(body, settings)
     options = _options(ReconstructOptions, fields, query)
     return make_order(mel, phases, options, _format(options, accept), settings)
+
+
+def read_options(fields: dict[str, Any]) -> ReconstructOptions:
+    """Options that came in an object of a protocol's own."""
+    return _options(ReconstructOptions, fields, {})
 
 
 def make_order(
@@ -201,7 +206,7 @@ def _read_mel(
     """The mel and the phases of a body as they came, and the options that travelled with them."""
     if body.media_type == JSON:
         # A mel is a list of bands or of frames, and phases one of bins; configs have few parts.
-        fields = parse_json(body.data, settings.max_frames + _MOST_PARTS)
+        fields = parse_json(body.data, settings.max_frames + MOST_PARTS)
         if "mel" not in fields:
             raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
         mel = parse_json_array("mel", fields.pop("mel"))

@@ -245,6 +245,40 @@ METRICS: dict[str, Any] = {
 }
 
 
+# --- the Open Inference Protocol ----------------------------------------------------------------
+
+
+def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_V2_ERROR = _json(
+    {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
+    "Why not.",
+)
+_V2_HEALTH = _json({"type": "object"}, "Whether it is.")
+_V2_TENSORS = {
+    "content": {
+        "application/json": {"schema": {"type": "object"}},
+        "application/octet-stream": {"schema": _BINARY},
+    }
+}
+
+V2: dict[str, Any] = {"responses": {404: _V2_ERROR}}
+V2_HEALTH: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: _V2_HEALTH, 503: _V2_HEALTH, 404: _V2_ERROR},
+}
+V2_INFER: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {"description": "The tensor `audio`.", **_V2_TENSORS},
+        **{status: _V2_ERROR for status in (404, *_REFUSALS, *_QUEUE) if status != 406},
+    },
+    "openapi_extra": {"requestBody": {"required": True, **_V2_TENSORS}},
+}
+
+
 def ask_for_keys(app: FastAPI) -> None:
     """Let the document say that every path but the open ones wants a key."""
     plain = app.openapi

@@ -33,6 +33,7 @@ logger = logging.getLogger("unmel.problems")
 _MOST_FAULTS = 16
 
 MEDIA_TYPE = "application/problem+json"
+_V2 = "/v2/"
 
 WHOLE = "body"
 """The field that is named when it is all of them together."""
@@ -158,6 +159,8 @@ def problem_response(request: Request, error: BaseException) -> Response:
         body["request_id"] = request_id
     if isinstance(error, Overloaded):
         request.state.refused = error.reason
+    if request.url.path.startswith(_V2):  # its clients know no other form
+        return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
     return JSONResponse(body, status, _headers_of(error, status), MEDIA_TYPE)
 
 
