@@ -13,6 +13,7 @@ from models.check import Checked, check_mel, check_phases
 from models.config import MelConfig
 from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
+from models.fit import presets_that_fit
 from models.recipe import DEFAULT_START, GIVEN, resolve
 from models.start import check_start
 from service.arrays import ARRAY_TYPES, NPZ, SAFETENSORS, parse_arrays
@@ -168,7 +169,11 @@ def _checked(
     if mel.size > settings.max_frames * options.config.n_mels:  # before it is copied
         shape = "x".join(map(str, mel.shape))
         raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
-    return check_mel(options.config, mel, options.layout)
+    try:
+        return check_mel(options.config, mel, options.layout)
+    except Invalid as error:
+        error.fits = presets_that_fit(options.config, mel, options.layout)
+        raise
 
 
 def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeOrder:

@@ -31,6 +31,11 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "field": {"type": "string", "description": "The field at fault."},
         "got": {"type": "string", "description": "What came."},
         "expected": {"type": "string", "description": "What would do."},
+        "fits": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Presets that a refused mel would fit, likeliest first.",
+        },
         "request_id": {"type": "string"},
         "estimate_seconds": {
             "type": "number",

@@ -135,6 +135,9 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
         body |= faults[0]
         if len(faults) > 1:
             body["errors"] = faults
+        if isinstance(error, Invalid) and error.fits:
+            body["fits"] = list(error.fits)
+            body["detail"] += "; these values would fit " + " or ".join(error.fits)
     elif status == 500:
         body["detail"] = "The service failed; the request was not at fault."
     elif type(error) in _DETAILS:

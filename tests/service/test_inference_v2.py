@@ -14,8 +14,8 @@ from tritonclient.utils import InferenceServerException
 from models.analysis import analyze
 from models.engine import Engine
 from models.presets import PRESETS
+from tests.service.asking import HIFIGAN, MEL, npy
 from tests.service.live import TestEngine, live
-from tests.service.test_routes import HIFIGAN, MEL, npy
 from tests.signals import voice
 
 ENGINE = Engine()
