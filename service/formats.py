@@ -206,7 +206,9 @@ def finish(wave: NDArray[np.float32], rate: int, how: Finish, *, bounded: bool) 
     gain = float(10.0 ** (decibels / 20.0)) if decibels else 1.0
     if bounded and gain * peak > 1.0:
         gain = 1.0 / peak
-    return Finished(wave if gain == 1.0 else wave * np.float32(gain), out, gain)
+    if gain != 1.0:  # in double precision: what is next to silence may need more than 1e38
+        wave = (wave.astype(np.float64) * gain).astype(np.float32)
+    return Finished(wave, out, gain)
 
 
 # --- writing ----------------------------------------------------------------------------------
