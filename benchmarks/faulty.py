@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from models.engine import Engine, Item, Result
+from models.engine import Engine, Item, Result, Work
 from models.errors import OutOfMemory
 from service.__main__ import main
 
@@ -48,16 +48,17 @@ NOT_FINITE = 3
 
 
 class FaultyEngine(Engine):
-    """An engine that does to a pack what the seeds of its items say."""
+    """An engine that does to a pack what the seeds of its items say; streams' steps have none."""
 
-    def run(self, items: Sequence[Item]) -> list[Result]:
-        for item in items:
-            if item.seed in FAULTS:
-                FAULTS[item.seed][2]()
+    def run(self, items: Sequence[Work]) -> list[Result]:
+        seeds = [item.seed if isinstance(item, Item) else 0 for item in items]
+        for seed in seeds:
+            if seed in FAULTS:
+                FAULTS[seed][2]()
         results = super().run(items)
         return [
-            Result(np.full_like(result.values, np.nan)) if item.seed == NOT_FINITE else result
-            for item, result in zip(items, results, strict=True)
+            Result(np.full_like(result.values, np.nan)) if seed == NOT_FINITE else result
+            for seed, result in zip(seeds, results, strict=True)
         ]
 
 

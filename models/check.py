@@ -109,7 +109,7 @@ def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
 def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
     """Hold `[T, K]` values against the stored forms of silence, full scale and the impossible."""
     kind = config.scale.kind
-    loudest = config.loudest_magnitude**config.power * _heaviest_band(config)
+    loudest = config.loudest_magnitude**config.power * heaviest_band(config)
     floor, full = _stored(config, 0.0), _stored(config, loudest)
     most = _stored(config, loudest * _LOUDEST_SAMPLE**config.power)
     # A clip level above full scale makes the two one; anything below a unit's reach is moot.
@@ -142,6 +142,6 @@ def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[s
 
 
 @lru_cache(maxsize=1024)
-def _heaviest_band(config: MelConfig) -> float:
+def heaviest_band(config: MelConfig) -> float:
     """The most that a flat spectrum of ones gives in any band, `max_k sum_n F[k, n]`."""
     return max(float(filterbank(config).sum(axis=1).max()), 1e-12)

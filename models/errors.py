@@ -10,6 +10,9 @@ class UnmelError(Exception):
 class Invalid(UnmelError):
     """A value that cannot be used: which field it is, what came, and what would do."""
 
+    fits: tuple[str, ...] = ()
+    """Presets that the value would fit, where that was looked for."""
+
     def __init__(self, field: str, got: str, expected: str) -> None:
         self.field, self.got, self.expected = field, got, expected
         super().__init__(f"{field}: got {got}; expected {expected}")

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.budget import Budget
 from service.errors import Overloaded, Unauthorized
 from service.headers import security_headers
-from service.keys import OPEN_PATHS, Keys
+from service.keys import Keys, is_open
 from service.logs import request_id
 from service.metrics import Metrics
 from service.problems import problem_response
@@ -110,7 +110,7 @@ class KeyMiddleware:
         self.app, self.keys = app, keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket") and scope["path"] not in OPEN_PATHS:
+        if scope["type"] in ("http", "websocket") and not is_open(scope["path"]):
             try:
                 self.keys.check(dict(scope["headers"]).get(b"authorization"))
             except Unauthorized as error:

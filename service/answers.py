@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from service.codecs import Encoded, encode_audio, encode_npy
+from service.formats import Encoded, encode_audio, encode_npy
 from service.intake import Order
 from service.tickets import Served
 
@@ -43,7 +43,7 @@ def encode(order: Order, served: Served) -> Encoded:
     if order.format == "npy":
         return encode_npy(values)
     return encode_audio(
-        np.asarray(values, np.float32), order.item.config.sample_rate, order.format, order.normalize
+        np.asarray(values, np.float32), order.item.config.sample_rate, order.format, order.finish
     )
 
 
@@ -52,7 +52,9 @@ def answer(encoded: Encoded, warnings: tuple[str, ...] = ()) -> Response:
     response = PacedResponse(encoded.data, media_type=encoded.media_type)
     if encoded.gain != 1.0:
         response.headers["X-Gain"] = f"{encoded.gain:.6g}"
-    for warning in warnings:
+    if encoded.sample_rate:
+        response.headers["X-Sample-Rate"] = str(encoded.sample_rate)
+    for warning in (*warnings, *encoded.warnings):
         response.headers.append("X-Warning", warning)
     return response
 
@@ -62,7 +64,7 @@ def describe(
 ) -> None:
     """Say in the headers what the audio is and where the time went."""
     rate = order.item.config.sample_rate
-    response.headers["X-Sample-Rate"] = str(rate)
+    response.headers.setdefault("X-Sample-Rate", str(rate))
     response.headers["X-Audio-Seconds"] = f"{order.item.samples / rate:.6f}"
     response.headers["X-Pack-Items"] = str(served.pack_items)
     response.headers["Server-Timing"] = ", ".join(

@@ -11,7 +11,17 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from models.engine import Engine
-from service import __version__, about, audio, health, openapi, problems, streaming
+from service import (
+    __version__,
+    about,
+    audio,
+    health,
+    inference_v2,
+    openapi,
+    page,
+    problems,
+    streaming,
+)
 from service.access import AccessMiddleware, KeyMiddleware
 from service.keys import Keys
 from service.parts import Parts, make_parts
@@ -46,7 +56,14 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     app.state.parts = parts
     _surround(app, parts)
     problems.add_handlers(app)
-    for router in (audio.router, streaming.router, about.router, health.router):
+    for router in (
+        audio.router,
+        streaming.router,
+        about.router,
+        health.router,
+        inference_v2.router,
+        page.router,
+    ):
         app.include_router(router)
     return app
 

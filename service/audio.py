@@ -11,7 +11,7 @@ from models.errors import Invalid
 from service import answers, openapi, tracing
 from service.bodies import query_fields, read_body
 from service.chunked import reconstruct_chunked
-from service.codecs import encode_npy
+from service.formats import encode_npy
 from service.intake import read_analyze_order, read_deadline, read_order
 from service.parts import parts_of
 from service.presence import while_connected

@@ -14,14 +14,14 @@ from starlette.types import Receive, Scope, Send
 
 from models.config import MelConfig
 from service.bodies import media_type_of, query_fields, read_body, refuse_coding
-from service.codecs import FORMATS, format_for
 from service.errors import SlowClient
 from service.flow import Flow, rows_of, weight
+from service.formats import FORMATS, format_for
 from service.intake import read_chunked_options, read_chunked_order
 from service.parts import Parts, parts_of
 from service.presence import while_connected
 from service.schemas import ChunkedOptions
-from service.writers import Writer, writer
+from service.writers import WRITTEN, Writer, writer
 
 FRAMES = "application/x-f32le"
 """A body of frames, float32 little-endian row by row, that is read as it comes."""
@@ -60,7 +60,7 @@ class ChunkedResponse(Response):
     ) -> None:
         self._request, self._options, self._mel = request, options, mel
         config, accept = options.config, request.headers.get("accept")
-        name = options.format or format_for(accept)
+        name = options.format or format_for(accept, WRITTEN)
         samples = None if mel is None else config.samples(len(mel))
         self._writer = writer(name, config.sample_rate, samples)
         super().__init__(None, media_type=FORMATS[name].media_type_at(config.sample_rate))

@@ -1,4 +1,4 @@
-"""Bytes to mel and audio, and back: the formats, with nothing of HTTP but their media types."""
+"""Bytes to mel and audio samples: what comes in, with nothing of HTTP but its media types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import binascii
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -204,119 +203,3 @@ def _read_mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
     while (piece := file.read(_PIECE, dtype="float32", always_2d=True)).shape[0]:
         pieces.append(piece.mean(axis=1))
     return np.concatenate(pieces)
-
-
-# --- out --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AudioFormat:
-    """One way to write audio."""
-
-    media_type: str
-    container: str | None
-    """libsndfile's name of the file format; None for bare samples."""
-    subtype: str
-    fixed_point: bool
-
-    def media_type_at(self, sample_rate: int) -> str:
-        """The media type of audio at a rate, Hz: bare samples do not tell it themselves."""
-        if self.container is not None:
-            return self.media_type
-        return f"{self.media_type}; rate={sample_rate}; channels=1; encoding={self.subtype}"
-
-
-FORMATS: dict[str, AudioFormat] = {
-    "wav": AudioFormat("audio/wav", "WAV", "PCM_16", fixed_point=True),
-    "wav_f32": AudioFormat("audio/wav", "WAV", "FLOAT", fixed_point=False),
-    "flac": AudioFormat("audio/flac", "FLAC", "PCM_16", fixed_point=True),
-    "pcm": AudioFormat("audio/pcm", None, "s16le", fixed_point=True),
-    "pcm_f32": AudioFormat("audio/pcm", None, "f32le", fixed_point=False),
-}
-DEFAULT_FORMAT = "wav"
-
-_ACCEPTED = {
-    "audio/wav": "wav",
-    "audio/x-wav": "wav",
-    "audio/wave": "wav",
-    "audio/flac": "flac",
-    "audio/x-flac": "flac",
-    "audio/pcm": "pcm",
-}
-
-
-def format_for(accept: str | None) -> str:
-    """The format that an Accept header prefers; wav where it names none that is written here."""
-    best, best_quality = DEFAULT_FORMAT, 0.0
-    for part in (accept or "").split(","):
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    quality = float(parameter[2:])
-                except ValueError:
-                    quality = 0.0
-        name = _ACCEPTED.get(media)
-        if name is not None and quality > best_quality:
-            best, best_quality = name, quality
-    return best
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Bytes for a client."""
-
-    data: bytes
-    media_type: str
-    gain: float = 1.0
-    """What the samples were multiplied by before they were written."""
-
-
-_PEAK_LEVEL = 10.0 ** (-1.0 / 20.0)
-
-
-def to_fixed(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Samples of 16 bits, little-endian; what is beyond full scale is cut off."""
-    fixed: NDArray[np.int16] = np.clip(np.rint(samples * 32767.0), -32767, 32767).astype("<i2")
-    return fixed
-
-
-def encode_audio(
-    wave: NDArray[np.float32], sample_rate: int, format_name: str, normalize: str
-) -> Encoded:
-    """Samples `[L]` as a file or as bare samples.
-
-    `normalize` "peak" brings the loudest sample to -1 dB of full scale. Otherwise levels are
-    kept, but for a fixed-point format that the peak would overflow: there the whole clip is
-    scaled to fit, and the gain says by how much.
-    """
-    form = FORMATS[format_name]
-    peak = float(np.abs(wave).max(initial=0.0))
-    gain = 1.0
-    if normalize == "peak" and peak > 0:
-        gain = _PEAK_LEVEL / peak
-    elif form.fixed_point and peak > 1.0:
-        gain = 1.0 / peak
-    scaled = wave if gain == 1.0 else wave * np.float32(gain)
-    samples: NDArray[Any] = scaled
-    if form.fixed_point:
-        samples = to_fixed(scaled)
-    if form.container is None:
-        data = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
-        return Encoded(data, form.media_type_at(sample_rate), gain)
-    stream = io.BytesIO()
-    try:
-        soundfile.write(stream, samples, sample_rate, format=form.container, subtype=form.subtype)
-    except soundfile.LibsndfileError as error:
-        raise Invalid(
-            "format", f"{format_name!r} at {sample_rate} Hz", "wav or pcm: it has no such rate"
-        ) from error
-    return Encoded(stream.getvalue(), form.media_type, gain)
-
-
-def encode_npy(values: NDArray[Any]) -> Encoded:
-    """The bytes of `np.save`."""
-    stream = io.BytesIO()
-    np.save(stream, values, allow_pickle=False)
-    return Encoded(stream.getvalue(), NPY)

@@ -14,6 +14,10 @@ class UnsupportedMedia(Invalid):
     """A body of a media type that the route does not read."""
 
 
+class NotAcceptable(Invalid):
+    """No form of the answer that the client would take."""
+
+
 class NotFound(Invalid):
     """A name in the path that nothing has."""
 

@@ -13,25 +13,21 @@ from models.check import Checked, check_mel, check_phases
 from models.config import MelConfig
 from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
+from models.fit import presets_that_fit
 from models.recipe import DEFAULT_START, GIVEN, resolve
 from models.start import check_start
+from service.arrays import ARRAY_TYPES, NPZ, SAFETENSORS, parse_arrays
 from service.bodies import FORM, JSON, Body
-from service.codecs import (
-    NPY_TYPES,
-    format_for,
-    parse_json,
-    parse_json_array,
-    parse_npy,
-    read_audio,
-)
+from service.codecs import NPY, parse_json, parse_json_array, read_audio
 from service.errors import UnsupportedMedia
+from service.formats import Finish, format_for
 from service.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
 from service.settings import Settings
 
 Options = TypeVar("Options", bound=BaseModel)
 
 # Lists and objects of a JSON body beside a mel's frames.
-_MOST_PARTS = 20_000
+MOST_PARTS = 20_000
 # Of an X-Deadline-Ms: a day.
 _LONGEST_DEADLINE = 86_400_000
 
@@ -42,7 +38,7 @@ class Order:
 
     item: Item
     format: str
-    normalize: str
+    finish: Finish
     warnings: tuple[str, ...]
 
     @property
@@ -95,6 +91,22 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
     """What `POST /reconstruct` asks for; raises Invalid or one of its kinds."""
     mel, phases, fields = _read_mel(body, settings)
     options = _options(ReconstructOptions, fields, query)
+    return make_order(mel, phases, options, _format(options, accept), settings)
+
+
+def read_options(fields: dict[str, Any]) -> ReconstructOptions:
+    """Options that came in an object of a protocol's own."""
+    return _options(ReconstructOptions, fields, {})
+
+
+def make_order(
+    mel: NDArray[Any],
+    phases: NDArray[Any] | None,
+    options: ReconstructOptions,
+    format_name: str,
+    settings: Settings,
+) -> Order:
+    """A mel and its options as work, checked and within the limits; raises Invalid if not."""
     config = options.config
     checked = _checked(mel, options, settings)
     frames = checked.values.shape[0]
@@ -132,7 +144,8 @@ def read_order(body: Body, query: dict[str, str], accept: str | None, settings: 
         options.output,
         None if phases is None else check_phases(config, phases, frames),
     )
-    return Order(item, _format(options, accept), options.normalize, checked.warnings)
+    how = Finish(options.normalize, options.gain, options.sample_rate)
+    return Order(item, format_name, how, checked.warnings)
 
 
 def read_chunked_order(body: Body, query: dict[str, str], settings: Settings) -> ChunkedOrder:
@@ -156,7 +169,11 @@ def _checked(
     if mel.size > settings.max_frames * options.config.n_mels:  # before it is copied
         shape = "x".join(map(str, mel.shape))
         raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
-    return check_mel(options.config, mel, options.layout)
+    try:
+        return check_mel(options.config, mel, options.layout)
+    except Invalid as error:
+        error.fits = presets_that_fit(options.config, mel, options.layout)
+        raise
 
 
 def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeOrder:
@@ -194,22 +211,26 @@ def _read_mel(
     """The mel and the phases of a body as they came, and the options that travelled with them."""
     if body.media_type == JSON:
         # A mel is a list of bands or of frames, and phases one of bins; configs have few parts.
-        fields = parse_json(body.data, settings.max_frames + _MOST_PARTS)
+        fields = parse_json(body.data, settings.max_frames + MOST_PARTS)
         if "mel" not in fields:
             raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
         mel = parse_json_array("mel", fields.pop("mel"))
         phases = parse_json_array("phases", fields.pop("phases")) if "phases" in fields else None
         return mel, phases, fields
+    most = settings.max_body_bytes
     if body.media_type == FORM:
-        mel = parse_npy("mel", _file(body, "mel"))
-        phases = parse_npy("phases", body.files["phases"]) if "phases" in body.files else None
-        return mel, phases, dict(body.fields)
-    if body.media_type in NPY_TYPES:
-        return parse_npy("mel", body.data), None, {}
+        arrays = parse_arrays("mel", _file(body, "mel"), "application/octet-stream", most)
+        if "phases" in body.files:
+            data = body.files["phases"]
+            arrays |= parse_arrays("phases", data, "application/octet-stream", most)
+        return arrays["mel"], arrays.get("phases"), dict(body.fields)
+    if body.media_type in ARRAY_TYPES:
+        arrays = parse_arrays("mel", body.data, body.media_type, most)
+        return arrays["mel"], arrays.get("phases"), {}
     raise UnsupportedMedia(
         "Content-Type",
         repr(body.media_type),
-        "application/x-npy, application/json or multipart/form-data",
+        f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}",
     )
 
 
@@ -240,6 +261,8 @@ def _format(options: ReconstructOptions, accept: str | None) -> str:
             raise Invalid(
                 "format", repr(options.format), f"npy, or nothing, for output {options.output!r}"
             )
+        if options.sample_rate is not None:
+            raise Invalid("sample_rate", str(options.sample_rate), "nothing: only audio has one")
         return "npy"
     if options.format == "npy":
         raise Invalid("format", "'npy'", "an audio format; npy is for output magnitude and stft")

@@ -12,8 +12,16 @@ from service.errors import Unauthorized
 SHORTEST_KEY = 16
 _PLAIN_KEY = re.compile(rf"[\x21-\x2b\x2d-\x7e]{{{SHORTEST_KEY},512}}")
 
-OPEN_PATHS = frozenset({"/livez", "/readyz"})
-"""Asked by whoever keeps the process alive, who has no key."""
+STATIC = "/static/"
+"""Where the page's own files are, which hold nothing that a key would guard."""
+
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Asked by browsers for the page, and by whoever keeps the process alive: they have no key."""
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is answered without a key."""
+    return path in OPEN_PATHS or path.startswith(STATIC)
 
 
 def split_keys(text: str) -> tuple[str, ...]:

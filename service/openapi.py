@@ -10,7 +10,9 @@ from fastapi import FastAPI, Response
 from models.config import MelConfig
 from models.presets import PRESETS
 from service import metrics
-from service.codecs import BASE64_DTYPES
+from service.arrays import NPZ, SAFETENSORS
+from service.codecs import BASE64_DTYPES, NPY
+from service.formats import FORMATS
 from service.keys import OPEN_PATHS
 from service.problems import MEDIA_TYPE
 from service.schemas import (
@@ -29,6 +31,11 @@ _PROBLEM_SCHEMA: dict[str, Any] = {
         "field": {"type": "string", "description": "The field at fault."},
         "got": {"type": "string", "description": "What came."},
         "expected": {"type": "string", "description": "What would do."},
+        "fits": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Presets that a refused mel would fit, likeliest first.",
+        },
         "request_id": {"type": "string"},
         "estimate_seconds": {
             "type": "number",
@@ -67,6 +74,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     ),
 }
 _QUEUE: dict[int | str, dict[str, Any]] = {
+    406: _problem("An Accept header that no audio format here fits."),
     504: _problem("The deadline passed in the queue; nothing was computed."),
 }
 NO_PRESET: dict[int | str, dict[str, Any]] = {404: _problem("No preset of that name.")}
@@ -153,7 +161,7 @@ def _reconstruct_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            "application/x-npy": {"schema": _BINARY},
+            **{media: {"schema": _BINARY} for media in (NPY, NPZ, SAFETENSORS)},
             "application/json": {
                 "schema": {
                     "type": "object",
@@ -193,7 +201,7 @@ _AUDIO_OUT = {
     "description": "The audio, or npy for output magnitude and stft.",
     "content": {
         media: {"schema": _BINARY}
-        for media in ("audio/wav", "audio/flac", "audio/pcm", "application/x-npy")
+        for media in sorted({form.media_type.split(";")[0] for form in FORMATS.values()} | {NPY})
     },
     "headers": _headers(_HEADERS_OUT),
 }
@@ -239,6 +247,40 @@ METRICS: dict[str, Any] = {
             "content": {metrics.CONTENT_TYPE: {"schema": {"type": "string"}}},
         }
     },
+}
+
+
+# --- the Open Inference Protocol ----------------------------------------------------------------
+
+
+def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_V2_ERROR = _json(
+    {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
+    "Why not.",
+)
+_V2_HEALTH = _json({"type": "object"}, "Whether it is.")
+_V2_TENSORS = {
+    "content": {
+        "application/json": {"schema": {"type": "object"}},
+        "application/octet-stream": {"schema": _BINARY},
+    }
+}
+
+V2: dict[str, Any] = {"responses": {404: _V2_ERROR}}
+V2_HEALTH: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {200: _V2_HEALTH, 503: _V2_HEALTH, 404: _V2_ERROR},
+}
+V2_INFER: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {"description": "The tensor `audio`.", **_V2_TENSORS},
+        **{status: _V2_ERROR for status in (404, *_REFUSALS, *_QUEUE) if status != 406},
+    },
+    "openapi_extra": {"requestBody": {"required": True, **_V2_TENSORS}},
 }
 
 

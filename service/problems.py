@@ -19,6 +19,7 @@ from models.errors import Invalid, NonFiniteOutput, OutOfMemory, TooLarge, Unrea
 from service.errors import (
     DeadlineMissed,
     LaneLost,
+    NotAcceptable,
     NotFound,
     Overloaded,
     SlowClient,
@@ -32,6 +33,7 @@ logger = logging.getLogger("unmel.problems")
 _MOST_FAULTS = 16
 
 MEDIA_TYPE = "application/problem+json"
+_V2 = "/v2/"
 
 WHOLE = "body"
 """The field that is named when it is all of them together."""
@@ -42,6 +44,7 @@ STATUSES: dict[type[BaseException], int] = {
     Unreadable: 400,
     TooLarge: 413,
     NotFound: 404,
+    NotAcceptable: 406,
     UnsupportedMedia: 415,
     Invalid: 422,
     ValidationError: 422,
@@ -132,6 +135,9 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
         body |= faults[0]
         if len(faults) > 1:
             body["errors"] = faults
+        if isinstance(error, Invalid) and error.fits:
+            body["fits"] = list(error.fits)
+            body["detail"] += "; these values would fit " + " or ".join(error.fits)
     elif status == 500:
         body["detail"] = "The service failed; the request was not at fault."
     elif type(error) in _DETAILS:
@@ -156,6 +162,8 @@ def problem_response(request: Request, error: BaseException) -> Response:
         body["request_id"] = request_id
     if isinstance(error, Overloaded):
         request.state.refused = error.reason
+    if request.url.path.startswith(_V2):  # its clients know no other form
+        return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
     return JSONResponse(body, status, _headers_of(error, status), MEDIA_TYPE)
 
 

@@ -26,8 +26,8 @@ from models.schedule import DEFAULT_QUALITY, Quality
 from models.sliding import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
 from models.start import STARTS
 
-Format = Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32", "npy"]
-Normalize = Literal["none", "peak"]
+Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32", "npy"]
+Normalize = Literal["none", "peak", "loudness"]
 
 
 def _config(value: object) -> object:
@@ -112,8 +112,16 @@ class ReconstructOptions(BaseModel):
         None, description="Form of the audio; from the Accept header, or wav, if not given."
     )
     layout: Layout = Field("auto", description="Which axis of the mel holds the bands.")
+    sample_rate: int | None = Field(
+        None, ge=1000, le=384_000, description="Resample the audio to this, Hz."
+    )
     normalize: Normalize = Field(
-        "none", description="peak: scale the loudest sample to -1 dB of full scale."
+        "none",
+        description="peak: the loudest sample at -1 dB of full scale; loudness: -23 LUFS "
+        "(ITU-R BS.1770-4, EBU R 128).",
+    )
+    gain: float = Field(
+        0.0, ge=-60, le=60, allow_inf_nan=False, description="dB, added after `normalize`."
     )
     output: Output = Field(
         "audio",

@@ -11,7 +11,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from models.errors import Invalid
-from service.codecs import FORMATS, AudioFormat, to_fixed
+from service.formats import FORMATS, AudioFormat, to_fixed
+
+WRITTEN = frozenset({"wav", "wav_f32", "flac", "pcm", "pcm_f32"})
+"""The formats of a stream: the others' encoders hold samples back."""
 
 # The size in a header whose writer does not know it, as other writers to pipes have it.
 _UNKNOWN = 0xFFFFFFFF

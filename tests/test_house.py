@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+
+from service.formats import FORMATS
+from service.schemas import ReconstructOptions
+from tests.readme import commands
 
 ROOT = Path(__file__).parent.parent
 BELOW_HTTP = {"service", "fastapi", "starlette", "uvicorn", "soundfile", "asyncio", "httpx"}
@@ -38,3 +43,59 @@ def test_every_module_says_its_idea_in_its_first_line() -> None:
         for path in (ROOT / folder).rglob("*.py"):
             if path.stat().st_size:
                 assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_the_floor_plan_names_every_module_and_no_other() -> None:
+    plan = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"\b(\w+\.py)\b", plan.split("A mel's way")[0]))
+    there = {
+        path.name
+        for folder in ("models", "service")
+        for path in (ROOT / folder).glob("*.py")
+        if path.name != "__init__.py"
+    }
+    assert there <= named, there - named
+    # The plan's first lines name this file, which holds it.
+    assert named - there == {"test_house.py"}
+
+
+def test_links_between_the_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), (page.name, target)
+
+
+def test_the_api_page_names_every_option_and_the_formats_page_every_format() -> None:
+    api = (ROOT / "docs" / "api.md").read_text()
+    for name in ReconstructOptions.model_fields:
+        assert f"`{name}`" in api, name
+    for name in FORMATS:
+        assert f"`{name}`" in api, name
+        assert (
+            f"| `{name}` | `{FORMATS[name].media_type}"
+            in (ROOT / "docs" / "formats.md").read_text()
+        )
+
+
+def test_readme_commands_are_cut_where_a_shell_would() -> None:
+    text = """# A
+```sh
+make serve
+curl -F 'config={"a": 1,
+  "b": 2}' \\
+  host
+```
+```python
+no = 1
+```
+```sh
+last
+```
+"""
+    assert commands(text) == [
+        "make serve",
+        """curl -F 'config={"a": 1,\n  "b": 2}' \\\n  host""",
+        "last",
+    ]

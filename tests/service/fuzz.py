@@ -118,7 +118,8 @@ def lead_inwards(_: object, case: schemathesis.Case, __: object) -> None:
 
 def run(url: str, examples: int, *, stateful: bool = True) -> Outcome:
     """The phases of schemathesis against a service; `examples` for each operation."""
-    schemathesis.openapi.media_type("application/x-npy", arrays())
+    for media in ("x-npy", "x-npz", "x-safetensors"):
+        schemathesis.openapi.media_type(f"application/{media}", arrays())
     schemathesis.openapi.format("binary", files())
     refused = {"expected-statuses": ["401", "404", "405", "406", "408", *_REFUSALS, *_BUSY]}
     config = SchemathesisConfig.from_dict(

@@ -127,7 +127,7 @@ def live(engine: TestEngine | None = None, **settings: Any) -> Iterator[Live]:
     defaults = {"port": 0, "lanes": 1, "warm_presets": (), "drain_seconds": 30}
     made = Settings(**{**defaults, **settings})
     app = create_app(made, engine)
-    server, up = _Server(app, made), threading.Event()
+    server, up = ListeningServer(app, made), threading.Event()
     server.up = up
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
     thread.start()
@@ -146,7 +146,7 @@ def live(engine: TestEngine | None = None, **settings: Any) -> Iterator[Live]:
         assert not thread.is_alive()
 
 
-class _Server(Server):
+class ListeningServer(Server):
     """Says when it listens."""
 
     up: threading.Event

@@ -68,7 +68,8 @@ def test_the_openapi_document_names_every_option(client: TestClient) -> None:
     parameters = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
     assert parameters == {*(("query", name) for name in options), ("header", "X-Deadline-Ms")}
     bodies = operation["requestBody"]["content"]
-    assert set(bodies) == {"application/x-npy", "application/json", "multipart/form-data"}
+    files = {"application/x-npy", "application/x-npz", "application/x-safetensors"}
+    assert set(bodies) == {*files, "application/json", "multipart/form-data"}
     for media in ("application/json", "multipart/form-data"):
         assert set(bodies[media]["schema"]["properties"]) == options | {"mel", "phases"}
     assert client.get("/docs").status_code == 200

@@ -17,9 +17,6 @@ from hypothesis import strategies as st
 
 from models.errors import Invalid, TooLarge, Unreadable
 from service.codecs import (
-    encode_audio,
-    encode_npy,
-    format_for,
     parse_json,
     parse_json_array,
     parse_npy,
@@ -163,60 +160,6 @@ def test_json_that_is_no_object_is_refused() -> None:
 WAVE = voice(0.2)
 
 
-@pytest.mark.parametrize(
-    ("name", "subtype", "step"),
-    [("wav", "PCM_16", 1 / 32767), ("wav_f32", "FLOAT", 0), ("flac", "PCM_16", 1 / 32767)],
-)
-def test_a_file_comes_back_as_it_was_written(name: str, subtype: str, step: float) -> None:
-    encoded = encode_audio(WAVE, 22050, name, "none")
-    with soundfile.SoundFile(io.BytesIO(encoded.data)) as file:
-        assert (file.samplerate, file.channels, file.subtype) == (22050, 1, subtype)
-        back = file.read(dtype="float32")
-    assert encoded.gain == 1.0
-    np.testing.assert_allclose(back, WAVE, atol=step)
-
-
-def test_bare_samples_are_little_endian_and_say_so() -> None:
-    fixed = encode_audio(WAVE, 16000, "pcm", "none")
-    np.testing.assert_allclose(np.frombuffer(fixed.data, "<i2") / 32767, WAVE, atol=1 / 32767)
-    assert fixed.media_type == "audio/pcm; rate=16000; channels=1; encoding=s16le"
-    floats = encode_audio(WAVE, 16000, "pcm_f32", "none")
-    np.testing.assert_array_equal(np.frombuffer(floats.data, "<f4"), WAVE)
-    assert floats.media_type.endswith("encoding=f32le")
-
-
-def test_fixed_point_is_scaled_to_fit_and_says_by_how_much() -> None:
-    loud = WAVE * 8
-    encoded = encode_audio(loud, 22050, "pcm", "none")
-    samples = np.frombuffer(encoded.data, "<i2")
-    assert np.abs(samples).max() == 32767
-    np.testing.assert_allclose(samples / 32767, loud * encoded.gain, atol=1 / 32767)
-    assert encode_audio(loud, 22050, "pcm_f32", "none").gain == 1.0
-
-
-def test_normalize_peak_brings_the_peak_to_minus_one_db_and_silence_stays() -> None:
-    encoded = encode_audio(WAVE, 22050, "pcm_f32", "peak")
-    assert np.abs(np.frombuffer(encoded.data, "<f4")).max() == pytest.approx(10 ** (-1 / 20))
-    assert encode_audio(0 * WAVE, 22050, "wav", "peak").gain == 1.0
-
-
-@pytest.mark.parametrize(
-    ("accept", "name"),
-    [
-        (None, "wav"),
-        ("*/*", "wav"),
-        ("audio/flac", "flac"),
-        ("audio/x-wav", "wav"),
-        ("text/html, audio/flac;q=0.5, audio/pcm;q=0.9", "pcm"),
-        ("audio/flac;q=0", "wav"),
-        ("audio/flac;q=abc", "wav"),
-        ("image/png", "wav"),
-    ],
-)
-def test_accept_chooses_the_format(accept: str | None, name: str) -> None:
-    assert format_for(accept) == name
-
-
 def sound(wave: np.ndarray, rate: int, form: str = "WAV") -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, wave, rate, format=form)
@@ -251,11 +194,6 @@ def test_a_rate_that_no_audio_has_is_refused_before_resampling(rate: int) -> Non
         read_audio(sound(WAVE, rate), 22050, 10**9)
 
 
-def test_a_rate_that_flac_has_not_is_a_refusal() -> None:
-    with pytest.raises(Invalid, match="192001 Hz"):
-        encode_audio(WAVE, 192001, "flac", "none")
-
-
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"not audio" * 100])
 def test_bytes_that_are_no_audio_are_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
@@ -265,8 +203,3 @@ def test_bytes_that_are_no_audio_are_unreadable(data: bytes) -> None:
 def test_audio_without_samples_is_refused() -> None:
     with pytest.raises(Invalid, match="no samples"):
         read_audio(sound(np.zeros(0, np.float32), 22050), 22050, 10_000)
-
-
-def test_npy_out_is_what_numpy_loads() -> None:
-    array = MEL + 1j
-    np.testing.assert_array_equal(np.load(io.BytesIO(encode_npy(array).data)), array)

@@ -1,0 +1,68 @@
+// Pictures of mels, low bands at the bottom, and what they show in words.
+
+// Dark to light, even in lightness, told apart by those who see few colours.
+const HEAT = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
+const COLD_HOT = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
+
+function colour(stops, x) {
+  const at = Math.min(Math.max(x, 0), 1) * (stops.length - 1);
+  const low = Math.min(Math.floor(at), stops.length - 2);
+  return stops[low].map((value, i) => value + (at - low) * (stops[low + 1][i] - value));
+}
+
+function paint(canvas, mel, stops, low, high, label) {
+  canvas.width = mel.frames;
+  canvas.height = mel.bands;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(mel.frames, mel.bands);
+  const span = high - low || 1;
+  for (let k = 0; k < mel.bands; k++) {
+    for (let t = 0; t < mel.frames; t++) {
+      const at = 4 * ((mel.bands - 1 - k) * mel.frames + t);
+      const value = (mel.values[k * mel.frames + t] - low) / span;
+      image.data.set([...colour(stops, value), 255], at);
+    }
+  }
+  context.putImageData(image, 0, 0);
+  canvas.setAttribute("aria-label", label);
+}
+
+export function range(mel) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of mel.values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}
+
+/** A linear mel is drawn by its logarithm: its loud values would hide all others. */
+export function visible(mel, linear) {
+  if (!linear) return mel;
+  const floor = Math.max(range(mel)[1], 1e-20) * 1e-8;
+  return { ...mel, values: mel.values.map((v) => Math.log10(Math.max(v, floor))) };
+}
+
+export function drawMel(canvas, mel, [low, high], what) {
+  const size = `${mel.bands} bands, ${mel.frames} frames`;
+  paint(canvas, mel, HEAT, low, high, `${what}: ${size}, values from ${low.toFixed(2)} to ${high.toFixed(2)}`);
+}
+
+/** The difference over a quarter of the mel's own range, and its mean in words. */
+export function drawDifference(canvas, mel, result, [low, high]) {
+  const frames = Math.min(mel.frames, result.frames);
+  const values = new Float32Array(mel.bands * frames);
+  let sum = 0;
+  for (let k = 0; k < mel.bands; k++) {
+    for (let t = 0; t < frames; t++) {
+      const apart = result.values[k * result.frames + t] - mel.values[k * mel.frames + t];
+      values[k * frames + t] = apart;
+      sum += Math.abs(apart);
+    }
+  }
+  const reach = (high - low) / 4 || 1;
+  const label = `Difference: ${(sum / values.length).toFixed(3)} on average, of a range of ${(high - low).toFixed(2)}`;
+  paint(canvas, { bands: mel.bands, frames, values }, COLD_HOT, -reach, reach, label);
+  return label;
+}

@@ -1,0 +1,318 @@
+"""The page in a real browser: a file in, audio that plays, pictures, and what a wrong mel hears."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from models.analysis import analyze
+from models.engine import Engine
+from models.presets import PRESETS
+from service.headers import security_headers
+from service.page import FILES
+from tests.service.live import TestEngine, live
+from tests.signals import voice
+
+CLIP = Path(__file__).parent.parent.parent / "examples" / "clip.wav"
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
+
+# CI installs a browser and says that the tests which need one may not be left out.
+if BROWSER is None and os.environ.get("UNMEL_TEST_BROWSER") == "required":
+    raise RuntimeError("UNMEL_TEST_BROWSER=required, and no Chromium is installed")
+with_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+
+LONG = 60_000  # ms that a step may take on a busy machine
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=BROWSER, args=arguments)
+        yield made
+        made.close()
+
+
+class Watched:
+    """A page, the hosts it asked, and every fault that its console showed."""
+
+    def __init__(self, browser: Browser, url: str, **context: Any) -> None:
+        self.context = browser.new_context(**context)
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(LONG)
+        self.hosts: set[str] = set()
+        self.faults: list[str] = []
+        self.page.on("request", lambda request: self._note(request.url))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on(
+            "console",
+            lambda message: self.faults.append(message.text) if message.type == "error" else None,
+        )
+        self.page.goto(url)
+        self.ready()
+
+    def _note(self, url: str) -> None:
+        if not url.startswith("blob:"):
+            self.hosts.add(urlsplit(url).netloc)
+
+    def ready(self) -> None:
+        expect(self.page.locator("#preset option")).to_have_count(len(PRESETS), timeout=LONG)
+
+    def done(self) -> None:
+        expect(self.page.get_by_role("status")).to_have_text("Done.", timeout=LONG)
+
+
+@pytest.fixture
+def opened(browser: Browser, url: str) -> Iterator[Watched]:
+    watched = Watched(browser, url)
+    yield watched
+    watched.context.close()
+
+
+def mel_file(preset: str, seconds: float = 0.5) -> dict[str, Any]:
+    config = PRESETS[preset].config
+    stream = io.BytesIO()
+    mel = analyze(Engine().plans.get(config), voice(seconds, config.sample_rate))
+    np.save(stream, mel)
+    return {"name": "it's a mel.npy", "mimeType": "", "buffer": stream.getvalue()}
+
+
+COLOURS = """canvas => {
+  const {width, height} = canvas;
+  const data = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+  const seen = new Set();
+  for (let i = 0; i < data.length; i += 4) seen.add(data[i] << 16 | data[i + 1] << 8 | data[i + 2]);
+  return seen.size;
+}"""
+
+
+def assert_pictures(page: Page, count: int) -> None:
+    """Every picture has many colours, and words for who does not see them."""
+    pictures = page.locator("canvas")
+    assert pictures.count() == count
+    for picture in pictures.all():
+        assert picture.evaluate(COLOURS) > 50
+        assert "." in (picture.get_attribute("aria-label") or "")
+
+
+def assert_plays(page: Page, label: str) -> None:
+    player = page.get_by_label(label, exact=True)
+    player.evaluate("audio => audio.play()")
+    page.wait_for_function(
+        "name => document.querySelector(`audio[aria-label='${name}']`).currentTime > 0.05",
+        arg=label,
+    )
+    assert player.evaluate("audio => audio.duration") > 0.4
+
+
+@with_browser
+def test_a_dropped_audio_file_is_heard_and_seen_beside_the_original(
+    opened: Watched, url: str
+) -> None:
+    page = opened.page
+    transfer = page.evaluate_handle(
+        """bytes => {
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([new Uint8Array(bytes)], "clip.wav", {type: "audio/wav"}));
+          return transfer;
+        }""",
+        list(CLIP.read_bytes()),
+    )
+    page.get_by_label("Way").first.select_option("quality=draft")
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    opened.done()
+    assert_plays(page, "Result A")
+    assert_plays(page, "The original")
+    assert_pictures(page, 3)
+    times = page.get_by_role("table", name="Where the time went")
+    assert times.get_by_role("rowheader").all_inner_texts() == [
+        "decode",
+        "queue",
+        "compute",
+        "encode",
+    ]
+    curl = page.locator("article code").inner_text()
+    assert curl.splitlines()[0].endswith(
+        f"-F 'audio=@clip.wav' -F config=hifigan-22k {url}/analyze -o mel.npy"
+    )
+    assert f"'{url}/reconstruct?config=hifigan-22k&quality=draft'" in curl
+    assert opened.hosts == {urlsplit(url).netloc}
+    assert opened.faults == []
+
+
+@with_browser
+def test_two_methods_stand_side_by_side_by_keyboard_alone(opened: Watched) -> None:
+    page = opened.page
+    page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+    page.get_by_label("Method B, to compare").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "way"
+    page.locator("#way-b [name=way]").select_option("inversion=smooth")
+    page.locator("#way-b [name=phase]").select_option("admm")
+    page.locator("#way-b [name=n_iter]").fill("3")
+    page.get_by_role("button", name="Reconstruct").focus()
+    page.keyboard.press("Enter")
+    opened.done()
+    assert page.locator("article h3").all_inner_texts() == [
+        "Given",
+        "A: standard",
+        "B: smooth + admm + 3",
+    ]
+    assert page.get_by_label("The original").is_hidden()
+    assert_plays(page, "Result A")
+    assert_plays(page, "Result B")
+    assert_pictures(page, 5)
+    assert opened.faults == []
+
+
+@with_browser
+def test_a_wrong_mel_is_told_what_it_fits_and_one_press_mends_it(opened: Watched) -> None:
+    page = opened.page
+    page.get_by_label("Config").select_option("bigvgan-24k")
+    page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("whisper-80"))
+    page.get_by_role("button", name="Reconstruct").click()
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("mel: got shape 80x", timeout=LONG)
+    expect(alert).to_contain_text("expected [100, frames]")
+    assert page.locator("#results").is_hidden()
+    assert page.get_by_role("button", name="Reconstruct").is_enabled()
+    alert.get_by_role("button", name="Use whisper-80").click()
+    opened.done()
+    assert alert.inner_text() == ""
+    assert_plays(page, "Result A")
+    # The refusal itself is an error in the console; nothing else may be.
+    assert all("422" in fault for fault in opened.faults)
+
+
+@with_browser
+def test_the_curl_line_quotes_what_a_shell_would_take_apart(opened: Watched) -> None:
+    page = opened.page
+    page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+    page.get_by_label("Way").first.select_option("quality=draft")
+    page.get_by_role("button", name="Reconstruct").click()
+    opened.done()
+    assert r"--data-binary @'it'\''s a mel.npy'" in page.locator("article code").inner_text()
+
+
+@with_browser
+def test_long_work_shows_progress_and_can_be_stopped(browser: Browser) -> None:
+    engine = TestEngine()
+    with live(engine) as service:
+        watched = Watched(browser, service.url)
+        page = watched.page
+        engine.gate.clear()
+        page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+        page.get_by_role("button", name="Reconstruct").click()
+        expect(page.get_by_role("progressbar")).to_be_visible()
+        expect(page.get_by_role("status")).to_contain_text("Method A: standard")
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_role("status")).to_have_text("Stopped.")
+        expect(page.get_by_role("progressbar")).to_be_hidden()
+        assert page.get_by_role("button", name="Reconstruct").is_enabled()
+        engine.gate.set()
+        watched.context.close()
+
+
+@with_browser
+def test_a_service_with_keys_asks_for_one(browser: Browser) -> None:
+    key = "k" * 16
+    with live(TestEngine(), api_keys=key) as service:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(service.url)
+        field = page.get_by_label("Key of this service")
+        expect(field).to_be_visible()
+        expect(page.get_by_role("alert")).to_have_text("A key is needed.")
+        field.fill(key)
+        field.press("Tab")
+        expect(page.locator("#preset option")).to_have_count(len(PRESETS))
+        expect(page.get_by_role("alert")).to_have_text("")
+        context.close()
+
+
+CONTRAST = """() => {
+  const light = (text) => {
+    const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map((value) => {
+      const c = value / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (node) => {
+    const found = getComputedStyle(node).backgroundColor;
+    return /, 0\\)$/.test(found) ? ground(node.parentElement) : found;
+  };
+  return [...document.querySelectorAll("p, h1, a, label, legend, button, code")].map((node) => {
+    const [a, b] = [light(getComputedStyle(node).color), light(ground(node))].sort();
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.textContent.slice(0, 40)];
+  });
+}"""
+
+
+@with_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_and_fits_a_phone_in_both_schemes(
+    browser: Browser, url: str, scheme: Any
+) -> None:
+    """WCAG 2.1, 1.4.3 and 1.4.10: a contrast of 4.5 to 1, no scrolling sideways at 320 pixels."""
+    watched = Watched(browser, url, color_scheme=scheme, viewport={"width": 320, "height": 700})
+    page = watched.page
+    page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+    page.get_by_label("Way").first.select_option("quality=draft")
+    page.get_by_role("button", name="Reconstruct").click()
+    watched.done()
+    for contrast, text in page.evaluate(CONTRAST):
+        assert contrast >= 4.5, text
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(251, 250, 248)", "dark": "rgb(22, 20, 18)"}[scheme]
+    watched.context.close()
+
+
+@with_browser
+def test_every_control_has_a_name_for_a_screen_reader(opened: Watched) -> None:
+    controls = opened.page.locator("input, select, button, audio, progress, canvas[role=img]")
+    for control in controls.all():
+        if control.is_visible():
+            assert control.evaluate(
+                "c => (c.labels?.length ?? 0) > 0 || c.ariaLabel || c.textContent.trim()"
+            )
+    assert opened.page.locator("html").get_attribute("lang") == "en"
+
+
+# --- without a browser ----------------------------------------------------------------------------
+
+
+def test_the_page_allows_itself_nothing_from_elsewhere_and_nothing_inline(url: str) -> None:
+    answer = httpx.get(url)
+    policy = answer.headers["content-security-policy"]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    for inline in ("<style", "style=", "onclick", "<script>", "//"):
+        assert inline not in answer.text.replace("http-equiv", ""), inline
+
+
+def test_the_pages_files_are_served_and_nothing_beside_them(url: str) -> None:
+    for name in FILES:
+        answer = httpx.get(f"{url}/static/{name}")
+        assert answer.status_code == 200
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    for name in ("nothing.js", "..%2fapp.py", "%2e%2e/app.py", "..%5capp.py"):
+        assert httpx.get(f"{url}/static/{name}").status_code == 404
+    assert dict(security_headers("/static/page.js"))[b"content-security-policy"].startswith(
+        b"default-src 'none'; frame"
+    )
