@@ -45,8 +45,12 @@ class Timing:
 @contextmanager
 def on_ray(replicas: int, *, haproxy: bool = False) -> Iterator[str]:
     """The address of the service on a node with a core for each replica."""
-    environment = {"RAY_SERVE_ENABLE_HA_PROXY": "1"} if haproxy else {}
-    with ray_service((replicas,), replicas=replicas, environment=environment) as service:
+    environment: dict[str, str] = {}
+    options: dict[str, dict[str, str]] = {}
+    if haproxy:
+        environment = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
+        options = {"request_router_config": {}}  # it chooses replicas itself, and insists
+    with ray_service((replicas,), replicas=replicas, environment=environment, **options) as service:
         yield service.url
 
 
@@ -120,10 +124,13 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=float, nargs="+", default=[0.5, 2.0, 8.0])
+    parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each measurement")
     arguments = parser.parse_args()
     print(HEAD)
     for name, start in ROWS:
+        if arguments.only not in name:
+            continue
         with start() as url:
             for seconds in arguments.audio:
                 print(f"| {name} {measure(url, seconds, arguments.seconds)}", flush=True)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import time
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
 import pytest
 import yaml
+from websockets.sync.client import connect
 
 from benchmarks.ray_server import ROOT, RayService, ray_service
+from models.engine import Engine
+from models.presets import PRESETS
+from models.sliding import Options
+from models.stream import Session
 from service.settings import Settings
 from tests.cluster.jobs import Job, mel
 
@@ -70,6 +78,24 @@ def test_the_metrics_of_every_replica_are_at_one_address(client: httpx.Client) -
     assert text.count("# TYPE unmel_requests_total counter") == 1
     ready = re.findall(r'^unmel_lanes\{replica="(\w+)",state="idle"\}', text, re.M)
     assert set(ready) == replicas
+
+
+def test_a_stream_comes_through_with_the_samples_of_one_process(service: RayService) -> None:
+    config = PRESETS["hifigan-22k"].config
+    values = np.load(io.BytesIO(mel("hifigan-22k", 60))).T.copy()
+    session = Session(config, Options("draft", 8, 3), Engine())
+    expected = np.concatenate([session.push(values), session.finish()])
+    hello = {"config": "hifigan-22k", "quality": "draft", "lookahead": 8, "seed": 3}
+    data = b""
+    with connect(service.url.replace("http", "ws") + "/stream", open_timeout=30) as stream:
+        stream.send(json.dumps({**hello, "format": "f32le"}))
+        for k in range(0, 60, 7):
+            stream.send(values[k : k + 7].tobytes())
+        stream.send(json.dumps({"end": True}))
+        while isinstance(message := stream.recv(60), bytes):
+            data += message
+    assert json.loads(message)["samples"] == len(expected)
+    assert data == expected.astype("<f4").tobytes()
 
 
 def test_requests_go_where_their_plan_is(client: httpx.Client) -> None:
