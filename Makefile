@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test lint types tests fuzz format bench-quality search clip lock clean
+.PHONY: help serve test lint types tests fuzz format bench-quality bench-load soak search clip lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,12 @@ format: $(VENV)/test.stamp ## Rewrite the style
 
 bench-quality: $(VENV)/bench.stamp ## Every method and preset beside librosa over HTTP; DATA=dir of wavs
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --picture docs/quality.svg
+
+bench-load: $(VENV)/bench.stamp ## Throughput, latency and overload of a service on loopback; SECONDS=60
+	$(BIN)/python -m benchmarks.load --seconds $(or $(SECONDS),60)
+
+soak: $(VENV)/bench.stamp ## Ten minutes of load, leaving clients, bad bodies, failing lanes; SECONDS=600
+	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
 
 search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
 	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \
