@@ -14,8 +14,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test test-readme lint types tests fuzz test-containers test-cluster format bench-quality \
-	bench-speed bench-stream bench-cluster search clip lock clean
+.PHONY: help serve test test-readme lint types tests fuzz test-containers test-cluster soak format \
+	bench-quality bench-speed bench-load bench-stream bench-cluster search clip lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -89,6 +89,12 @@ bench-speed: $(VENV)/bench.stamp ## Iterations, peers, lanes and start-up; DATA=
 
 bench-stream: $(VENV)/bench.stamp ## Streams over look-ahead beside RTISI-LA, seams, latency; DATA=dir
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.streaming --data $(DATA)
+
+bench-load: $(VENV)/bench.stamp ## Throughput, latency and overload of a service on loopback; SECONDS=60
+	$(BIN)/python -m benchmarks.load --seconds $(or $(SECONDS),60)
+
+soak: $(VENV)/bench.stamp ## Ten minutes of load, leaving clients, bad bodies, failing lanes; SECONDS=600
+	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
 
 search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
 	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \

@@ -1,7 +1,8 @@
-"""What a running process takes, from /proc: memory, threads, open files."""
+"""What a running process takes, from /proc: memory, threads, open files, processor time."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,19 @@ class Usage:
     """Resident."""
     threads: int
     files: int
+    cpu_seconds: float
+    """Of all its threads, since it began."""
 
 
 def usage(pid: int) -> Usage:
     """Of the process with that number."""
     folder = Path("/proc") / str(pid)
     status = dict(re.findall(r"^(\w+):\s+(\d+)", (folder / "status").read_text(), re.M))
+    # The name before them may hold spaces; the 14th and 15th fields are ticks (proc(5)).
+    user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
     return Usage(
-        int(status["VmRSS"]) / 1024, int(status["Threads"]), len(list((folder / "fd").iterdir()))
+        int(status["VmRSS"]) / 1024,
+        int(status["Threads"]),
+        len(list((folder / "fd").iterdir())),
+        (int(user) + int(system)) / os.sysconf("SC_CLK_TCK"),
     )

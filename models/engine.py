@@ -139,13 +139,8 @@ class Engine:
         # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
         raise OutOfMemory(reason)
 
-    def prepare(self, items: Sequence[Work]) -> None:
-        """Make the plans of the items ahead of `run`, for whoever wants to time the two apart."""
-        for config in {item.config for item in items}:
-            self.plans.get(config)
-
     def preparation(self, config: MelConfig) -> float:
-        """Seconds that `prepare` is likely to take for a config; 0 if its plan is there."""
+        """Seconds that the plan of a config is likely to take to make; 0 if it is there."""
         if config in self.plans:
             return 0.0
         return _PLAN_SECONDS * config.n_mels**2 * config.n_bins

@@ -254,8 +254,9 @@ class Lanes:
 
     def deliver(self, tickets: Sequence[Ticket], computed: Computed) -> None:
         items = [ticket.item for ticket in tickets]
-        self._rates.observe(items, computed.ended - computed.prepared, computed.ended)
         seconds = computed.ended - computed.began
+        if computed.warm:
+            self._rates.observe(items, seconds, computed.ended)
         self._metrics.observe_pack(items, seconds)
         for ticket, result in zip(tickets, computed.results, strict=True):
             if ticket.promised is not None:

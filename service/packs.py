@@ -22,8 +22,6 @@ class Runs(Protocol):
 
     def preparation(self, config: MelConfig) -> float: ...
 
-    def prepare(self, items: Sequence[Work]) -> None: ...
-
     def run(self, items: Sequence[Work]) -> list[Result]: ...
 
     def free_memory(self) -> None: ...
@@ -35,9 +33,9 @@ class Computed:
 
     results: Sequence[Result]
     began: float
-    prepared: float
-    """When what the configs need was there: what comes after shows how fast the lane is."""
     ended: float
+    warm: bool
+    """Whether the plans were there, so that the time shows how fast the lane is."""
 
 
 Call = Callable[[Sequence[Ticket]], Computed]

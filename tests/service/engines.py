@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.config import MelConfig
 from models.engine import Engine, Item, Result
 from models.errors import OutOfMemory
 from models.presets import PRESETS
@@ -39,6 +40,8 @@ class TestEngine(Engine):
         self.faults: dict[int, object] = {}
         self.room = 10**9
         self.freed = 0
+        self.cold = 0.0
+        """Seconds that making a plan takes; 0: it is there."""
 
     def run(self, items: Sequence[Item]) -> list[Result]:
         seeds = [one.seed for one in items]
@@ -58,6 +61,9 @@ class TestEngine(Engine):
     def _result(self, one: Item) -> Result:
         sample = self.faults.get(one.seed, float(one.seed))
         return Result(np.full(one.samples, sample if isinstance(sample, float) else one.seed, "f4"))
+
+    def preparation(self, _: MelConfig) -> float:
+        return self.cold
 
     def free_memory(self) -> None:
         self.freed += 1

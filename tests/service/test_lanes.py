@@ -379,6 +379,31 @@ def test_a_request_that_cannot_be_answered_in_time_is_refused_at_once() -> None:
     run(test, clock=clock)
 
 
+def test_a_pack_whose_plan_had_to_be_made_says_nothing_about_the_speed_of_others() -> None:
+    clock = Clock()
+
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        engine.faults[1] = lambda: setattr(clock, "now", clock.now + 500.0)
+        engine.gate.set()
+        engine.cold = 3.0
+        await lanes.submit(item(seed=1))
+        engine.cold = 0.0
+        await lanes.submit(item(seed=2), clock.now + 1.0)
+
+    run(test, clock=clock)
+
+
+def test_a_plan_that_has_to_be_made_counts_as_waiting_work() -> None:
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        engine.cold = 3.0
+        first, rest = await behind_a_busy_lane(lanes, engine, 2)
+        assert lanes.cost == pytest.approx(3.0, abs=0.1)
+        engine.gate.set()
+        await asyncio.gather(first, *rest)
+
+    run(test)
+
+
 def test_what_waited_past_its_deadline_is_answered_and_not_computed() -> None:
     clock = Clock()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -91,6 +92,16 @@ def test_paths_that_clients_make_up_make_no_labels(fresh: TestClient) -> None:
 def test_names_are_of_one_family(fresh: TestClient) -> None:
     for name in re.findall(r"^# TYPE (\w+)", fresh.get("/metrics").text, re.M):
         assert name.startswith(("unmel_", "process_", "python_"))
+
+
+def test_the_page_about_the_queue_names_every_metric_and_no_other(fresh: TestClient) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "queue.md").read_text()
+    named = set(re.findall(r"`(unmel_\w+)[`{]", page))
+    shown = set()
+    for name, kind in re.findall(r"^# TYPE (unmel_\w+) (\w+)", fresh.get("/metrics").text, re.M):
+        if not name.endswith("_created"):
+            shown.add(name if kind != "counter" or name.endswith("_total") else f"{name}_total")
+    assert named == shown
 
 
 def reconstruct(client: TestClient, **headers: str) -> object:
