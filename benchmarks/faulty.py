@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from models.engine import Engine, Item, Result
+from models.engine import Engine, Result, Work
 from models.errors import OutOfMemory
 from service.__main__ import main
 
@@ -50,7 +50,7 @@ NOT_FINITE = 3
 class FaultyEngine(Engine):
     """An engine that does to a pack what the seeds of its items say."""
 
-    def run(self, items: Sequence[Item]) -> list[Result]:
+    def run(self, items: Sequence[Work]) -> list[Result]:
         for item in items:
             if item.seed in FAULTS:
                 FAULTS[item.seed][2]()
