@@ -35,7 +35,7 @@ from models.engine import Engine, Item
 from models.presets import PRESETS
 from models.recipe import resolve
 from models.schedule import Quality
-from service.settings import usable_cores
+from service.cores import usable_cores
 
 PRESET = "hifigan-22k"
 CONFIG = PRESETS[PRESET].config

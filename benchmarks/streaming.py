@@ -1,14 +1,15 @@
 """Streams: quality over look-ahead beside RTISI-LA, seams, time to first audio, sessions a core.
 
     python -m benchmarks.streaming --data DIR [--clips N] [--minutes 30]
-        [--parts quality,seams,latency,capacity,memory]
+        [--parts memory,latency,socket,capacity,seams,quality]
 
-Everything runs in this process on one core; scoring takes the others.
+All but `socket` runs in this process on one core; scoring takes the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Iterator, Sequence
@@ -19,10 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from websockets.sync.client import connect
 
 from benchmarks.bench import at_rate, read_clips
 from benchmarks.peers import Wave, extract
 from benchmarks.scores import Score, mean, score
+from benchmarks.server import running_service
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import Engine, Item
@@ -186,6 +189,29 @@ def latency_part(bench: Bench) -> None:
         print(f"| {quality} | " + " | ".join(f"{n:.1f}" for n in numbers) + " |", flush=True)
 
 
+def socket_part(bench: Bench) -> None:
+    """Over a WebSocket: from sending the frame that completes the first window to the samples."""
+    print("\nFirst audio over WS /stream, frames sent in real time, ms\n")
+    print("| quality | median | worst |\n|---|---|---|")
+    config = bench.config
+    period = config.hop_length / config.sample_rate
+    hello = {"config": PRESET, "format": "f32le"}
+    with running_service() as url:
+        for quality in ITERATIONS:
+            waits = []
+            for clip in bench.clips:
+                with connect(url.replace("http", "ws") + "/stream") as connection:
+                    connection.send(json.dumps({**hello, "quality": quality}))
+                    began = time.monotonic()
+                    for t in range(config.lead // config.hop_length + DEFAULT_LOOKAHEAD + 1):
+                        time.sleep(max(0.0, began + t * period - time.monotonic()))
+                        connection.send(clip.mel[t].astype("<f4").tobytes())
+                    sent = time.monotonic()
+                    connection.recv()
+                    waits.append(1000.0 * (time.monotonic() - sent))
+            print(f"| {quality} | {np.median(waits):.1f} | {max(waits):.1f} |", flush=True)
+
+
 def capacity_part(bench: Bench) -> None:
     """Streams that one core keeps up with: seconds of audio for a second of the core."""
     print("\nStreams in real time on one core: seconds of audio a second of the core\n")
@@ -239,7 +265,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of wav files")
     parser.add_argument("--clips", type=int, help="at most this many clips")
     parser.add_argument("--minutes", type=float, default=30.0, help="length of the last part")
-    parser.add_argument("--parts", default="quality,seams,latency,capacity,memory")
+    parser.add_argument("--parts", default="memory,latency,socket,capacity,seams,quality")
     options = parser.parse_args()
     torch.set_num_threads(1)
     config, engine = PRESETS[PRESET].config, Engine()
@@ -255,6 +281,8 @@ def main() -> None:
         memory_part(bench, options.minutes)
     if "latency" in parts:
         latency_part(bench)
+    if "socket" in parts:
+        socket_part(bench)
     if "capacity" in parts:
         capacity_part(bench)
     if "seams" in parts:

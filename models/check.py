@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -97,9 +97,30 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
     return _judge(config, values, span)
 
 
-@lru_cache(maxsize=1024)
+class _Limits(NamedTuple):
+    """How levels are written in a config, each `[K]`; not to be altered."""
+
+    floor: NDArray[np.float64]
+    """Silence."""
+    full: NDArray[np.float64]
+    """Full scale."""
+    most: NDArray[np.float64]
+    """More than any front-end's samples."""
+    reach: NDArray[np.float64]
+    """From silence to full scale."""
+
+
+@lru_cache(maxsize=1024)  # a stream asks for every frame
+def _limits(config: MelConfig) -> _Limits:
+    loudest = config.loudest_magnitude**config.power * heaviest_band(config)
+    floor, full = _stored(config, 0.0), _stored(config, loudest)
+    most = _stored(config, loudest * _LOUDEST_SAMPLE**config.power)
+    # A clip level above full scale makes the two one; anything below a unit's reach is moot.
+    return _Limits(floor, full, most, np.maximum(full - floor, 1.0 / np.asarray(config.std)))
+
+
 def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
-    """How a frame of the linear mel `level` in every band is written `[K]`; not to be altered."""
+    """How a frame of the linear mel `level` in every band is written `[K]`."""
     # One frame at a time: some scales clamp relative to the loudest value of what they are given.
     frame = torch.full((1, config.n_mels), level, dtype=torch.float64)
     stored: NDArray[np.float64] = config.compress(frame)[0].numpy()
@@ -109,11 +130,7 @@ def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
 def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
     """Hold `[T, K]` values against the stored forms of silence, full scale and the impossible."""
     kind = config.scale.kind
-    loudest = config.loudest_magnitude**config.power * heaviest_band(config)
-    floor, full = _stored(config, 0.0), _stored(config, loudest)
-    most = _stored(config, loudest * _LOUDEST_SAMPLE**config.power)
-    # A clip level above full scale makes the two one; anything below a unit's reach is moot.
-    reach = np.maximum(full - floor, 1.0 / np.asarray(config.std))
+    floor, full, most, reach = _limits(config)
     top, bottom = values.max(axis=0), values.min(axis=0)
     if (top > np.maximum(most, full + 0.5 * reach)).any():
         raise Invalid(

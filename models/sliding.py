@@ -241,6 +241,10 @@ class Step:
         return self.stream.config
 
     @property
+    def seed(self) -> int:
+        return self.stream.options.seed
+
+    @property
     def frames(self) -> int:
         return self.span.frames
 

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Response
 
 from models.config import MelConfig
 from models.presets import PRESETS
+from models.sliding import MAX_LOOKAHEAD
 from service import metrics
 from service.arrays import NPZ, SAFETENSORS
 from service.codecs import BASE64_DTYPES, NPY
@@ -17,6 +18,7 @@ from service.keys import OPEN_PATHS
 from service.problems import MEDIA_TYPE
 from service.schemas import (
     AnalyzeOptions,
+    ChunkedOptions,
     ReconstructOptions,
 )
 
@@ -197,6 +199,25 @@ _DEADLINE = {
     "schema": {"type": "integer", "minimum": 1, "maximum": 86_400_000},
 }
 
+_STREAM = [
+    {
+        "name": "stream",
+        "in": "query",
+        "required": False,
+        "description": "true: the answer comes in chunks, as it is made; of the other options "
+        + ", ".join(ChunkedOptions.model_fields)
+        + " go with it, and a body of frames, application/x-f32le, that is read as it comes.",
+        "schema": {"type": "boolean", "default": False},
+    },
+    {
+        "name": "lookahead",
+        "in": "query",
+        "required": False,
+        "description": "With stream: " + str(ChunkedOptions.model_fields["lookahead"].description),
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LOOKAHEAD},
+    },
+]
+
 _AUDIO_OUT = {
     "description": "The audio, or npy for output magnitude and stft.",
     "content": {
@@ -210,7 +231,7 @@ RECONSTRUCT: dict[str, Any] = {
     "response_class": Response,
     "responses": {200: _AUDIO_OUT, **_REFUSALS, **_QUEUE},
     "openapi_extra": {
-        "parameters": [*_query(ReconstructOptions), _DEADLINE],
+        "parameters": [*_query(ReconstructOptions), *_STREAM, _DEADLINE],
         "requestBody": _reconstruct_body(),
     },
 }

@@ -12,6 +12,7 @@ from fastapi import Request
 from models.engine import Engine, Item
 from models.presets import preset
 from models.recipe import resolve
+from models.sliding import Options
 from service.batching import Policy
 from service.budget import Budget
 from service.lanes import Lanes, QueueLimits
@@ -47,7 +48,13 @@ class Parts:
         names = self.settings.warm_presets
         self.engine.plans.warm([preset(name).config for name in names])
         if names:
-            self.engine.run([_probe(self.settings)])
+            probe = _probe(self.settings)
+            stream = self.engine.stream(probe.config, Options())
+            stream.feed(probe.mel)
+            stream.end()
+            self.engine.run([probe])
+            if (step := stream.step) is not None:
+                self.engine.run([step])
         logger.info("ready", extra={"plans": len(names), "device": str(self.engine.device)})
 
     async def watch(self) -> None:
