@@ -27,6 +27,8 @@ class Listener:
     """Plays samples as they come, at their rate, from the first one on."""
 
     rate: int
+    buffer: float
+    """Seconds that the first samples are held back, against jitter."""
     samples: int = 0
     first: float | None = None
     underruns: list[float] = field(default_factory=list)
@@ -35,7 +37,7 @@ class Listener:
     def hear(self, count: int, now: float) -> None:
         """`count` samples arrived."""
         if self.first is None:
-            self.first = now
+            self.first = now + self.buffer
         dry = now - self.first - self.samples / self.rate - sum(self.underruns)
         if dry > 0 and self.samples:
             self.underruns.append(dry)
@@ -62,7 +64,7 @@ async def main(options: argparse.Namespace) -> None:
         "lookahead": options.lookahead,
         "format": "s16le",
     }
-    listener, sent, parts = Listener(options.rate), [], []
+    listener, sent, parts = Listener(options.rate, options.buffer / 1000), [], []
     async with connect(options.url) as connection:
         await connection.send(json.dumps(hello))
         speaking = asyncio.create_task(speak(connection, mel, period, sent))
@@ -94,6 +96,7 @@ if __name__ == "__main__":
     parser.add_argument("--lookahead", type=int, default=8)
     parser.add_argument("--rate", type=int, default=22050, help="of the config, Hz")
     parser.add_argument("--hop", type=int, default=256, help="of the config, samples")
+    parser.add_argument("--buffer", type=float, default=40.0, help="a player's own, ms")
     parser.add_argument("--speed", type=float, default=1.0, help="of the frames; 0: all at once")
     parser.add_argument("--out", type=Path, help="bare samples, s16le")
     asyncio.run(main(parser.parse_args()))
