@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-_LARGEST_HEAD = 2**16
+# Of a read: an answer in few pieces costs the client little.
+_LARGEST_READ = 2**22
 # uvicorn closes a connection on which nothing came for five seconds.
 _KEPT_SECONDS = 3.0
 
@@ -37,7 +38,7 @@ class Connection:
     async def open(cls, url: str) -> Connection:
         """Connect; OSError if nobody listens."""
         parts = urlsplit(url)
-        return cls(*await asyncio.open_connection(parts.hostname, parts.port, limit=_LARGEST_HEAD))
+        return cls(*await asyncio.open_connection(parts.hostname, parts.port, limit=_LARGEST_READ))
 
     async def send(self, head: bytes, body: bytes) -> None:
         """Send a request, or a part of one."""
