@@ -66,7 +66,11 @@ def test_the_openapi_document_names_every_option(client: TestClient) -> None:
     operation = document["paths"]["/reconstruct"]["post"]
     options = set(ReconstructOptions.model_fields)
     parameters = {(parameter["in"], parameter["name"]) for parameter in operation["parameters"]}
-    assert parameters == {*(("query", name) for name in options), ("header", "X-Deadline-Ms")}
+    streamed = {"stream", "lookahead"}
+    assert parameters == {
+        *(("query", name) for name in options | streamed),
+        ("header", "X-Deadline-Ms"),
+    }
     bodies = operation["requestBody"]["content"]
     files = {"application/x-npy", "application/x-npz", "application/x-safetensors"}
     assert set(bodies) == {*files, "application/json", "multipart/form-data"}
