@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.peers import Wave, extract, librosa_audio, torchaudio_audio
+from benchmarks.process import usage
 from benchmarks.scores import Score, mean, score
 from models.config import MelConfig
 from models.presets import PRESETS
@@ -101,14 +102,18 @@ class Bench:
     """A service, clips, and processes that score and run the peer."""
 
     def __init__(
-        self, client: httpx.Client, pool: ProcessPoolExecutor, clips: Sequence[tuple[Wave, int]]
+        self,
+        client: httpx.Client,
+        pid: int,
+        pool: ProcessPoolExecutor,
+        clips: Sequence[tuple[Wave, int]],
     ) -> None:
-        self.client, self.pool, self.clips = client, pool, clips
+        self.client, self.pid, self.pool, self.clips = client, pid, pool, clips
 
     def cut(self, count: int, seconds: float) -> Bench:
         """The same with the first clips alone, none longer than `seconds`."""
         clips = [(wave[: round(seconds * rate)], rate) for wave, rate in self.clips[:count]]
-        return Bench(self.client, self.pool, clips)
+        return Bench(self.client, self.pid, self.pool, clips)
 
     def unmel(
         self,
@@ -124,24 +129,25 @@ class Bench:
         bodies = [_npy(change(extract(config, wave).values)) for wave in waves]
         jobs = [(k, seed) for seed in range(seeds) for k in range(len(waves))]
 
-        def post(job: tuple[int, int]) -> tuple[Wave, float]:
+        def post(job: tuple[int, int]) -> Wave:
             k, seed = job
             return self._post(bodies[k], {"config": preset, "seed": seed, **options})
 
+        before = usage(self.pid).cpu_seconds
         with ThreadPoolExecutor(4) as threads:
             results = list(threads.map(post, jobs))
+        seconds = usage(self.pid).cpu_seconds - before
         scores = self.pool.map(
             _score_one,
             [
                 (waves[k], audio, config.sample_rate)
-                for (k, _), (audio, _) in zip(jobs, results, strict=True)
+                for (k, _), audio in zip(jobs, results, strict=True)
             ],
         )
-        seconds = sum(lane for _, lane in results)
         length = seeds * sum(len(w) for w in waves) / config.sample_rate
         return Row(name, mean(list(scores)), seconds / length)
 
-    def _post(self, body: bytes, options: Options) -> tuple[Wave, float]:
+    def _post(self, body: bytes, options: Options) -> Wave:
         answer = self.client.post(
             "/reconstruct",
             params={"format": "wav_f32", **options},
@@ -152,8 +158,7 @@ class Bench:
             raise SystemExit(f"{options}: {answer.status_code} {answer.text}")
         audio: Wave
         audio, _ = soundfile.read(io.BytesIO(answer.content), dtype="float32")
-        timing = dict(part.split(";dur=") for part in answer.headers["Server-Timing"].split(", "))
-        return audio, float(timing["compute"]) / 1000 / int(answer.headers["X-Pack-Items"])
+        return audio
 
     def librosa(
         self,

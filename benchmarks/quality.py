@@ -4,9 +4,10 @@
         [--parts methods,degraded,originals,presets] [--presets all|NAME,...] [--picture FILE.svg]
 
 The mels are made by librosa, not by Unmel; librosa's inversion runs on the same mels. Seconds
-are of one core: for Unmel a lane's own, shared out over the pack. PESQ on few clips moves by 0.03
-to 0.05 with the seed: the first part takes every clip with four seeds, the originals eight
-clips with four, the degraded mels and the presets eight with two.
+are the processor's, which a busy machine leaves alone: of the service's process, HTTP included, or
+of the peer's. PESQ on few clips moves by 0.03 to 0.05 with the seed: the first part takes every
+clip with four seeds, the originals eight clips with four, the degraded mels and the presets eight
+with two.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from benchmarks.originals import originals_part
 from benchmarks.peers import load_torchaudio
 from benchmarks.picture import draw
 from benchmarks.scores import mean
-from benchmarks.server import running_service
+from benchmarks.server import service_process
 from models.config import MelConfig
 from models.inversion import INVERSIONS
 from models.joint import JOINT
@@ -152,23 +153,23 @@ def main() -> None:
     # One thread a process: the service and librosa share the machine.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
-        running_service() as url,
+        service_process() as (url, process),
         httpx.Client(base_url=url, timeout=600) as client,
         ProcessPoolExecutor() as pool,
     ):
         parts = options.parts.split(",")
         if "methods" in parts:
-            rows = methods_part(Bench(client, pool, clips), options.seeds)
+            rows = methods_part(Bench(client, process.pid, pool, clips), options.seeds)
             if options.picture:
                 draw(
                     [(r.name, r.seconds, r.score.pesq, r.peer) for r in rows],
                     options.picture,
                 )
-        few = Bench(client, pool, clips[: options.few])
+        few = Bench(client, process.pid, pool, clips[: options.few])
         if "degraded" in parts:
             degraded_part(few, options.few_seeds)
         if "originals" in parts:
-            originals_part(Bench(client, pool, clips), options.seeds)
+            originals_part(Bench(client, process.pid, pool, clips), options.seeds)
         if "presets" in parts:
             presets_part(few, names, options.few_seeds)
 
