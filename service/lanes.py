@@ -109,7 +109,9 @@ class Lanes:
     @property
     def outstanding(self) -> int:
         """Accepted requests that have no outcome yet."""
-        return len(self._accepted())
+        with self._room.condition:
+            computing = sum(not ticket.gone for lane in self._lanes for ticket in lane.pack)
+            return len(self._room) + computing
 
     @property
     def states(self) -> dict[str, int]:
@@ -185,26 +187,12 @@ class Lanes:
         """Take nothing new; the lanes go on until the queue is empty, and end."""
         self._room.close()
 
-    def abandon(self) -> None:
-        """Answer every accepted request that has no outcome yet: the grace period is over."""
-        self._room.close()
-        for ticket in self._accepted():
-            ticket.settle(
-                Overloaded("draining", "The service shut down before this was done.", _AWAY)
-            )
-        self._room.clear()
-
     def close(self, timeout: float) -> None:
         """Drain, and wait for the threads to end."""
         self.drain()
         end = time.monotonic() + timeout
         for lane in self._lanes:
             lane.join(max(0.0, end - time.monotonic()))
-
-    def _accepted(self) -> list[Ticket]:
-        with self._room.condition:
-            computing = [t for lane in self._lanes for t in lane.pack if not t.gone]
-            return [*self._room.tickets, *computing]
 
     # --- lanes that are lost ------------------------------------------------------------------
 

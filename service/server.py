@@ -18,7 +18,7 @@ from service.settings import Settings
 
 logger = logging.getLogger("unmel.server")
 
-# Of the grace period, what is kept to answer those that it was not enough for.
+# Of the grace period, what is kept for the answers to those that it was not enough for.
 _LAST_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def _drain(self) -> None:
-        """Refuse what comes, wait for what was accepted, answer the rest, and let uvicorn end."""
+        """Refuse what comes, wait for what was accepted, and let uvicorn end."""
         grace = self._settings.drain_seconds
         end = time.monotonic() + grace
         last_resort = threading.Timer(grace, self._at_last)
@@ -88,6 +88,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(_LOOK_SECONDS)
         if self._lanes.outstanding:
             logger.error("the grace period is over", extra={"left": self._lanes.outstanding})
-            self._lanes.abandon()
+        # What is left of it is for answers on their way. uvicorn cancels the requests that are
+        # still there then, and AccessMiddleware answers them.
         self.config.timeout_graceful_shutdown = max(1, round(end - time.monotonic()))
         self.should_exit = True

@@ -28,13 +28,9 @@ class WaitingRoom:
         return len(self._tickets)
 
     @property
-    def tickets(self) -> tuple[Ticket, ...]:
-        return tuple(self._tickets)
-
-    @property
     def seconds(self) -> float:
         """What one lane would need for all that waits."""
-        return sum(ticket.waiting.seconds for ticket in self.tickets)
+        return sum(ticket.waiting.seconds for ticket in tuple(self._tickets))
 
     def put(self, ticket: Ticket) -> None:
         with self.condition:
@@ -63,12 +59,6 @@ class WaitingRoom:
         """Let the lanes go once nothing waits any more."""
         with self.condition:
             self.closing = True
-            self.condition.notify_all()
-
-    def clear(self) -> None:
-        """Forget every ticket; whoever does this has settled them."""
-        with self.condition:
-            self._tickets = []
             self.condition.notify_all()
 
     def take(

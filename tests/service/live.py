@@ -7,6 +7,7 @@ import io
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -56,9 +57,11 @@ class Live:
         return [self.pool.submit(self.post, seed, **options) for seed in seeds]
 
     def until(self, holds: Callable[[], bool]) -> None:
-        """Ask the service for its life until something holds."""
+        """Ask the service for its life until something holds, as it must within a minute."""
+        end = time.monotonic() + 60
         while not holds():
             assert self.client.get("/livez").status_code == 200
+            assert time.monotonic() < end
 
     def ready(self) -> bool:
         return self.client.get("/readyz").status_code == 200

@@ -263,7 +263,31 @@ def test_a_lane_that_hangs_is_given_up_and_what_it_still_says_is_ignored() -> No
         await settled(lanes)
         while lanes.states["hung"]:
             await asyncio.sleep(0)
-        assert engine.calls == [[1], [PROBE], [2]]
+        await lanes.submit(item(seed=3), clock.now + 1.0)  # it has not taught the rates either
+        assert engine.calls == [[1], [PROBE], [2], [3]]
+
+    run(test, clock=clock)
+
+
+def test_a_lane_that_was_given_up_does_not_go_on_when_its_call_comes_back() -> None:
+    clock = Clock()
+
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        engine.faults[2] = ValueError("a bad item")
+        first, rest = await behind_a_busy_lane(lanes, engine, 2, 3)
+        engine.gate.set()
+        engine.gate.clear()
+        await first
+        await entered(engine)  # the two are at the gate
+        clock.now += 100_000
+        lanes.watch()
+        for task in rest:
+            with pytest.raises(LaneLost):
+                await task
+        engine.gate.set()
+        while lanes.states["hung"]:
+            await asyncio.sleep(0)
+        assert engine.calls == [[1], [2, 3], [PROBE]]  # and not its items one by one
 
     run(test, clock=clock)
 
@@ -462,19 +486,6 @@ def test_closing_finishes_what_was_accepted_and_refuses_what_comes() -> None:
     closing(test)
 
 
-def test_what_the_grace_period_is_not_enough_for_is_answered_too() -> None:
-    async def test(lanes: Lanes, engine: TestEngine) -> None:
-        first, rest = await behind_a_busy_lane(lanes, engine, 2)
-        lanes.drain()
-        lanes.abandon()
-        for task in (first, *rest):
-            with pytest.raises(Overloaded, match="shut down"):
-                await task
-        assert lanes.outstanding == 0
-
-    closing(test)
-
-
 def test_a_lane_that_dies_while_draining_is_replaced_for_what_still_waits() -> None:
     async def test(lanes: Lanes, engine: TestEngine) -> None:
         engine.faults[1] = SystemExit(1)
@@ -488,13 +499,27 @@ def test_a_lane_that_dies_while_draining_is_replaced_for_what_still_waits() -> N
     closing(test)
 
 
-def closing(test: Callable[[Lanes, TestEngine], Awaitable[None]]) -> None:
+def test_nobody_is_lingered_for_at_the_end() -> None:
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        engine.gate.set()
+        [one] = await submitted(lanes, item(seed=1))
+        assert lanes.waiting == 1
+        lanes.drain()
+        assert value(await one) == 1
+
+    closing(test, linger=1e6)
+
+
+def closing(test: Callable[[Lanes, TestEngine], Awaitable[None]], *, linger: float = 0.0) -> None:
     """As `run`, for a test that leaves the lanes closing."""
     engine = TestEngine()
 
     async def around() -> None:
         lanes = Lanes(
-            engine, Policy(2**40, 1e9, 1), QueueLimits(1e9, 1e9, 60.0), probe=item(seed=PROBE)
+            engine,
+            Policy(2**40, 1e9, 1, linger),
+            QueueLimits(1e9, 1e9, 60.0),
+            probe=item(seed=PROBE),
         )
         lanes.start()
         try:
