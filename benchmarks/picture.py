@@ -10,6 +10,7 @@ import matplotlib as mpl
 mpl.use("svg")
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 
 def draw(points: Sequence[tuple[str, float, float, bool]], file: Path) -> None:
@@ -29,6 +30,9 @@ def draw(points: Sequence[tuple[str, float, float, bool]], file: Path) -> None:
         y = 1.0 - 0.045 * number
         axes.text(1.03, y, f"{number}  {name}", transform=axes.transAxes, color=colour)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("seconds of one core for a second of audio")
     axes.set_ylabel("PESQ wide-band")
     axes.grid(visible=True, which="both", alpha=0.2)
