@@ -313,6 +313,26 @@ def test_more_hung_threads_than_lanes_are_beyond_hope() -> None:
     run(test, clock=clock)
 
 
+def test_a_device_that_fails_one_probe_after_another_is_beyond_hope(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.lane._FIRST_PAUSE", 0.0)
+
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        engine.gate.set()
+        engine.faults |= {1: SystemExit(1), PROBE: RuntimeError("gone")}
+        with pytest.raises(LaneLost):
+            await lanes.submit(item(seed=1))
+        while not lanes.hopeless:
+            assert not lanes.ready
+            await asyncio.sleep(0)
+        engine.faults.clear()
+        await settled(lanes)
+        assert not lanes.hopeless
+
+    run(test)
+
+
 # --- cancellation -------------------------------------------------------------------------------
 
 
