@@ -92,7 +92,7 @@ def main() -> None:
                 check_start(asked.get("start", "random"), config)
             except Invalid:
                 continue
-            recipe = resolve(config.power, **asked)
+            recipe = resolve(config.power, octaves=config.octaves, **asked)
             item = Item(mel, config, recipe, config.samples(len(mel)), 0, output)
             engine.run([item])
             times = []

@@ -95,7 +95,7 @@ def bare_seconds(bench: Bench, engine: Engine, length: int, clips: int) -> float
 
     def one(seed: int) -> None:
         mel = bench.mels.values(length)
-        recipe = resolve(CONFIG.power, quality=bench.quality)
+        recipe = resolve(CONFIG.power, octaves=CONFIG.octaves, quality=bench.quality)
         engine.run([Item(mel, CONFIG, recipe, CONFIG.samples(len(mel)), seed)])
 
     with ThreadPoolExecutor(bench.lanes) as pool:

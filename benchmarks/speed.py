@@ -63,7 +63,7 @@ def items_of(
     wave = np.concatenate([at_rate(clip, rate) for clip in clips])
     wave = np.resize(wave, int(max(lengths) * rate))
     mel = np.ascontiguousarray(engine.analyze(config, wave).values.T, np.float32)
-    recipe = resolve(config.power, quality=quality)
+    recipe = resolve(config.power, octaves=config.octaves, quality=quality)
     items = []
     for seed, length in enumerate(lengths):
         part = mel[: config.frames(int(length * rate))]
@@ -110,7 +110,7 @@ def peers_table(engine: Engine, clips: Clips, repeats: int) -> str:
     stored = [np.ascontiguousarray(extract(config, wave).values.T) for wave in waves]
 
     def ours(quality: Quality, k: int) -> Wave:
-        recipe = resolve(config.power, quality=quality)
+        recipe = resolve(config.power, octaves=config.octaves, quality=quality)
         item = Item(stored[k], config, recipe, config.samples(len(stored[k])))
         return np.asarray(engine.run([item])[0].values, np.float32)
 

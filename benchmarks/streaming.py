@@ -131,7 +131,9 @@ def quality_part(bench: Bench, pool: ProcessPoolExecutor) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     cells = []
     for quality in QUALITIES[bench.config.power]:
-        waves, seconds = bench.offline(resolve(bench.config.power, quality=quality))
+        waves, seconds = bench.offline(
+            resolve(bench.config.power, octaves=bench.config.octaves, quality=quality)
+        )
         cells.append(_cell(bench.scored(pool, waves), seconds / bench.seconds))
     print(f"| offline, all frames | {' | '.join(cells)} | |")
     print(

@@ -25,6 +25,11 @@ MIN_ENVELOPE = 1e-2
 # Frames that may share a sample: overlap-add takes a step for each.
 MAX_OVERLAP = 64
 # More members than any config has: refused before each is looked at.
+MIN_FFT = 32
+# Octaves below the whole band that are worth a run: the lowest of four is a sixteenth of it, where
+# speech has its pitch.
+MAX_OCTAVES = 4
+
 _MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {
@@ -61,7 +66,9 @@ class MelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
-    n_fft: int = Field(ge=32, le=16_384, description="Length of the Fourier transform, samples.")
+    n_fft: int = Field(
+        ge=MIN_FFT, le=16_384, description="Length of the Fourier transform, samples."
+    )
     hop_length: int = Field(ge=1, le=16_384, description="Step between frames, samples.")
     win_length: int = Field(
         default_factory=lambda given: given["n_fft"],
@@ -172,6 +179,16 @@ class MelConfig(BaseModel):
     def overlap(self) -> int:
         """Frames that share a sample."""
         return -(-self.win_length // self.hop_length)
+
+    @property
+    def octaves(self) -> int:
+        """How often the lengths can be halved with frames that stand at the same instants, up to
+        `MAX_OCTAVES` and to transforms of `MIN_FFT` points.
+        """
+        lengths = self.n_fft // 2, self.hop_length, self.win_length, self.lead
+        even = min((n & -n).bit_length() - 1 if n else MAX_OCTAVES for n in lengths)
+        small = (self.n_fft // MIN_FFT).bit_length() - 1
+        return min(even if self.n_fft % 2 == 0 else 0, small, MAX_OCTAVES)
 
     def rows(self, frames: int, samples: int) -> int:
         """Rows of a pack that a clip takes: its frames, and as many as its samples reach beyond."""

@@ -7,9 +7,11 @@ against the mel in every iteration.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from models.mending import Mending, Step
+from models.octaves import found_below, ladder, lowered
 from models.schedule import Schedule
 from models.start import polar
 from models.stft import PackedStft
@@ -39,14 +41,41 @@ def consistent(
     reflection-based phase retrieval of Peer, Welker and Gerkmann 2022), `b` blend, `g` the
     exponent that over-relaxes the ratio; all move over the run as `schedule` says. The mending
     is one Richardson-Lucy step. It begins with the magnitude `start` and `phases` `[rows, N]`.
+
+    Where the schedule has several shares, the lower octaves are run first, each on its own from
+    what the one below it found.
+    """
+    plans = ladder(pack.plan, len(schedule.shares) if schedule.n_iter else 1)
+    lower: PackedStft | None = None
+    for plan, stage in zip(plans, schedule.stages(len(plans)), strict=True):
+        level = lowered(pack, plan)
+        _run(level, mel, bound, start, phases, lower, stage)
+        lower = level
+
+
+def _run(
+    pack: PackedStft,
+    mel: Tensor,
+    bound: Tensor,
+    start: Tensor,
+    phases: Tensor,
+    lower: PackedStft | None,
+    schedule: Schedule,
+) -> None:
+    """One stage's iterations in `pack`: from what the octave below it found in its band, and from
+    the start above that.
     """
     power, n = pack.plan.config.power, schedule.n_iter
-    mending = Mending(pack, mel, bound)
+    bins = slice(lower.plan.reach if lower else 0, pack.plan.config.n_bins)
+    bands = slice(pack.plan.bank.shape[1])
+    mending = Mending(pack, mel[:, bands].contiguous(), bound[:, bands].contiguous())
     pack.begin()
-    for block in pack.runs():
-        first = polar(start[block], phases[block])
-        mending.begin(block, first, schedule.reflection.at(0, n))
-        pack.add(block, first)
+    for run in pack.runs():
+        spectrum = polar(start[run, bins], phases[run, bins])
+        if lower is not None:
+            spectrum = torch.cat([found_below(lower, run), spectrum], dim=1)
+        mending.begin(run, spectrum, schedule.reflection.at(0, n))
+        pack.add(run, spectrum)
     pack.finish()
     for i in range(n):
         momentum = schedule.momentum.at(i, n) if i else 0.0
@@ -60,8 +89,8 @@ def consistent(
             reflect=schedule.reflection.at(i + 1, n),
         )
         pack.begin()
-        for block in pack.runs():
-            spectrum = pack.spectrum(block)
-            mending.mend(block, spectrum, step)
-            pack.add(block, spectrum)
+        for run in pack.runs():
+            spectrum = pack.spectrum(run)
+            mending.mend(run, spectrum, step)
+            pack.add(run, spectrum)
         pack.finish()

@@ -17,6 +17,9 @@ from models.filterbank import Array, empty_bands, filterbank
 from models.inverse import non_negative_inverse
 
 BAND_STEP = 16
+# Bands that an octave is worth a run with, and the highest of its bins, near the end of its band,
+# that none of them may reach.
+_LEAST_BANDS, _GUARD = 8, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,12 @@ class Plan:
     """`|F|^2`, the largest eigenvalue of `F^T F`."""
     empty: tuple[int, ...]
     """Bands that no bin feeds."""
+    reach: int
+    """One beyond the highest bin that a band holds."""
+    below: Plan | None
+    """The plan of the octave below, at half the rate, with the lowest bands as far as one lies in
+    it whole and those that do not as empty ones. None where `MelConfig.octaves` is 0, or where
+    few bands are left."""
     _made: dict[str, Tensor] = field(default_factory=dict, repr=False)
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
@@ -60,7 +69,7 @@ class Plan:
         """The non-negative inverse of `F`, transposed, `[K, N]`; found when first asked for."""
         with self._making:
             if "inverse" not in self._made:
-                found = non_negative_inverse(_widened(filterbank(self.config)))
+                found = non_negative_inverse(self.bank.t().double().cpu().numpy())
                 self._made["inverse"] = torch.as_tensor(found, dtype=self.dtype, device=self.device)
             return self._made["inverse"]
 
@@ -71,7 +80,8 @@ class Plan:
         """
         values = (getattr(self, f.name) for f in fields(self))
         held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
-        return held + self.bands.nbytes + self.pinv.numel() * self.pinv.element_size()
+        held += self.bands.nbytes + self.pinv.numel() * self.pinv.element_size()
+        return held + (self.below.nbytes if self.below else 0)
 
     @property
     def device(self) -> torch.device:
@@ -89,8 +99,43 @@ def _widened(bank: Array) -> Array:
 
 def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> Plan:
     """Compute a config's constants in float64 and put them on the device."""
-    own = filterbank(config)
-    bank = _widened(own)
+    return _plan(config, _widened(filterbank(config)), device, dtype, config.octaves)
+
+
+def _half(config: MelConfig, n_mels: int) -> MelConfig:
+    """The config whose frames are those of `config` at half the rate, sample for sample; its bins
+    are the lower half of the bins of `config`, its bands the lowest `n_mels`.
+    """
+    return config.model_copy(
+        update={
+            "sample_rate": config.sample_rate // 2,
+            "n_fft": config.n_fft // 2,
+            "hop_length": config.hop_length // 2,
+            "win_length": config.win_length // 2,
+            "n_mels": n_mels,
+        }
+    )
+
+
+def _below(
+    config: MelConfig, bank: Array, device: torch.device, dtype: torch.dtype, octaves: int
+) -> Plan | None:
+    """The plan of the octave below, and in it those of up to `octaves` - 1 further down."""
+    if not octaves:
+        return None
+    n_bins = config.n_fft // 4 + 1
+    fed = np.count_nonzero(bank, axis=1)
+    inside = (fed > 0) & (np.count_nonzero(bank[:, : n_bins - _GUARD], axis=1) == fed)
+    if np.count_nonzero(inside) < _LEAST_BANDS:
+        return None
+    n_mels = int(np.flatnonzero(inside)[-1]) + 1
+    lower = _widened((bank[:, :n_bins] * inside[:, None])[:n_mels])
+    return _plan(_half(config, n_mels), lower, device, dtype, octaves - 1)
+
+
+def _plan(
+    config: MelConfig, bank: Array, device: torch.device, dtype: torch.dtype, octaves: int
+) -> Plan:
     weight = bank.sum(axis=1)
     covered = bank.sum(axis=0)
     spread = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
@@ -116,7 +161,9 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
         silence=put(quiet * weight),
         bin_step=put(step),
         top=float(np.linalg.eigvalsh(bank @ bank.T)[-1]),
-        empty=tuple(int(k) for k in empty_bands(own)),
+        empty=tuple(int(k) for k in empty_bands(bank[: config.n_mels])),
+        reach=int(np.flatnonzero(covered > 0).max(initial=-1)) + 1,
+        below=_below(config, bank, device, dtype, octaves),
     )
 
 

@@ -6,13 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.config import MelConfig
+from models.config import MAX_OCTAVES, MelConfig
 from models.errors import Invalid
 from models.inversion import INVERSIONS
 from models.joint import JOINT
 from models.method import Method
 from models.phase import PHASES
-from models.schedule import DEFAULT_QUALITY, QUALITIES, Quality, Ramp, Schedule, joint_schedule
+from models.schedule import (
+    DEFAULT_QUALITY,
+    ITERATIONS,
+    Quality,
+    Ramp,
+    Schedule,
+    iterations,
+    joint_schedule,
+)
 from models.start import STARTS
 
 DEFAULT_METHOD = "consistent"
@@ -62,6 +70,7 @@ class Recipe:
 def resolve(
     power: int,
     *,
+    octaves: int = MAX_OCTAVES,
     quality: Quality = DEFAULT_QUALITY,
     method: str | None = None,
     inversion: str | None = None,
@@ -72,7 +81,8 @@ def resolve(
     params: Mapping[str, object] | None = None,
     inversion_params: Mapping[str, object] | None = None,
 ) -> Recipe:
-    """The recipe that a request's options ask for; `power` is the mel's. Invalid if none can be.
+    """The recipe that a request's options ask for; Invalid if none can be. `power` and `octaves`
+    are the config's.
 
     Naming an `inversion` or a `phase` asks for two stages, naming a joint `method` for one.
     `n_iter` and `momentum` override what the quality says; between the qualities' own iteration
@@ -86,7 +96,9 @@ def resolve(
             f"{method!r} beside inversion or phase",
             "either a joint method, or an inversion and a phase",
         )
-    n_iter = QUALITIES[power][quality].n_iter if n_iter is None else n_iter
+    own = not two_stage and method in (None, DEFAULT_METHOD)
+    if n_iter is None:
+        n_iter = iterations(power, octaves, quality) if own else ITERATIONS[quality]
     if start != GIVEN:
         _find(STARTS, start, "start")
     if two_stage:
@@ -99,13 +111,12 @@ def resolve(
         name = method or DEFAULT_METHOD
         runs = _find(JOINT, name, "method")
         # The schedules are the default's own; of another's only the number of iterations counts.
-        own = name == DEFAULT_METHOD
         schedule = joint_schedule(power, n_iter) if own else Schedule(n_iter, Ramp(0.0, 0.0))
         if inversion_params:
             raise Invalid("inversion_params", "parameters", "none without an inversion")
         resolved = ()
     given = dict(params or {})
-    if momentum is not None and name == DEFAULT_METHOD:
+    if momentum is not None and own:
         schedule = replace(schedule, momentum=Ramp(momentum, momentum))
     elif momentum is not None and "momentum" in given:
         raise Invalid("momentum", "a value beside params.momentum", "one value")

@@ -21,6 +21,11 @@ class Ramp:
         """Its value in iteration `i` of `n`."""
         return self.first + (self.last - self.first) * (min(i, n - 1) / (n - 1) if n > 1 else 0.0)
 
+    def part(self, first: float, last: float) -> Ramp:
+        """The ramp between two of its points, each from 0 to 1."""
+        step = self.last - self.first
+        return Ramp(self.first + step * first, self.first + step * last)
+
     def towards(self, other: Ramp, share: float) -> Ramp:
         """The ramp that lies `share` of the way to `other`."""
         return Ramp(
@@ -44,6 +49,35 @@ class Schedule:
     blend: Ramp = FLAT
     turn: float = 1.0
     """Share of the circle that the start phases are drawn from."""
+    shares: tuple[float, ...] = (1.0,)
+    """Of the work, for each octave that is run on its own, the lowest first, and for the whole."""
+
+    def stages(self, count: int) -> list[Schedule]:
+        """The schedules of the last `count` of its stages, the whole band's last.
+
+        `n_iter` counts iterations of the whole band: one of an octave below costs half as much,
+        and its stage has twice as many for its share. The values move evenly over the stages.
+        """
+        shares = self.shares[-count:]
+        work = self.n_iter / sum(shares)
+        return [
+            replace(
+                self.part(k / len(shares), (k + 1) / len(shares)),
+                n_iter=max(round(work * share * 2 ** (len(shares) - 1 - k)), min(self.n_iter, 1)),
+                shares=(1.0,),
+            )
+            for k, share in enumerate(shares)
+        ]
+
+    def part(self, first: float, last: float) -> Schedule:
+        """What it does between two points of its run, each from 0 to 1."""
+        return replace(
+            self,
+            momentum=self.momentum.part(first, last),
+            reflection=self.reflection.part(first, last),
+            exponent=self.exponent.part(first, last),
+            blend=self.blend.part(first, last),
+        )
 
     def towards(self, other: Schedule, share: float) -> Schedule:
         """The schedule that lies `share` of the way to `other`; keeps this one's `n_iter`."""
@@ -54,8 +88,12 @@ class Schedule:
             self.exponent.towards(other.exponent, share),
             self.blend.towards(other.blend, share),
             self.turn + (other.turn - self.turn) * share,
+            tuple(a + (b - a) * share for a, b in zip(self.shares, other.shares, strict=True)),
         )
 
+
+# A quarter for the whole band, the rest for the four octaves below it.
+SHARES = (0.15, 0.20, 0.20, 0.20, 0.25)
 
 # What each quality of the joint method runs, by the mel's power. For power 1 found by
 # benchmarks/search.py's method on half of sixteen clips and checked on the other half; for power
@@ -64,27 +102,51 @@ class Schedule:
 QUALITIES: dict[int, dict[Quality, Schedule]] = {
     1: {
         "draft": Schedule(
-            32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.36, 1.72), Ramp(0.15, 1.20), 0.35
+            20, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.36, 1.72), Ramp(0.15, 1.20), 0.35, SHARES
         ),
         "standard": Schedule(
-            160, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.29, 1.50), Ramp(0.70, 1.25), 0.30
+            80, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.29, 1.50), Ramp(0.70, 1.25), 0.30, SHARES
         ),
         "high": Schedule(
-            640, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.20, 1.40), Ramp(0.80, 1.20), 0.20
+            320,
+            Ramp(0.99, 1.00),
+            Ramp(0.10, 0.10),
+            Ramp(1.20, 1.40),
+            Ramp(0.80, 1.20),
+            0.20,
+            SHARES,
         ),
     },
     2: {
         "draft": Schedule(
-            32, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.20, 1.50), Ramp(0.60, 1.20), 0.35
+            20, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.20, 1.50), Ramp(0.60, 1.20), 0.35, SHARES
         ),
         "standard": Schedule(
-            160, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.30
+            80, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.30, SHARES
         ),
         "high": Schedule(
-            640, Ramp(0.99, 1.00), Ramp(0.10, 0.10), Ramp(1.15, 1.30), Ramp(0.80, 1.20), 0.20
+            320,
+            Ramp(0.99, 1.00),
+            Ramp(0.10, 0.10),
+            Ramp(1.15, 1.30),
+            Ramp(0.80, 1.20),
+            0.20,
+            SHARES,
         ),
     },
 }
+
+
+# What it runs of the other methods, whose iterations all go over the whole band.
+ITERATIONS: dict[Quality, int] = {"draft": 32, "standard": 160, "high": 640}
+
+
+def iterations(power: int, octaves: int, quality: Quality) -> int:
+    """What a quality runs on a config of that power and of so many octaves below the whole band:
+    the fewer there are, the more of the whole band's iterations the same result takes.
+    """
+    missing = 1.0 - octaves / (len(SHARES) - 1)
+    return round(QUALITIES[power][quality].n_iter * (1.0 + missing))
 
 
 def joint_schedule(power: int, n_iter: int) -> Schedule:

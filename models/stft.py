@@ -94,6 +94,8 @@ class PackedStft:
         self._inverse = torch.as_tensor(inverse, dtype=plan.dtype, device=plan.device)
         self._edge_to = torch.as_tensor(targets, device=plan.device)
         self._edge_from = torch.as_tensor(sources, device=plan.device)
+        self.pasts: list[Tensor] = []
+        """What `pin` was given."""
         self._pinned: list[tuple[slice, Tensor]] = []
         self._look()
         self.begin()
@@ -212,6 +214,7 @@ class PackedStft:
         """Hold the first samples of every clip, from its first frame's window on, to these: what
         it begins with is a past that is settled, not an edge. An empty past holds nothing.
         """
+        self.pasts = list(pasts)
         for past, start in zip(pasts, self.starts, strict=True):
             if not len(past):
                 continue

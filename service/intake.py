@@ -115,6 +115,7 @@ def make_order(
         raise Invalid("n_iter", str(options.n_iter), f"at most {settings.max_iterations}")
     recipe = resolve(
         config.power,
+        octaves=config.octaves,
         quality=options.quality,
         method=options.method,
         inversion=options.inversion,

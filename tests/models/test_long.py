@@ -80,7 +80,7 @@ def test_pinned_samples_stay_and_the_rest_agrees_with_them() -> None:
 @pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80", "tacotron2-22k", "librosa"])
 def test_blocks_lose_nothing_of_the_mel_and_not_a_sample(name: str) -> None:
     config = PRESETS[name].config
-    recipe = resolve(config.power, n_iter=24)
+    recipe = resolve(config.power, n_iter=60)
     wave = voice(6.0, config.sample_rate, seed=3)
     one = item(wave, config, recipe)
     whole = Engine().run([one])[0].values
