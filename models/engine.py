@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from models.sliding import Options, Step, Stream, advance
 from models.stft import PackedStft, to_frame_start
 from models.target import Target, make_target
 
+T = TypeVar("T")
 Output = Literal["audio", "magnitude", "stft"]
 
 # A pack's iteration goes through all its rows, and clips do not need each other's: packs on a CPU
@@ -120,8 +121,8 @@ class Engine:
         return LOOPS.ready if self._compiled else None
 
     def stream(self, config: MelConfig, options: Options) -> Stream:
-        """A new stream, whose steps are items for `run`."""
-        return Stream(self.plans.get(config), options)
+        """A new stream, whose steps are items for `run`; OutOfMemory if there is none for it."""
+        return _short_of_memory(lambda: Stream(self.plans.get(config), options))
 
     def run(self, items: Sequence[Work]) -> list[Result]:
         """Results in the order of the items; those of one `key` are computed as one pack. A step
@@ -130,14 +131,7 @@ class Engine:
         Raises NonFiniteOutput, OutOfMemory, or whatever the device raises, for the whole call: a
         caller that packs runs the items again one by one to find the guilty one.
         """
-        try:
-            return self._run(items)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            reason = str(error)
-        # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
-        raise OutOfMemory(reason)
+        return _short_of_memory(lambda: self._run(items))
 
     def preparation(self, config: MelConfig) -> float:
         """Seconds that the plan of a config is likely to take to make; 0 if it is there."""
@@ -212,7 +206,10 @@ class Engine:
         return wave * target.gain
 
     def analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
-        """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none."""
+        """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none, or OutOfMemory."""
+        return _short_of_memory(lambda: self._analyze(config, wave))
+
+    def _analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
         with _cpu_thread(self.device):
             plan = self.plans.get(config)
             return Result(analyze(plan, wave), _plan_warnings(plan.empty))
@@ -292,6 +289,18 @@ def _spectra(pack: PackedStft) -> Tensor:
     for block in pack.blocks():
         out[block] = pack.spectrum(block)
     return out
+
+
+def _short_of_memory(work: Callable[[], T]) -> T:
+    """What comes of `work`; OutOfMemory where the device, or the host, had too little."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error)
+    # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
+    raise OutOfMemory(reason)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
