@@ -25,7 +25,8 @@ from models.recipe import Recipe
 from models.reconstruct import reconstruct
 from models.sliding import Options, Step, Stream, advance
 from models.stft import PackedStft, to_frame_start
-from models.target import Target, make_target
+from models.target import Target, make_targets
+from models.transfer import download
 
 T = TypeVar("T")
 Output = Literal["audio", "magnitude", "stft"]
@@ -218,9 +219,10 @@ class Engine:
         config, recipe = items[0].key
         plan = self.plans.get(config)
         warnings = _plan_warnings(plan.empty)
-        targets = [make_target(plan, torch.tensor(item.mel)) for item in items]
+        targets = make_targets(plan, [item.mel for item in items])
         if len(items) == 1 and items[0].rows > self.rows(config, recipe):
-            return [Result(_finite(self._run_long(items[0], plan, targets[0])), warnings)]
+            [wave] = download([self._run_long(items[0], plan, targets[0])])
+            return [Result(_finite(wave), warnings)]
         pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.kernels)
         magnitude = reconstruct(
             pack,
@@ -233,10 +235,8 @@ class Engine:
         # Made only where asked for; an empty one is never read.
         wanted = any(item.output != "audio" for item in items)
         spectra = _spectra(pack) if wanted else torch.empty(0, device=self.device)
-        return [
-            Result(_finite(values), warnings)
-            for values in _outputs(items, targets, pack, magnitude, spectra)
-        ]
+        outputs = download(_outputs(items, targets, pack, magnitude, spectra))
+        return [Result(_finite(values), warnings) for values in outputs]
 
 
 @contextmanager
@@ -311,9 +311,10 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _finite(values: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
+    """Values of the host as numpy's; NonFiniteOutput if they are not all finite."""
     if not bool(torch.isfinite(values).all()):
         raise NonFiniteOutput("the reconstruction is not finite")
-    values = values.contiguous().cpu()
+    values = values.contiguous()
     if values.is_complex():
         return values.to(torch.complex64).numpy().astype(np.complex64, copy=False)
     return values.to(torch.float32).numpy().astype(np.float32, copy=False)
