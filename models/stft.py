@@ -155,7 +155,7 @@ class PackedStft:
         first, device = parts[0], self.plan.device
         shape = self.rows, *first.shape[1:]
         if first.device.type == "cpu":
-            out = staging(shape, first.dtype, device)
+            out = staging(shape, first.dtype, device).zero_()
         else:
             out = torch.zeros(shape, dtype=first.dtype, device=device)
         for part, start in zip(parts, self.starts, strict=True):

@@ -18,8 +18,8 @@ _ALIGNMENT = 64
 
 
 def staging(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Zeros on the host, to be filled and sent to `device`."""
-    return torch.zeros(tuple(shape), dtype=dtype, pin_memory=device.type == "cuda")
+    """Memory of the host, to be filled and sent to `device`, or filled from there."""
+    return torch.empty(tuple(shape), dtype=dtype, pin_memory=device.type == "cuda")
 
 
 def send(values: Tensor, device: torch.device) -> Tensor:
