@@ -4,7 +4,8 @@
 
 A real service with an engine that fails on demand, told to stop in the midst of the load. At the
 end every request that the service's log has as accepted must have been answered to its client, as
-the log says, unless the client had left; and memory, threads and open files must not have grown.
+the log says, unless the client had left; before the signal no connection may have ended without an
+answer; and memory, threads and open files must not have grown.
 """
 
 from __future__ import annotations
@@ -58,6 +59,15 @@ def npy(frames: int) -> bytes:
     return stream.getvalue()
 
 
+def accepted(log: list[str]) -> dict[str, int]:
+    """By their ids the requests whose head the service had read, and what it says it answered."""
+    return {
+        line["request_id"]: line["status"]
+        for line in map(json.loads, log)
+        if line.get("logger") == "unmel.access" and line["route"] == "/reconstruct"
+    }
+
+
 class Soak:
     """Clients of one service, and what each of their requests came to."""
 
@@ -71,10 +81,13 @@ class Soak:
         self.left: set[str] = set()
         """Requests whose client did not wait."""
         self.broken: set[str] = set()
-        """Requests whose connection ended without an answer."""
+        """Requests whose connection ended without an answer after the signal to stop; those that
+        the log lacks came when nobody read any more.
+        """
         self.unexpected: list[str] = []
         self.samples: list[Usage] = []
         self.over = False
+        self._stopped = False
 
     async def run(self, clients: int, seconds: float, stop: Callable[[], None]) -> None:
         """Load for some seconds, then the signal to stop, with the load going on."""
@@ -82,6 +95,7 @@ class Soak:
         workers = [asyncio.create_task(self._work()) for _ in range(clients)]
         await asyncio.sleep(seconds)
         watching.cancel()
+        self._stopped = True
         stop()
         await asyncio.gather(*workers)
         self._client.close()
@@ -97,12 +111,14 @@ class Soak:
             ident = f"soak-{next(self._ids)}"
             try:
                 await self._one_of_them()(ident)
-            except Broken:
-                self.broken.add(ident)
             except ConnectionRefusedError:
                 self.over = True
-            except OSError:
+            except (Broken, OSError) as error:
+                if ident in self.left:
+                    continue
                 self.broken.add(ident)
+                if not self._stopped:
+                    self.unexpected.append(f"{ident}: broken off in the midst of the load: {error}")
 
     def _one_of_them(self) -> Callable[[str], Coroutine[None, None, None]]:
         drawn = self._rng.randrange(100)
@@ -174,11 +190,7 @@ class Soak:
         found = self.unexpected[:10]
         if process.returncode != 0:
             found.append(f"the service ended with {process.returncode}")
-        served = {
-            line["request_id"]: line["status"]
-            for line in map(json.loads, log)
-            if line.get("logger") == "unmel.access" and line["route"] == "/reconstruct"
-        }
+        served = accepted(log)
         for ident, status in served.items():
             if ident not in self.left and self.answers.get(ident) != status:
                 got = self.answers.get(ident, "nothing")
@@ -220,9 +232,11 @@ def main() -> int:
         )
         process.wait(60)
     statuses = Counter(soak.answers.values())
+    broken_off = soak.broken & accepted(log).keys()
     print(
         f"{len(soak.answers)} answered ({dict(sorted(statuses.items()))}), {len(soak.left)} left, "
-        f"{len(soak.broken)} broken off by the end of the service"
+        f"{len(broken_off)} accepted and broken off, {len(soak.broken - broken_off)} never read "
+        "because the service had ended"
     )
     lines = [json.loads(line) for line in log]
     refused = Counter(line["refused"] for line in lines if "refused" in line)

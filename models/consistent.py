@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from models.mending import Mending, Step
-from models.octaves import found_below, ladder, lowered
+from models.octaves import ladder, lowered
+from models.projection import carried
 from models.schedule import Schedule
 from models.start import polar
 from models.stft import PackedStft
@@ -66,6 +67,7 @@ def _run(
     the start above that.
     """
     power, n = pack.plan.config.power, schedule.n_iter
+    clips = carried(pack)
     bins = slice(lower.plan.reach if lower else 0, pack.plan.config.n_bins)
     bands = slice(pack.plan.bank.shape[1])
     mending = Mending(pack, mel[:, bands].contiguous(), bound[:, bands].contiguous())
@@ -73,7 +75,8 @@ def _run(
     for run in pack.runs():
         spectrum = polar(start[run, bins], phases[run, bins])
         if lower is not None:
-            spectrum = torch.cat([found_below(lower, run), spectrum], dim=1)
+            below = lower.spectrum(run)[:, : bins.start] * clips[run]
+            spectrum = torch.cat([below, spectrum], dim=1)
         mending.begin(run, spectrum, schedule.reflection.at(0, n))
         pack.add(run, spectrum)
     pack.finish()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -25,8 +25,10 @@ from models.recipe import Recipe
 from models.reconstruct import reconstruct
 from models.sliding import Options, Step, Stream, advance
 from models.stft import PackedStft, to_frame_start
-from models.target import Target, make_target
+from models.target import Target, make_targets
+from models.transfer import download
 
+T = TypeVar("T")
 Output = Literal["audio", "magnitude", "stft"]
 
 # A pack's iteration goes through all its rows, and clips do not need each other's: packs on a CPU
@@ -120,8 +122,8 @@ class Engine:
         return LOOPS.ready if self._compiled else None
 
     def stream(self, config: MelConfig, options: Options) -> Stream:
-        """A new stream, whose steps are items for `run`."""
-        return Stream(self.plans.get(config), options)
+        """A new stream, whose steps are items for `run`; OutOfMemory if there is none for it."""
+        return _short_of_memory(lambda: Stream(self.plans.get(config), options))
 
     def run(self, items: Sequence[Work]) -> list[Result]:
         """Results in the order of the items; those of one `key` are computed as one pack. A step
@@ -130,14 +132,7 @@ class Engine:
         Raises NonFiniteOutput, OutOfMemory, or whatever the device raises, for the whole call: a
         caller that packs runs the items again one by one to find the guilty one.
         """
-        try:
-            return self._run(items)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            reason = str(error)
-        # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
-        raise OutOfMemory(reason)
+        return _short_of_memory(lambda: self._run(items))
 
     def preparation(self, config: MelConfig) -> float:
         """Seconds that the plan of a config is likely to take to make; 0 if it is there."""
@@ -212,7 +207,10 @@ class Engine:
         return wave * target.gain
 
     def analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
-        """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none."""
+        """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none, or OutOfMemory."""
+        return _short_of_memory(lambda: self._analyze(config, wave))
+
+    def _analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
         with _cpu_thread(self.device):
             plan = self.plans.get(config)
             return Result(analyze(plan, wave), _plan_warnings(plan.empty))
@@ -221,9 +219,10 @@ class Engine:
         config, recipe = items[0].key
         plan = self.plans.get(config)
         warnings = _plan_warnings(plan.empty)
-        targets = [make_target(plan, torch.tensor(item.mel)) for item in items]
+        targets = make_targets(plan, [item.mel for item in items])
         if len(items) == 1 and items[0].rows > self.rows(config, recipe):
-            return [Result(_finite(self._run_long(items[0], plan, targets[0])), warnings)]
+            [wave] = download([self._run_long(items[0], plan, targets[0])])
+            return [Result(_finite(wave), warnings)]
         pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.kernels)
         magnitude = reconstruct(
             pack,
@@ -236,10 +235,8 @@ class Engine:
         # Made only where asked for; an empty one is never read.
         wanted = any(item.output != "audio" for item in items)
         spectra = _spectra(pack) if wanted else torch.empty(0, device=self.device)
-        return [
-            Result(_finite(values), warnings)
-            for values in _outputs(items, targets, pack, magnitude, spectra)
-        ]
+        outputs = download(_outputs(items, targets, pack, magnitude, spectra))
+        return [Result(_finite(values), warnings) for values in outputs]
 
 
 @contextmanager
@@ -294,6 +291,18 @@ def _spectra(pack: PackedStft) -> Tensor:
     return out
 
 
+def _short_of_memory(work: Callable[[], T]) -> T:
+    """What comes of `work`; OutOfMemory where the device, or the host, had too little."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error)
+    # Raised anew: the caught error's frames hold the tensors that the caller wants freed.
+    raise OutOfMemory(reason)
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
     """Torch has a kind for a GPU's memory, but only a text for the CPU's."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -302,9 +311,10 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _finite(values: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
+    """Values of the host as numpy's; NonFiniteOutput if they are not all finite."""
     if not bool(torch.isfinite(values).all()):
         raise NonFiniteOutput("the reconstruction is not finite")
-    values = values.contiguous().cpu()
+    values = values.contiguous()
     if values.is_complex():
         return values.to(torch.complex64).numpy().astype(np.complex64, copy=False)
     return values.to(torch.float32).numpy().astype(np.float32, copy=False)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from models.plan import Plan
-from models.projection import carried
 from models.stft import PackedStft
 
 
@@ -49,10 +48,3 @@ def _decimated(past: Tensor, step: int) -> Tensor:
     whole = torch.cat([past, past.flip(0)])  # its own mirror, so that it ends as it begins
     low: Tensor = torch.fft.irfft(torch.fft.rfft(whole)[: count + 1], n=2 * count)
     return low[:count].contiguous()
-
-
-def found_below(lower: PackedStft, run: slice) -> Tensor:
-    """What an octave found, as far up as its bands reach: the lowest bins `[run, M]` of the
-    spectrum of the octave above, zero between clips.
-    """
-    return lower.spectrum(run)[:, : lower.plan.reach] * carried(lower)[run]

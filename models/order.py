@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from models.stft import PackedStft
+from models.transfer import upload
 
 
 class Order:
@@ -15,7 +16,7 @@ class Order:
         self.clips = sorted(range(len(pack.clips)), key=lambda k: -pack.clips[k][0])
         self.frames = [pack.clips[k][0] for k in self.clips]
         starts = [pack.starts[k] for k in self.clips]
-        self._starts = torch.tensor(starts, device=pack.plan.device)
+        [self._starts] = upload([torch.tensor(starts)], pack.plan.device)
 
     def __len__(self) -> int:
         return len(self.clips)

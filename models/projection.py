@@ -33,8 +33,10 @@ def impose(magnitude: Tensor, spectrum: Tensor) -> Tensor:
 
 def carried(pack: PackedStft) -> Tensor:
     """`[rows, 1]`: 1 in the rows of the clips, 0 between them, where a spectrum must be zero."""
-    ones = [torch.ones(frames, 1, dtype=pack.plan.dtype) for frames, _ in pack.clips]
-    return pack.spread_rows(ones)
+    plan = pack.plan
+    return pack.spread_rows(
+        [torch.ones(frames, 1, dtype=plan.dtype, device=plan.device) for frames, _ in pack.clips]
+    )
 
 
 def state(pack: PackedStft) -> Tensor:

@@ -34,6 +34,7 @@ from models.scale import LinearScale
 from models.schedule import DEFAULT_QUALITY, Quality
 from models.start import polar
 from models.target import levels
+from models.transfer import download, upload
 from models.window import Span, Windows
 
 DEFAULT_LOOKAHEAD = 8
@@ -83,7 +84,7 @@ def _numbers(power: int) -> Numbers:
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """What is known of a frame, at the client's level."""
+    """What is known of a frame, at the client's level; on the host."""
 
     mel: Tensor
     """Linear `[K]`."""
@@ -154,7 +155,7 @@ class Stream:
         loudest = float(mel.max())
         self._loudest = max(self._loudest, loudest)
         turns = torch.rand(self.config.n_bins, generator=self._generator)
-        angles = (turns * (2.0 * math.pi * _TURN)).to(plan.device, plan.dtype)
+        angles = (turns * (2.0 * math.pi * _TURN)).to(plan.dtype)
         return _Frame(mel[0], bound[0], polar(torch.ones_like(angles), angles), loudest)
 
     def end(self) -> None:
@@ -199,7 +200,7 @@ class Stream:
         return mel, torch.stack([frame.bound for frame in rows])
 
     def phases(self, first: int, frames: int) -> Tensor:
-        """`e^(i phi)` of the window's frames from `first` on."""
+        """`e^(i phi)` `[frames - first, N]` of the window's frames from `first` on."""
         return torch.stack([f.phases for f in itertools.islice(self._frames, first, frames)])
 
     def state(self, gain: float) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -323,8 +324,13 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
     windows.divide()
     found = [windows.part(windows.signal, k) for k in range(len(steps))]
     settled = [
-        (wave[slice(*step.settles)] * gain).to("cpu", torch.float32).numpy()
-        for step, wave, gain in zip(steps, found, gains, strict=True)
+        samples.to(torch.float32).numpy()
+        for samples in download(
+            [
+                wave[slice(*step.settles)] * gain
+                for step, wave, gain in zip(steps, found, gains, strict=True)
+            ]
+        )
     ]
     if not all(np.isfinite(samples).all() for samples in settled):
         raise NonFiniteOutput("the stream is not finite")
@@ -355,15 +361,21 @@ def _enter(
     plan = windows.plan
     bands = plan.bands
     windows.listen()
-    for step, start, old in zip(steps, windows.starts, known, strict=True):
+    entering = [
+        (step, start, old)
+        for step, start, old in zip(steps, windows.starts, known, strict=True)
+        if old < step.span.frames
+    ]
+    drawn = upload(
+        [step.stream.phases(old, step.span.frames) for step, _, old in entering], plan.device
+    )
+    for (step, start, old), turns in zip(entering, drawn, strict=True):
         first, last = start + old, start + step.span.frames
-        if first == last:
-            continue
         given = windows.spectrum(slice(first, last))
         level = bands.spread(heard[first:last] / plan.band_weight)
         magnitude = torch.zeros_like(given.real)
         magnitude[:, bands.inside] = level if plan.config.power == 1 else root_(level)
-        begun = impose(magnitude, given + step.stream.phases(old, step.span.frames) * _FAINT)
+        begun = impose(magnitude, given + turns * _FAINT)
         # As if the step before had found the same.
         mending.behind[first:last] = begun[:, bands.inside] * (numbers.keep + numbers.reflect)
         frames = torch.fft.irfft(begun, n=plan.config.n_fft)[:, : windows.win] * plan.window

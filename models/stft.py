@@ -25,6 +25,7 @@ from torch import Tensor
 
 from models.config import MIN_ENVELOPE
 from models.plan import Plan
+from models.transfer import send, staging, upload
 
 CPU_BLOCK = 64  # rows of a matrix product
 _RUN_POINTS = 2**17  # of a run's transforms: 128 frames of 1024 points
@@ -91,11 +92,14 @@ class PackedStft:
         self._frame = zeros(max(self.block, min(self._run, self.used)), config.n_fft)
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
         inverse, targets, sources = self._edges()
-        self._inverse = torch.as_tensor(inverse, dtype=plan.dtype, device=plan.device)
-        self._edge_to = torch.as_tensor(targets, device=plan.device)
-        self._edge_from = torch.as_tensor(sources, device=plan.device)
         self.pasts: list[Tensor] = []
         """What `pin` was given."""
+        self._edges_at_home = targets, sources
+        tables = (
+            torch.as_tensor(inverse, dtype=plan.dtype),
+            *map(torch.from_numpy, (targets, sources)),
+        )
+        self._inverse, self._edge_to, self._edge_from = upload(tables, plan.device)
         self._pinned: list[tuple[slice, Tensor]] = []
         self._look()
         self.begin()
@@ -147,12 +151,18 @@ class PackedStft:
             yield slice(first, min(first + self._run, self.used))
 
     def spread_rows(self, parts: Sequence[Tensor]) -> Tensor:
-        """Per-clip rows `[T, ...]` laid out as the pack's rows `[rows, ...]`, zero in the gaps."""
-        first = parts[0]
-        out = torch.zeros((self.rows, *first.shape[1:]), dtype=first.dtype, device=self.plan.device)
+        """Per-clip rows `[T, ...]` laid out as the pack's rows `[rows, ...]`, zero in the gaps;
+        those of the host are laid out there, and go to the device at once.
+        """
+        first, device = parts[0], self.plan.device
+        shape = self.rows, *first.shape[1:]
+        if first.device.type == "cpu":
+            out = staging(shape, first.dtype, device).zero_()
+        else:
+            out = torch.zeros(shape, dtype=first.dtype, device=device)
         for part, start in zip(parts, self.starts, strict=True):
             out[start : start + part.shape[0]] = part
-        return out
+        return send(out, device)
 
     def spectrum(self, block: slice) -> Tensor:
         """STFT `[block, N]` of the present signal."""
@@ -220,8 +230,11 @@ class PackedStft:
                 continue
             place = slice(start * self.hop, start * self.hop + len(past))
             self._pinned.append((place, past))
-            within = (self._edge_to < place.start) | (self._edge_to >= place.stop)
-            self._edge_to, self._edge_from = self._edge_to[within], self._edge_from[within]
+            targets, sources = self._edges_at_home
+            beside = (targets < place.start) | (targets >= place.stop)
+            self._edges_at_home = targets[beside], sources[beside]
+        edges = [torch.from_numpy(edge) for edge in self._edges_at_home]
+        self._edge_to, self._edge_from = upload(edges, self.plan.device)
         self._look()
 
     def mend(self) -> None:

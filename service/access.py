@@ -26,6 +26,7 @@ from service.problems import problem_response
 logger = logging.getLogger("unmel.access")
 
 HEADER = b"x-request-id"
+_CLOSE = (b"connection", b"close")
 _PLAIN = re.compile(rb"[\x21-\x7e]{1,128}")
 _LONGEST_PATH = 200
 
@@ -60,6 +61,8 @@ class AccessMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *more]
+                if self.closing():  # or the client would send its next request to a closed door
+                    message["headers"].append(_CLOSE)
             await send(message)
 
         token = request_id.set(ident)

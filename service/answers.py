@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -59,14 +57,9 @@ def answer(encoded: Encoded, warnings: tuple[str, ...] = ()) -> Response:
     return response
 
 
-def describe(
-    response: Response, order: Order, served: Served, seconds: Mapping[str, float]
-) -> None:
-    """Say in the headers what the audio is and where the time went."""
+def describe(response: Response, order: Order, served: Served) -> None:
+    """Say in the headers what the audio is and how it was computed."""
     rate = order.item.config.sample_rate
     response.headers.setdefault("X-Sample-Rate", str(rate))
     response.headers["X-Audio-Seconds"] = f"{order.item.samples / rate:.6f}"
     response.headers["X-Pack-Items"] = str(served.pack_items)
-    response.headers["Server-Timing"] = ", ".join(
-        f"{name};dur={1000 * value:.1f}" for name, value in seconds.items()
-    )

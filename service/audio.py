@@ -8,7 +8,7 @@ import time
 from fastapi import APIRouter, Request, Response
 
 from models.errors import Invalid
-from service import answers, openapi, tracing
+from service import answers, openapi, stages
 from service.bodies import query_fields, read_body
 from service.chunked import reconstruct_chunked
 from service.formats import encode_npy
@@ -38,16 +38,16 @@ async def reconstruct(request: Request) -> Response:
     computed = time.monotonic()
     encoded = await asyncio.to_thread(answers.encode, order, served)
     response = answers.answer(encoded, order.warnings + served.result.warnings)
-    seconds = {
-        "decode": decoded - began,
-        "queue": served.queue_seconds,
-        "compute": served.compute_seconds,
-        "encode": time.monotonic() - computed,
-    }
-    answers.describe(response, order, served, seconds)
-    parts.metrics.observe_stages(seconds)
-    request.state.stages = {f"{name}_seconds": round(s, 4) for name, s in seconds.items()}
-    tracing.record(began, seconds, frames=order.item.frames, pack_items=served.pack_items)
+    answers.describe(response, order, served)
+    stages.tell(
+        request,
+        response,
+        [served],
+        began=began,
+        decoded=decoded,
+        computed=computed,
+        frames=order.item.frames,
+    )
     return response
 
 

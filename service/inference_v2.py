@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.errors import Invalid, TooLarge, Unreadable
 from models.presets import PRESETS, Preset
-from service import __version__, health, openapi
+from service import __version__, health, openapi, stages
 from service.answers import PacedResponse
 from service.bodies import read_body
 from service.codecs import parse_json, parse_json_array
@@ -99,8 +99,20 @@ async def infer(request: Request, model: str, version: str = VERSION) -> Respons
     answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
     if asked.timeout is not None:
         answer_by = min(answer_by or math.inf, began + asked.timeout)
+    decoded = time.monotonic()
     served = await while_connected(request, _compute(parts, asked.orders, answer_by))
-    return await asyncio.to_thread(_answer, asked, served)
+    computed = time.monotonic()
+    response = await asyncio.to_thread(_answer, asked, served)
+    stages.tell(
+        request,
+        response,
+        served,
+        began=began,
+        decoded=decoded,
+        computed=computed,
+        frames=sum(order.item.frames for order in asked.orders),
+    )
+    return response
 
 
 def _ready(health_answer: Response) -> Response:

@@ -298,7 +298,11 @@ V2_HEALTH: dict[str, Any] = {
 V2_INFER: dict[str, Any] = {
     "response_class": Response,
     "responses": {
-        200: {"description": "The tensor `audio`.", **_V2_TENSORS},
+        200: {
+            "description": "The tensor `audio`.",
+            "headers": _headers({"Server-Timing": _HEADERS_OUT["Server-Timing"]}),
+            **_V2_TENSORS,
+        },
         **{status: _V2_ERROR for status in (404, *_REFUSALS, *_QUEUE) if status != 406},
     },
     "openapi_extra": {"requestBody": {"required": True, **_V2_TENSORS}},

@@ -25,7 +25,8 @@ _LOOK_SECONDS = 0.05
 
 class Server(uvicorn.Server):
     """Stops in two steps: first nothing new is taken while the lanes work off what was accepted,
-    with the port still open so that new requests are told 503; then uvicorn's own shutdown.
+    with the port still open so that new requests are told 503, and every answer closes its
+    connection; then uvicorn's own shutdown, which answers what has reached the process by then.
 
     A second signal skips the first step. `at_last` is called from a thread of its own when the
     grace period is over and the server has not ended.
@@ -63,6 +64,16 @@ class Server(uvicorn.Server):
         for server in self.servers:
             for bound in server.sockets:  # what is accepted inherits it
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's own, but that it would close connections on which a request has come that it
+        has not read yet: with the port closed, a look is taken at each of them first.
+        """
+        for server in self.servers:
+            server.close()
+        if not self.force_exit:
+            await asyncio.sleep(_LOOK_SECONDS)
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: the first begins the drain, another one ends at once."""

@@ -1,12 +1,13 @@
 """A CUDA device that is pretended: tensors stay on the CPU, but mixing the two raises as it would.
 
-It finds what a machine without a GPU else cannot: a tensor made on the wrong device.
+It finds what a machine without a GPU else cannot: a tensor made on the wrong device, a copy
+between the two, and a host that waits to look at a value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 CUDA = torch.device("cuda")
 _DEVICE = torch.Tensor.device.__get__  # type: ignore[attr-defined] # a getter of C's
+_COPIES = {torch.Tensor.copy_, torch.Tensor.__setitem__}
 _MOVES = {torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.cuda}
+_LOOKS = {"item", "tolist", "nonzero", "__bool__", "__float__", "__int__", "__index__"}
 _LEAVES = {torch.Tensor.numpy, torch.Tensor.__array__}
 
 
@@ -28,8 +31,21 @@ def is_there(tensor: Tensor) -> bool:
     return getattr(tensor, "_pretended", False)
 
 
+class Crossing(NamedTuple):
+    """What went between host and device."""
+
+    way: Literal["up", "down", "look"]
+    """A look is a value that the host asks for in Python, and waits for."""
+    waits: bool
+    """Whether the host does until all that was asked of the device is done."""
+
+
 class PretendedCuda(TorchFunctionMode):
     """While it is entered, `device="cuda"` works and is told apart from the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.crossings: list[Crossing] = []
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -52,9 +68,13 @@ class PretendedCuda(TorchFunctionMode):
             for tensor in given:
                 if tensor.dim() and not is_there(tensor):
                     raise DeviceMismatch(f"{func.__name__} of {tuple(tensor.shape)} on the CPU")
-        args, kwargs = tree_map(self._at_home, (args, kwargs))
-        result = func(*args, **kwargs)
         goes = wanted == CUDA if wanted is not None else bool(there)
+        self._note(func, args, kwargs, goes=goes)
+        args, kwargs = tree_map(self._at_home, (args, kwargs))
+        pinned = kwargs.pop("pin_memory", False)  # there is none without a GPU
+        result = func(*args, **kwargs)
+        if pinned:
+            result._pinned = True
 
         def marked(value: Any) -> Any:
             if not isinstance(value, Tensor) or is_there(value) == goes:
@@ -65,6 +85,33 @@ class PretendedCuda(TorchFunctionMode):
             return value
 
         return tree_map(marked, result)
+
+    def _note(self, func: Any, args: Any, kwargs: Any, *, goes: bool) -> None:
+        """Write down what crosses in a call whose result lies there if it `goes`."""
+        name = getattr(func, "__name__", "")
+        if name in _LOOKS and is_there(args[0]):
+            self.crossings.append(Crossing("look", waits=True))
+        elif func is torch.Tensor.__getitem__ and self._is_mask(args[1]):
+            self.crossings.append(Crossing("look", waits=True))  # for how many values there are
+        elif func in _COPIES:
+            into, value = args[0], args[-1]
+            if isinstance(value, Tensor) and is_there(into) != is_there(value):
+                self._copy(value, into, kwargs)
+        elif func in _MOVES and is_there(args[0]) != goes:
+            self._copy(args[0], None, kwargs)
+        elif func in (torch.tensor, torch.as_tensor, torch.asarray) and goes:
+            self.crossings.append(Crossing("up", waits=True))
+
+    @staticmethod
+    def _is_mask(index: Any) -> bool:
+        chosen = [x for x in tree_leaves(index) if isinstance(x, Tensor)]
+        return any(is_there(x) and x.dtype == torch.bool for x in chosen)
+
+    def _copy(self, value: Tensor, into: Tensor | None, kwargs: Any) -> None:
+        up = not is_there(value)
+        pinned = getattr(value if up else into, "_pinned", False)
+        waits = not (kwargs.get("non_blocking") and pinned)
+        self.crossings.append(Crossing("up" if up else "down", waits))
 
     @staticmethod
     def _asked(func: Any, args: Any, kwargs: dict[str, Any]) -> Iterator[torch.device]:

@@ -274,6 +274,39 @@ def test_a_drain_refuses_what_comes_and_answers_what_was_accepted(service: Live)
     assert service.lanes.outstanding == 0
 
 
+def test_answers_of_a_drain_close_their_connections(service: Live) -> None:
+    """Or clients would send their next requests on connections that are about to be closed."""
+    assert "connection" not in service.client.get("/livez").headers
+    accepted = service.busy(waiting=(2,))
+    service.server.handle_exit(signal.SIGTERM, None)
+    service.until(lambda: service.lanes.closing)
+    refused = service.post(3)
+    service.engine.gate.set()
+    answers = [future.result() for future in accepted]
+    assert statuses(answers) == [200, 200]
+    for answer in (*answers, refused):
+        assert answer.headers["connection"] == "close"
+
+
+def test_a_request_that_has_come_when_the_port_is_closed_is_answered(
+    service: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lies unread on a connection that was kept, at the moment when uvicorn would close it."""
+    with service.raw(npy()) as kept:
+        assert kept.recv(2**16).startswith(b"HTTP/1.1 200")
+        shut_down = service.server.shutdown
+
+        async def send_and_shut_down(sockets: list[socket.socket] | None = None) -> None:
+            kept.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+            await shut_down(sockets)
+
+        monkeypatch.setattr(service.server, "shutdown", send_and_shut_down)
+        service.server.handle_exit(signal.SIGTERM, None)
+        answer = b"".join(iter(lambda: kept.recv(2**16), b""))
+    assert b"HTTP/1.1 200 OK" in answer
+    assert b"connection: close" in answer.lower()
+
+
 def test_what_the_grace_period_is_not_enough_for_is_answered_with_a_problem() -> None:
     with live(drain_seconds=1, max_queue_seconds=1.0) as service:
         futures = service.busy(waiting=(2, 3))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from opentelemetry import trace
@@ -18,6 +19,7 @@ from models.engine import Engine
 from models.errors import Invalid
 from service import tracing
 from service.app import create_app
+from service.metrics import STAGES
 from service.settings import Settings
 from tests.service.conftest import wait_until_ready
 from tests.service.live import npy
@@ -57,7 +59,7 @@ def test_what_happened_is_counted(fresh: TestClient) -> None:
     assert seen['unmel_requests_total{route="/presets/{name}",status="404"}'] == 1
     assert seen['unmel_requests_total{route="other",status="404"}'] == 1
     assert seen['unmel_request_seconds_count{route="/reconstruct"}'] == 3
-    for stage in ("decode", "queue", "compute", "encode"):
+    for stage in STAGES:
         assert seen[f"unmel_{stage}_seconds_count"] == 2
     assert seen["unmel_pack_items_sum"] == 2
     assert seen["unmel_pack_frames_sum"] == 20
@@ -65,6 +67,22 @@ def test_what_happened_is_counted(fresh: TestClient) -> None:
     assert seen["unmel_real_time_factor_count"] == 2
     assert seen["unmel_plan_cache_misses_total"] == 1
     assert seen["unmel_plan_cache_hits_total"] == 1
+
+
+def test_a_batch_of_the_inference_protocol_goes_through_the_stages_once(
+    fresh: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "unmel.access"):
+        answer = infer(fresh)
+    assert answer.status_code == 200
+    timing = answer.headers["server-timing"]
+    assert re.findall(r"(\w+);dur=[\d.]+", timing) == ["decode", "queue", "compute", "encode"]
+    seen = shown(fresh)
+    for stage in STAGES:
+        assert seen[f"unmel_{stage}_seconds_count"] == 1
+    assert 0 < seen["unmel_compute_seconds_sum"] < seen["unmel_request_seconds_sum" + INFER_LABEL]
+    [line] = [record for record in caplog.records if record.name == "unmel.access"]
+    assert {f"{stage}_seconds" for stage in STAGES} <= vars(line).keys()
 
 
 def test_what_is_so_at_the_moment_is_shown(fresh: TestClient) -> None:
@@ -104,7 +122,18 @@ def test_the_page_about_the_queue_names_every_metric_and_no_other(fresh: TestCli
     assert named == shown
 
 
-def reconstruct(client: TestClient, **headers: str) -> object:
+INFER_LABEL = '{route="/v2/models/{model}/infer"}'
+
+
+def infer(client: TestClient, **headers: str) -> httpx.Response:
+    """Two mels of five frames."""
+    mels = {"name": "mel", "datatype": "FP32", "shape": [2, 80, 5], "data": [-5.0] * 800}
+    body = {"inputs": [mels], "parameters": {"n_iter": 1}}
+    return client.post("/v2/models/hifigan-22k/infer", json=body, headers=headers)
+
+
+def reconstruct(client: TestClient, **headers: str) -> httpx.Response:
+    """A mel of ten frames."""
     return client.post(
         "/reconstruct?config=hifigan-22k&n_iter=1", content=npy(), headers={**NPY, **headers}
     )
@@ -113,23 +142,31 @@ def reconstruct(client: TestClient, **headers: str) -> object:
 # --- traces -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [(reconstruct, "POST /reconstruct"), (infer, "POST /v2/models/{model}/infer")],
+    ids=["reconstruct", "infer"],
+)
 def test_a_request_is_a_span_with_a_child_for_every_stage(
-    fresh: TestClient, monkeypatch: pytest.MonkeyPatch
+    fresh: TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[..., httpx.Response],
+    name: str,
 ) -> None:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
     caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    reconstruct(fresh, traceparent=caller)
+    ask(fresh, traceparent=caller)
     spans = {span.name: span for span in exporter.get_finished_spans()}
-    root = spans["POST /reconstruct"]
+    root = spans[name]
     assert root.parent is not None
     assert format(root.parent.trace_id, "032x") == caller[3:35]
     assert root.attributes is not None
     assert root.attributes["unmel.frames"] == 10
-    assert list(spans) == ["decode", "queue", "compute", "encode", "POST /reconstruct"]
+    assert list(spans) == [*STAGES, name]
     ends = [root.start_time or 0]
-    for stage in ("decode", "queue", "compute", "encode"):
+    for stage in STAGES:
         span = spans[stage]
         assert span.parent is not None
         assert span.parent.span_id == root.context.span_id
