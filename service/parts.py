@@ -15,6 +15,7 @@ from models.recipe import resolve
 from models.sliding import Options
 from service.batching import Policy
 from service.budget import Budget
+from service.following import Following
 from service.lanes import Lanes, QueueLimits
 from service.metrics import Metrics, Snapshot
 from service.seats import Seats
@@ -36,6 +37,7 @@ class Parts:
     budget: Budget
     metrics: Metrics
     streams: Seats
+    following: Following
     warm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the warm-up is over."""
 
@@ -92,7 +94,8 @@ def make_parts(settings: Settings, engine: Engine) -> Parts:
     )
     lanes = Lanes(engine, policy, limits, metrics=metrics, probe=_probe(settings))
     budget, streams = Budget(settings.max_held_bytes), Seats(settings.max_streams)
-    parts = Parts(settings, engine, lanes, budget, metrics, streams)
+    following = Following(lanes.locate)
+    parts = Parts(settings, engine, lanes, budget, metrics, streams, following)
     metrics.show(parts.snapshot)
     return parts
 

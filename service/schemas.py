@@ -25,6 +25,7 @@ from models.recipe import (
 from models.schedule import DEFAULT_QUALITY, Quality
 from models.sliding import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
 from models.start import STARTS
+from service.following import StageName
 
 Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32", "npy"]
 Normalize = Literal["none", "peak", "loudness"]
@@ -228,6 +229,23 @@ class Methods(BaseModel):
 
     methods: list[MethodInfo]
     qualities: list[QualityInfo]
+
+
+class Progress(BaseModel):
+    """`GET /progress/{request_id}`."""
+
+    stage: StageName = Field(
+        description="As in Server-Timing; unknown before the request came and after its answer, "
+        "and where another replica has it."
+    )
+    ahead: int = Field(description="Requests in the queue that came before it.")
+    elapsed: float | None = Field(description="Seconds since it came to the queue.")
+    remaining: float | None = Field(
+        description="Estimated seconds until it is computed; 0 when it takes longer than expected."
+    )
+    measured: bool = Field(
+        description="Whether requests of its kind were timed lately; else `remaining` is a guess."
+    )
 
 
 class Health(BaseModel):
