@@ -175,6 +175,10 @@ function times(table, header) {
   }
 }
 
+function caption(canvas, draw, ...what) {
+  canvas.nextElementSibling.textContent = draw(canvas, ...what);
+}
+
 function local(blob) {
   const url = URL.createObjectURL(blob);
   urls.push(url);
@@ -215,9 +219,8 @@ async function reconstruct(letter, field, job) {
   const result = readMel(await again.arrayBuffer(), presets.get(preset).n_mels);
   if (!given || !result) return;
   const shown = visible(result, linear);
-  drawMel(article.querySelector(".result"), shown, scale, "Mel of the result");
-  const words = drawDifference(article.querySelector(".difference"), given, shown, scale);
-  article.querySelector(".difference + figcaption").textContent = `${words}; blue where the result is quieter, red where louder`;
+  caption(article.querySelector(".result"), drawMel, shown, scale, "Mel of the result");
+  caption(article.querySelector(".difference"), drawDifference, given, shown, scale);
 }
 
 async function run(event) {
@@ -248,7 +251,7 @@ async function run(event) {
     $("original").hidden = isMel;
     if (!isMel) $("original").src = local(file);
     $("results").hidden = false;
-    if (given) drawMel($("mel"), given, scale, "Given mel");
+    if (given) caption($("mel"), drawMel, given, scale, "Given mel");
     if (methods > 1) await reconstruct("B", $("way-b"), job);
     $("status").textContent = "Done.";
   } catch (error) {
