@@ -159,12 +159,22 @@ class StreamOptions(_Streamed):
     format: Literal["s16le", "f32le"] = Field("s16le", description="Form of the samples.")
 
 
+def _no_mp3(value: object) -> object:
+    if value == "mp3":
+        raise ValueError(
+            "ogg or opus, say: the beginning of an mp3 tells its length and its encoder's delay, "
+            "which are known at its end"
+        )
+    return value
+
+
 class ChunkedOptions(_Streamed):
     """Options of `POST /reconstruct?stream=true`."""
 
-    format: Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32"] | None = Field(
-        None, description="Form of the audio; from the Accept header, or wav, if not given."
-    )
+    format: Annotated[
+        Literal["wav", "wav_f32", "flac", "ogg", "opus", "pcm", "pcm_f32"] | None,
+        BeforeValidator(_no_mp3),
+    ] = Field(None, description="Form of the audio; from the Accept header, or wav, if not given.")
     layout: Layout = Field("auto", description="Which axis of a whole mel holds the bands.")
 
 
