@@ -1,7 +1,9 @@
 """Compiled loops: made or loaded in the background, used from the moment they are there.
 
-Compiling takes seconds on the first start and a fraction of one from numba's cache. Nobody waits:
-torch's loops give the same bits, and a pack takes whichever there are when it begins.
+Compiling takes many seconds on the first start, loading from numba's cache about one. Nobody waits
+for a compiler: torch's loops give the same bits, and a pack takes whichever there are when it
+begins. A service may wait for what is only loaded, whose thread would else be in its first
+requests' way.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +34,7 @@ class Loops:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._module: ModuleType | None = None
+        self._looked, self._kept = threading.Event(), False
 
     def start(self) -> None:
         """Begin to load, unless that was done before."""
@@ -52,9 +56,20 @@ class Loops:
             self._thread.join(timeout)
         return self._module
 
+    def settle(self, timeout: float) -> ModuleType | None:
+        """The kernels when loading has ended, where it was begun and there is compiled code to
+        load; `ready` at once where there is none, and after `timeout` seconds.
+        """
+        end = time.monotonic() + timeout
+        if self._thread is not None and self._looked.wait(timeout) and self._kept:
+            self._thread.join(max(0.0, end - time.monotonic()))
+        return self._module
+
     def _load(self) -> None:
         try:
             folder = cache_folder()
+            self._kept = folder is not None and any(folder.rglob("*.nbc"))
+            self._looked.set()
             settings = import_module("numba").config
             before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder or "")
             try:
@@ -65,6 +80,8 @@ class Loops:
             logger.warning("no compiled loops; torch's are slower", exc_info=True)
         else:
             logger.info("compiled loops ready, cached in %s", folder)
+        finally:
+            self._looked.set()
 
 
 LOOPS = Loops()

@@ -43,6 +43,10 @@ MAX_LOOKAHEAD = 64
 # Iterations of a step, by quality. A frame goes through them `lookahead + 1` times.
 ITERATIONS: dict[Quality, int] = {"draft": 4, "standard": 6, "high": 16}
 
+# The first sound waits for the first step: beyond these its first 50 ms gained a little (a mel
+# distance of 0.03 instead of 0.04 at high), the clip nothing (PESQ within 0.02).
+_MOST_AT_FIRST = 80
+
 # Share of the circle that the first phases are drawn from, and what they weigh against what the
 # frames before say of a new one: -120 dB of a target.
 _TURN, _FAINT = 0.35, 1e-6
@@ -174,7 +178,7 @@ class Stream:
         if self.frames >= seen:
             span = Span(settled, seen - self._origin, None)
             # The first frames come all at once and go through what the others do in turn.
-            return Step(self, span, n_iter if settled else n_iter * passes)
+            return Step(self, span, n_iter if settled else min(n_iter * passes, _MOST_AT_FIRST))
         if self.ended:
             end = config.lead + config.samples(self.frames) - self._origin * config.hop_length
             span = Span(settled, self.frames - self._origin, end)

@@ -1,9 +1,10 @@
-"""POST /reconstruct and POST /analyze: mel to audio, and audio to mel."""
+"""POST /reconstruct and POST /analyze: mel to audio, audio to mel; GET /progress of the former."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,10 +12,12 @@ from models.errors import Invalid
 from service import answers, openapi, stages
 from service.bodies import query_fields, read_body
 from service.chunked import reconstruct_chunked
+from service.following import Followed
 from service.formats import encode_npy
 from service.intake import read_analyze_order, read_deadline, read_order
 from service.parts import parts_of
 from service.presence import while_connected
+from service.schemas import Progress
 
 router = APIRouter(tags=["audio"])
 
@@ -23,18 +26,27 @@ router = APIRouter(tags=["audio"])
 async def reconstruct(request: Request) -> Response:
     """A mel spectrogram in, audio out; as it is made, with `stream=true`."""
     began, parts = time.monotonic(), parts_of(request)
-    settings, hold = parts.settings, request.state.hold
     answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
     parts.lanes.knock(answer_by)
     if _wants_stream(request):
         return await reconstruct_chunked(request)
+    with parts.following.follow(request.state.request_id) as followed:
+        return await _reconstruct_whole(request, began, answer_by, followed)
+
+
+async def _reconstruct_whole(
+    request: Request, began: float, answer_by: float | None, followed: Followed
+) -> Response:
+    parts, hold = parts_of(request), request.state.hold
+    settings = parts.settings
     body = await read_body(request, settings, hold)
     query, accept = query_fields(request), request.headers.get("accept")
     query.pop("stream", None)
     order = await asyncio.to_thread(read_order, body, query, accept, settings)
     hold.set(order.nbytes)
     decoded = time.monotonic()
-    served = await while_connected(request, parts.lanes.submit(order.item, answer_by))
+    work = parts.lanes.submit(order.item, answer_by, followed.queued)
+    served = await while_connected(request, work)
     computed = time.monotonic()
     encoded = await asyncio.to_thread(answers.encode, order, served)
     response = answers.answer(encoded, order.warnings + served.result.warnings)
@@ -56,6 +68,12 @@ def _wants_stream(request: Request) -> bool:
     if value not in ("true", "false"):
         raise Invalid("stream", repr(value[:40]), "true or false")
     return value == "true"
+
+
+@router.get("/progress/{request_id}")
+async def progress(request: Request, request_id: str) -> Progress:
+    """How far a reconstruction has come, by the X-Request-ID that it was sent with."""
+    return Progress(**asdict(parts_of(request).following.position(request_id)))
 
 
 @router.post("/analyze", **openapi.ANALYZE)

@@ -16,7 +16,7 @@ from models.config import MelConfig
 from service.bodies import media_type_of, query_fields, read_body, refuse_coding
 from service.errors import SlowClient
 from service.flow import Flow, rows_of, weight
-from service.formats import FORMATS, format_for
+from service.formats import FORMATS, format_for, held_rate
 from service.intake import read_chunked_options, read_chunked_order
 from service.parts import Parts, parts_of
 from service.presence import while_connected
@@ -63,12 +63,13 @@ class ChunkedResponse(Response):
         name = options.format or format_for(accept, WRITTEN)
         samples = None if mel is None else config.samples(len(mel))
         self._writer = writer(name, config.sample_rate, samples)
-        super().__init__(None, media_type=FORMATS[name].media_type_at(config.sample_rate))
+        held, resampled = held_rate(name, config.sample_rate)
+        super().__init__(None, media_type=FORMATS[name].media_type_at(held))
         del self.headers["content-length"]
-        self.headers["X-Sample-Rate"] = str(config.sample_rate)
+        self.headers["X-Sample-Rate"] = str(held)
         if samples is not None:
             self.headers["X-Audio-Seconds"] = f"{samples / config.sample_rate:.6f}"
-        for warning in warnings:
+        for warning in (*warnings, *resampled):
             self.headers.append("X-Warning", warning)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,6 +19,8 @@ from service.loudness import loudness
 
 # Samples handed to an encoder at once: vorbis takes what it is given onto the stack.
 _PIECE = 4096
+RESAMPLER = "VHQ"
+"""soxr's quality."""
 
 
 def _any_rate(rate: int) -> int:
@@ -192,7 +194,7 @@ def finish(wave: NDArray[np.float32], rate: int, how: Finish, *, bounded: bool) 
     """
     out = how.sample_rate or rate
     if out != rate:
-        resampled = soxr.resample(wave, rate, out, quality="VHQ")
+        resampled = soxr.resample(wave, rate, out, quality=RESAMPLER)
         wave = np.asarray(resampled if resampled.size else wave[:1], np.float32)
     peak = float(np.abs(wave).max(initial=0.0))
     if peak == 0.0:
@@ -233,6 +235,20 @@ def to_fixed(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     return fixed
 
 
+def held_rate(format_name: str, rate: int) -> tuple[int, tuple[str, ...]]:
+    """The rate, Hz, at which a format takes audio of `rate`, and what to say if it is another."""
+    held = FORMATS[format_name].rate_for(rate)
+    if held == rate:
+        return held, ()
+    return held, (f"resampled from {rate} to {held} Hz: {format_name} has no {rate} Hz",)
+
+
+def write_samples(file: soundfile.SoundFile, samples: NDArray[Any]) -> None:
+    """Hand samples `[L]` to an encoder."""
+    for start in range(0, len(samples), _PIECE):
+        file.write(samples[start : start + _PIECE])
+
+
 def encode_audio(
     wave: NDArray[np.float32], rate: int, format_name: str, how: Finish = AS_IT_IS
 ) -> Encoded:
@@ -243,12 +259,9 @@ def encode_audio(
     """
     form = FORMATS[format_name]
     wanted = how.sample_rate or rate
-    held = form.rate_for(wanted)
-    warnings: tuple[str, ...] = ()
-    if held != wanted:
-        if how.sample_rate is not None:
-            raise Invalid("sample_rate", f"{wanted} for {format_name!r}", f"{held} Hz, say")
-        warnings = (f"resampled from {rate} to {held} Hz: {format_name} has no {rate} Hz",)
+    held, warnings = held_rate(format_name, wanted)
+    if held != wanted and how.sample_rate is not None:
+        raise Invalid("sample_rate", f"{wanted} for {format_name!r}", f"{held} Hz, say")
     done = finish(wave, rate, Finish(how.normalize, how.gain, held), bounded=form.bounded)
     samples: NDArray[Any] = done.samples
     if form.fixed_point:
@@ -260,8 +273,7 @@ def encode_audio(
     with soundfile.SoundFile(
         stream, "w", held, 1, format=form.container, subtype=form.subtype
     ) as file:
-        for start in range(0, len(samples), _PIECE):
-            file.write(samples[start : start + _PIECE])
+        write_samples(file, samples)
     return Encoded(stream.getvalue(), form.media_type, done.gain, held, warnings)
 
 

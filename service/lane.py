@@ -100,6 +100,11 @@ class Lane:
     def seat(self, pack: Sequence[Ticket]) -> None:
         self.pack = pack
 
+    @property
+    def running(self) -> bool:
+        """Whether the engine is at its pack now: not just before, nor just after."""
+        return self._running is not None
+
     def remaining(self, now: float) -> float:
         """Seconds until the lane is free, as far as is known."""
         running = self._running

@@ -14,6 +14,7 @@ from service.admission import Load, refusal, wait_seconds
 from service.batching import Policy, Waiting
 from service.caution import Caution
 from service.errors import DeadlineMissed, LaneLost, Overloaded
+from service.following import Position
 from service.lane import Lane
 from service.metrics import Metrics
 from service.packs import Computed, Runs
@@ -121,6 +122,21 @@ class Lanes:
             counts[lane.state] += 1
         return {**counts, "hung": sum(lane.alive for lane in self._given_up)}
 
+    def locate(self, ticket: Ticket) -> Position:
+        """Where an accepted request stands, and the seconds that it is expected to take still."""
+        now, measured = self._clock(), ticket.promised is not None
+        elapsed = now - ticket.waiting.arrived
+        if ticket.gone:
+            return Position("encode", 0, elapsed, 0.0, measured)
+        for lane in self._lanes:
+            if ticket in lane.pack:
+                left = lane.remaining(now) if lane.running else ticket.waiting.seconds
+                return Position("compute", 0, elapsed, left, measured)
+        before = self._room.before(ticket)
+        busy = tuple(lane.remaining(now) for lane in self._lanes if lane.at_work) or (0.0,)
+        wait = wait_seconds(Load(busy, sum(other.waiting.seconds for other in before)))
+        return Position("queue", len(before), elapsed, wait + ticket.waiting.seconds, measured)
+
     # --- requests -----------------------------------------------------------------------------
 
     def knock(self, answer_by: float | None = None) -> None:
@@ -131,8 +147,14 @@ class Lanes:
         now = self._clock()
         self._admit(None, self._bounded(answer_by, now) - now, now)
 
-    async def submit(self, item: Work, answer_by: float | None = None) -> Served:
-        """Queue an item and wait for what comes of it; `answer_by` is a time of the clock.
+    async def submit(
+        self,
+        item: Work,
+        answer_by: float | None = None,
+        queued: Callable[[Ticket], None] | None = None,
+    ) -> Served:
+        """Queue an item and wait for what comes of it; `answer_by` is a time of the clock, and
+        `queued` is told of its ticket.
 
         Raises Overloaded when it cannot be answered in time or the lanes are closing,
         DeadlineMissed when that turned out only in the queue, LaneLost when its lane died or
@@ -153,6 +175,8 @@ class Lanes:
         promised = wait + seconds if estimate.measured else None
         ticket = Ticket(waiting, item, loop, loop.create_future(), promised)
         self._room.put(ticket)
+        if queued is not None:
+            queued(ticket)
         # The lanes look at deadlines only when one is free; the client is told in time.
         alarm = loop.call_later(start_by - now, self._room.expire, ticket)
         try:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from fastapi import Request
 
+from models.compiled import LOOPS
 from models.engine import Engine, Item
 from models.presets import preset
 from models.recipe import resolve
 from models.sliding import Options
 from service.batching import Policy
 from service.budget import Budget
+from service.following import Following
 from service.lanes import Lanes, QueueLimits
 from service.metrics import Metrics, Snapshot
 from service.seats import Seats
@@ -24,6 +26,9 @@ logger = logging.getLogger("unmel.parts")
 
 _PLAIN_PRESET = "hifigan-22k"
 _WATCH_SECONDS = 1.0
+# Most that readiness waits for compiled loops to be loaded: their thread would slow the first
+# requests. It does not wait for them to be compiled.
+_LOADING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,14 @@ class Parts:
     budget: Budget
     metrics: Metrics
     streams: Seats
+    following: Following
     warm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the warm-up is over."""
 
     async def warm_up(self) -> None:
-        """Make the plans of the settings' presets, and run a pack to load what torch needs."""
+        """Make the plans of the settings' presets, and run a pack to load what torch needs, on
+        compiled loops if they only have to be loaded.
+        """
         await asyncio.to_thread(self._warm_up)
         self.warm.set()
 
@@ -48,12 +56,14 @@ class Parts:
         names = self.settings.warm_presets
         self.engine.plans.warm([preset(name).config for name in names])
         if names:
+            LOOPS.settle(_LOADING_SECONDS)
             probe = _probe(self.settings)
-            stream = self.engine.stream(probe.config, Options())
-            stream.feed(probe.mel)
-            stream.end()
             self.engine.run([probe])
-            if (step := stream.step) is not None:
+            stream = self.engine.stream(probe.config, Options())
+            first = probe.config.lead // probe.config.hop_length + stream.options.lookahead + 1
+            stream.feed(np.zeros((first + 1, probe.config.n_mels), np.float32))
+            stream.end()
+            while (step := stream.step) is not None:  # the first, one in between, and the last
                 self.engine.run([step])
         logger.info("ready", extra={"plans": len(names), "device": str(self.engine.device)})
 
@@ -92,7 +102,8 @@ def make_parts(settings: Settings, engine: Engine) -> Parts:
     )
     lanes = Lanes(engine, policy, limits, metrics=metrics, probe=_probe(settings))
     budget, streams = Budget(settings.max_held_bytes), Seats(settings.max_streams)
-    parts = Parts(settings, engine, lanes, budget, metrics, streams)
+    following = Following(lanes.locate)
+    parts = Parts(settings, engine, lanes, budget, metrics, streams, following)
     metrics.show(parts.snapshot)
     return parts
 

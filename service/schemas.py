@@ -25,6 +25,7 @@ from models.recipe import (
 from models.schedule import DEFAULT_QUALITY, Quality
 from models.sliding import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
 from models.start import STARTS
+from service.following import StageName
 
 Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32", "npy"]
 Normalize = Literal["none", "peak", "loudness"]
@@ -158,12 +159,22 @@ class StreamOptions(_Streamed):
     format: Literal["s16le", "f32le"] = Field("s16le", description="Form of the samples.")
 
 
+def _no_mp3(value: object) -> object:
+    if value == "mp3":
+        raise ValueError(
+            "ogg or opus, say: the beginning of an mp3 tells its length and its encoder's delay, "
+            "which are known at its end"
+        )
+    return value
+
+
 class ChunkedOptions(_Streamed):
     """Options of `POST /reconstruct?stream=true`."""
 
-    format: Literal["wav", "wav_f32", "flac", "pcm", "pcm_f32"] | None = Field(
-        None, description="Form of the audio; from the Accept header, or wav, if not given."
-    )
+    format: Annotated[
+        Literal["wav", "wav_f32", "flac", "ogg", "opus", "pcm", "pcm_f32"] | None,
+        BeforeValidator(_no_mp3),
+    ] = Field(None, description="Form of the audio; from the Accept header, or wav, if not given.")
     layout: Layout = Field("auto", description="Which axis of a whole mel holds the bands.")
 
 
@@ -228,6 +239,23 @@ class Methods(BaseModel):
 
     methods: list[MethodInfo]
     qualities: list[QualityInfo]
+
+
+class Progress(BaseModel):
+    """`GET /progress/{request_id}`."""
+
+    stage: StageName = Field(
+        description="As in Server-Timing; unknown before the request came and after its answer, "
+        "and where another replica has it."
+    )
+    ahead: int = Field(description="Requests in the queue that came before it.")
+    elapsed: float | None = Field(description="Seconds since it came to the queue.")
+    remaining: float | None = Field(
+        description="Estimated seconds until it is computed; 0 when it takes longer than expected."
+    )
+    measured: bool = Field(
+        description="Whether requests of its kind were timed lately; else `remaining` is a guess."
+    )
 
 
 class Health(BaseModel):

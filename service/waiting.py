@@ -32,6 +32,10 @@ class WaitingRoom:
         """What one lane would need for all that waits."""
         return sum(ticket.waiting.seconds for ticket in tuple(self._tickets))
 
+    def before(self, ticket: Ticket) -> Sequence[Ticket]:
+        """Those that came before a ticket and still wait."""
+        return [t for t in tuple(self._tickets) if t.waiting.id < ticket.waiting.id]
+
     def put(self, ticket: Ticket) -> None:
         with self.condition:
             self._tickets.append(ticket)

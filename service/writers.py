@@ -8,13 +8,22 @@ from typing import Protocol
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
-from models.errors import Invalid
-from service.formats import FORMATS, AudioFormat, to_fixed
+from service.formats import (
+    FORMATS,
+    RESAMPLER,
+    AudioFormat,
+    held_rate,
+    to_fixed,
+    write_samples,
+)
 
-WRITTEN = frozenset({"wav", "wav_f32", "flac", "pcm", "pcm_f32"})
-"""The formats of a stream: the others' encoders hold samples back."""
+WRITTEN = frozenset({"wav", "wav_f32", "flac", "ogg", "opus", "pcm", "pcm_f32"})
+"""The formats of a stream. Not mp3: its length and its encoder's delay, without which it is read
+back too long or too short, stand at its beginning and are known at its end.
+"""
 
 # The size in a header whose writer does not know it, as other writers to pipes have it.
 _UNKNOWN = 0xFFFFFFFF
@@ -25,8 +34,9 @@ _FLAC_COUNT = slice(21, 26)
 class Writer(Protocol):
     """Turns samples `[k]` into bytes as they come."""
 
-    clipped: int
-    """Samples beyond full scale that were cut off: a stream is sent before its peak is known."""
+    @property
+    def clipped(self) -> int:
+        """Samples beyond full scale that were cut off: they are sent before the peak is known."""
 
     def begin(self) -> bytes:
         """What stands before the first sample."""
@@ -39,14 +49,15 @@ class Writer(Protocol):
 
 
 def writer(name: str, sample_rate: int, samples: int | None) -> Writer:
-    """The writer of a format; `samples` is how many will come, None if nobody knows.
-
-    Raises Invalid for a rate that the format does not have.
+    """The writer of a format for samples of `sample_rate`, Hz, which it brings to the rate that
+    the format holds (`formats.held_rate`); `samples` is how many will come, None if nobody knows.
     """
-    form = FORMATS[name]
-    if form.container == "FLAC":
-        return _Flac(name, form, sample_rate, samples)
-    return _Plain(form, sample_rate, samples)
+    form, (held, _) = FORMATS[name], held_rate(name, sample_rate)
+    if held != sample_rate:
+        return _Resampled(_Encoded(form, held, None), sample_rate, held)
+    if form.container in ("FLAC", "OGG"):
+        return _Encoded(form, held, samples)
+    return _Plain(form, held, samples)
 
 
 class _Plain:
@@ -129,17 +140,19 @@ class _Sink(io.RawIOBase):
         return piece
 
 
-class _Flac:
-    """FLAC by libsndfile, in blocks of 4096 samples; its header has no checksum of the whole."""
+class _Encoded:
+    """FLAC, vorbis and opus by libsndfile: what its encoder has not written stays with it.
 
-    def __init__(self, name: str, form: AudioFormat, sample_rate: int, samples: int | None) -> None:
-        self.clipped, self._samples, self._sink = 0, samples, _Sink()
-        try:
-            self._file = soundfile.SoundFile(
-                self._sink, "w", sample_rate, 1, form.subtype, format=form.container
-            )
-        except soundfile.LibsndfileError as error:
-            raise Invalid("format", f"{name!r} at {sample_rate} Hz", "wav or pcm") from error
+    FLAC comes in blocks of 4096 samples, and its header has no checksum of the whole; the others
+    in Ogg's pages, about one a second.
+    """
+
+    def __init__(self, form: AudioFormat, sample_rate: int, samples: int | None) -> None:
+        self.clipped, self._form, self._samples = 0, form, samples
+        self._sink = _Sink()
+        self._file = soundfile.SoundFile(
+            self._sink, "w", sample_rate, 1, form.subtype, format=form.container
+        )
         self._begun = False
 
     def begin(self) -> bytes:
@@ -147,7 +160,8 @@ class _Flac:
 
     def add(self, samples: NDArray[np.float32]) -> bytes:
         self.clipped += _beyond(samples)
-        self._file.write(to_fixed(samples))
+        bounded = to_fixed(samples) if self._form.fixed_point else np.clip(samples, -1.0, 1.0)
+        write_samples(self._file, bounded)
         return self._taken()
 
     def end(self) -> bytes:
@@ -158,8 +172,30 @@ class _Flac:
         data = bytearray(self._sink.take())
         if data and not self._begun:
             self._begun = True
-            if self._samples is not None:
+            if self._form.container == "FLAC" and self._samples is not None:
                 # The highest 4 of 36 bits share a byte with the depth.
                 count = data[_FLAC_COUNT][0] >> 4 << 36 | self._samples
                 data[_FLAC_COUNT] = count.to_bytes(5, "big")
         return bytes(data)
+
+
+class _Resampled:
+    """Another writer's, behind a resampler, which keeps some milliseconds to itself."""
+
+    def __init__(self, inner: Writer, rate: int, out: int) -> None:
+        self._inner = inner
+        self._soxr = soxr.ResampleStream(rate, out, 1, dtype="float32", quality=RESAMPLER)
+
+    @property
+    def clipped(self) -> int:
+        return self._inner.clipped
+
+    def begin(self) -> bytes:
+        return self._inner.begin()
+
+    def add(self, samples: NDArray[np.float32]) -> bytes:
+        return self._inner.add(self._soxr.resample_chunk(samples))
+
+    def end(self) -> bytes:
+        rest = self._soxr.resample_chunk(np.zeros(0, np.float32), last=True)
+        return self._inner.add(rest) + self._inner.end()

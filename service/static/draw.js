@@ -2,7 +2,11 @@
 
 // Dark to light, even in lightness, told apart by those who see few colours.
 const HEAT = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
-const COLD_HOT = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
+// What does not differ has the page's own ground, so that what does stands out in both schemes.
+const COLD_HOT = {
+  light: [[33, 102, 172], [146, 197, 222], [255, 255, 255], [244, 165, 130], [178, 24, 43]],
+  dark: [[150, 205, 255], [52, 104, 160], [33, 30, 27], [170, 72, 48], [255, 160, 130]],
+};
 
 function colour(stops, x) {
   const at = Math.min(Math.max(x, 0), 1) * (stops.length - 1);
@@ -44,12 +48,15 @@ export function visible(mel, linear) {
   return { ...mel, values: mel.values.map((v) => Math.log10(Math.max(v, floor))) };
 }
 
+/** The picture's words come back. */
 export function drawMel(canvas, mel, [low, high], what) {
   const size = `${mel.bands} bands, ${mel.frames} frames`;
-  paint(canvas, mel, HEAT, low, high, `${what}: ${size}, values from ${low.toFixed(2)} to ${high.toFixed(2)}`);
+  const label = `${what}: ${size}, colours from ${low.toFixed(2)} to ${high.toFixed(2)}`;
+  paint(canvas, mel, HEAT, low, high, label);
+  return label;
 }
 
-/** The difference over a quarter of the mel's own range, and its mean in words. */
+/** The difference over a quarter of the mel's own range; its mean and its colours in words. */
 export function drawDifference(canvas, mel, result, [low, high]) {
   const frames = Math.min(mel.frames, result.frames);
   const values = new Float32Array(mel.bands * frames);
@@ -63,6 +70,7 @@ export function drawDifference(canvas, mel, result, [low, high]) {
   }
   const reach = (high - low) / 4 || 1;
   const label = `Difference: ${(sum / values.length).toFixed(3)} on average, of a range of ${(high - low).toFixed(2)}`;
-  paint(canvas, { bands: mel.bands, frames, values }, COLD_HOT, -reach, reach, label);
-  return label;
+  const scheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  paint(canvas, { bands: mel.bands, frames, values }, COLD_HOT[scheme], -reach, reach, label);
+  return `${label}; blue where the result is quieter, red where louder, in full colour from ${reach.toFixed(2)} on`;
 }

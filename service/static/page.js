@@ -2,9 +2,13 @@
 
 import { drawDifference, drawMel, range, visible } from "./draw.js";
 import { readMel } from "./npy.js";
+import { Bar, follow } from "./progress.js";
 
 const $ = (id) => document.getElementById(id);
 const NPY = "application/x-npy";
+// What the steps weigh in the bar.
+const ANALYSIS = 1;
+const METHOD = 8;
 const presets = new Map();
 let control = null;
 let urls = [];
@@ -18,10 +22,13 @@ class Refusal extends Error {
   }
 }
 
-async function ask(path, options = {}) {
-  const headers = new Headers(options.headers);
-  if ($("key").value) headers.set("Authorization", `Bearer ${$("key").value}`);
-  const answer = await fetch(path, { ...options, headers, signal: control?.signal });
+function headersOf(more = {}) {
+  return $("key").value ? { ...more, Authorization: `Bearer ${$("key").value}` } : more;
+}
+
+const get = (path, signal) => fetch(path, { headers: headersOf(), signal }).then(accepted);
+
+async function accepted(answer) {
   if (answer.ok) return answer;
   const text = await answer.text();
   let problem = { detail: text.slice(0, 200), status: answer.status };
@@ -32,7 +39,38 @@ async function ask(path, options = {}) {
   throw new Refusal(problem);
 }
 
-const post = (path, body, type) => ask(path, { method: "POST", body, headers: { "Content-Type": type } });
+/** A POST whose bytes are counted both ways, which fetch does not do. */
+function send(path, body, headers, bar, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    for (const [name, value] of Object.entries(headersOf(headers))) request.setRequestHeader(name, value);
+    request.responseType = "blob";
+    request.upload.onprogress = ({ loaded, total }) => bar.sending(loaded, total);
+    request.onprogress = ({ loaded, total }) => bar.fetching(loaded, total);
+    request.onload = () => {
+      const answered = request.getAllResponseHeaders().trim().split("\r\n").map((line) => line.split(/: (.*)/s, 2));
+      resolve(new Response(request.response, { status: request.status, headers: answered }));
+    };
+    request.onerror = () => reject(new TypeError("The service cannot be reached."));
+    request.onabort = () => reject(new DOMException("Stopped.", "AbortError"));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.send(body);
+  });
+}
+
+/** Post, with the bar told how far the request has come. */
+async function post(path, body, type, bar) {
+  const { signal } = control;
+  signal.throwIfAborted();
+  // crypto.randomUUID is missing where the page came over plain HTTP.
+  const id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const over = new AbortController();
+  const headers = { "Content-Type": type, "X-Request-ID": id };
+  const answer = send(path, body, headers, bar, signal).finally(() => over.abort());
+  if (path.startsWith("/reconstruct")) follow((until) => get(`/progress/${id}`, until), over.signal, bar);
+  return accepted(await answer);
+}
 
 // --- the form -----------------------------------------------------------------------------------
 
@@ -74,7 +112,7 @@ function wayOf(field) {
 }
 
 async function fill() {
-  const [listed, table] = await Promise.all(["/presets", "/methods"].map(async (path) => (await ask(path)).json()));
+  const [listed, table] = await Promise.all(["/presets", "/methods"].map(async (path) => (await get(path)).json()));
   for (const row of listed) {
     presets.set(row.name, row.config);
     $("preset").append(option(row.name, `${row.name}: ${row.project}`));
@@ -115,32 +153,6 @@ function complain(error) {
   }
 }
 
-function watch(text) {
-  const began = performance.now();
-  const tick = () => {
-    const seconds = Math.floor((performance.now() - began) / 1000);
-    $("progress").textContent = `${seconds} s`;
-    $("seconds")?.replaceChildren(`${seconds} s`);
-  };
-  // Only the words are announced; the seconds would interrupt a screen reader every second.
-  const count = document.createElement("span");
-  count.id = "seconds";
-  count.setAttribute("aria-hidden", "true");
-  $("status").replaceChildren(`${text} `, count);
-  tick();
-  const timer = setInterval(tick, 1000);
-  return () => clearInterval(timer);
-}
-
-async function during(text, work) {
-  const done = watch(text);
-  try {
-    return await work;
-  } finally {
-    done();
-  }
-}
-
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function curl(file, isMel, preset, query) {
@@ -163,6 +175,10 @@ function times(table, header) {
   }
 }
 
+function caption(canvas, draw, ...what) {
+  canvas.nextElementSibling.textContent = draw(canvas, ...what);
+}
+
 function local(blob) {
   const url = URL.createObjectURL(blob);
   urls.push(url);
@@ -172,11 +188,12 @@ function local(blob) {
 // --- the work -----------------------------------------------------------------------------------
 
 async function reconstruct(letter, field, job) {
-  const { file, isMel, preset, body, given, linear, scale } = job;
+  const { file, isMel, preset, body, given, linear, scale, bar } = job;
   const way = wayOf(field);
   const query = new URLSearchParams({ config: preset, ...way });
   const name = Object.values(way).join(" + ");
-  const answer = await during(`Method ${letter}: ${name} …`, post(`/reconstruct?${query}`, body, NPY));
+  bar.step(`Method ${letter}, ${name}`);
+  const answer = await post(`/reconstruct?${query}`, body, NPY, bar);
   const audio = await answer.blob();
   const part = $("answer").content.cloneNode(true);
   const article = part.querySelector("article");
@@ -197,13 +214,13 @@ async function reconstruct(letter, field, job) {
     event.target.textContent = "Copied";
   });
   $("answers").append(part);
-  const again = await during("Analysing the result …", post(`/analyze?config=${preset}`, audio, "audio/wav"));
+  bar.step(`Analysing result ${letter}`);
+  const again = await post(`/analyze?config=${preset}`, audio, "audio/wav", bar);
   const result = readMel(await again.arrayBuffer(), presets.get(preset).n_mels);
   if (!given || !result) return;
   const shown = visible(result, linear);
-  drawMel(article.querySelector(".result"), shown, scale, "Mel of the result");
-  const words = drawDifference(article.querySelector(".difference"), given, shown, scale);
-  article.querySelector(".difference + figcaption").textContent = `${words}; blue where the result is quieter, red where louder`;
+  caption(article.querySelector(".result"), drawMel, shown, scale, "Mel of the result");
+  caption(article.querySelector(".difference"), drawDifference, given, shown, scale);
 }
 
 async function run(event) {
@@ -221,20 +238,21 @@ async function run(event) {
   try {
     const preset = $("preset").value;
     const isMel = /\.npy$/i.test(file.name);
-    const body = isMel
-      ? await file.arrayBuffer()
-      : await (await during("Analysing the audio …", post(`/analyze?config=${preset}`, file, "application/octet-stream"))).arrayBuffer();
+    const methods = $("both").checked ? 2 : 1;
+    const bar = new Bar($("progress"), $("status"), [...(isMel ? [] : [ANALYSIS]), ...Array(methods).fill([METHOD, ANALYSIS]).flat()]);
+    if (!isMel) bar.step("Analysing the audio");
+    const body = await (isMel ? file : await post(`/analyze?config=${preset}`, file, "application/octet-stream", bar)).arrayBuffer();
     const linear = presets.get(preset).scale.kind === "linear";
     const read = readMel(body, presets.get(preset).n_mels);
     const given = read && visible(read, linear);
     const scale = given && range(given);
-    const job = { file, isMel, preset, body, given, linear, scale };
+    const job = { file, isMel, preset, body, given, linear, scale, bar };
     await reconstruct("A", $("way-a"), job);
     $("original").hidden = isMel;
     if (!isMel) $("original").src = local(file);
     $("results").hidden = false;
-    if (given) drawMel($("mel"), given, scale, "Given mel");
-    if ($("both").checked) await reconstruct("B", $("way-b"), job);
+    if (given) caption($("mel"), drawMel, given, scale, "Given mel");
+    if (methods > 1) await reconstruct("B", $("way-b"), job);
     $("status").textContent = "Done.";
   } catch (error) {
     if (control === mine) complain(error);

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,12 +218,111 @@ def test_long_work_shows_progress_and_can_be_stopped(browser: Browser) -> None:
         page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
         page.get_by_role("button", name="Reconstruct").click()
         expect(page.get_by_role("progressbar")).to_be_visible()
-        expect(page.get_by_role("status")).to_contain_text("Method A: standard")
+        expect(page.get_by_role("status")).to_contain_text("Method A, standard: computing")
+        assert 0.0 < page.get_by_role("progressbar").evaluate("bar => bar.value") < 1.0
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_role("status")).to_have_text("Stopped.")
         expect(page.get_by_role("progressbar")).to_be_hidden()
         assert page.get_by_role("button", name="Reconstruct").is_enabled()
         engine.gate.set()
+        watched.context.close()
+
+
+@with_browser
+def test_a_request_in_the_queue_is_said_to_wait_there(browser: Browser) -> None:
+    with live(TestEngine()) as service:
+        watched = Watched(browser, service.url)
+        page = watched.page
+        service.busy(waiting=(2,))
+        page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+        page.get_by_role("button", name="Reconstruct").click()
+        expect(page.get_by_role("status")).to_contain_text(
+            "Method A, standard: waiting in the queue, 1 before it", timeout=LONG
+        )
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_role("status")).to_have_text("Stopped.")
+        watched.context.close()
+
+
+POSITIONS = [
+    # what the service says, the bar's percent, what is announced, what is beside it
+    (
+        {"stage": "decode"},
+        4,  # 5 of a hundred of eight parts in nine
+        "Method A, standard: being read",
+        "",
+    ),
+    (
+        {"stage": "queue", "ahead": 2, "elapsed": 1.0, "remaining": 9.0, "measured": False},
+        12,
+        "Method A, standard: waiting in the queue, 2 before it",
+        "about 9 s to go, as a first guess",
+    ),
+    (
+        {"stage": "compute", "ahead": 0, "elapsed": 5.0, "remaining": 4.6, "measured": True},
+        46,
+        "Method A, standard: computing",
+        "about 5 s to go",
+    ),
+    (  # the estimate was mended: the bar stays
+        {"stage": "compute", "ahead": 0, "elapsed": 6.0, "remaining": 44.0, "measured": True},
+        46,
+        "Method A, standard: computing",
+        "about 44 s to go",
+    ),
+    (
+        {"stage": "compute", "ahead": 0, "elapsed": 60.0, "remaining": 0.0, "measured": True},
+        84,
+        "Method A, standard: computing",
+        "longer than was expected",
+    ),
+    ({"stage": "encode"}, 84, "Method A, standard: being written", ""),
+]
+
+
+@with_browser
+def test_the_bar_moves_with_what_the_service_says_and_never_goes_back(browser: Browser) -> None:
+    engine, now = TestEngine(), dict[str, Any]()
+    with live(engine) as service:
+        watched = Watched(browser, service.url)
+        page = watched.page
+        page.route("**/progress/*", lambda route: route.fulfill(json=now))
+        engine.gate.clear()
+        page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+        now |= {"stage": "unknown"}
+        page.get_by_role("button", name="Reconstruct").click()
+        bar, status = page.get_by_role("progressbar"), page.get_by_role("status")
+        for position, percent, announced, beside in POSITIONS:
+            now |= position
+            words = f"{percent} %, {announced}" + (f", {beside}" if beside else "")
+            expect(bar).to_have_attribute("aria-valuetext", words)
+            assert int(100 * bar.evaluate("bar => bar.value")) == percent
+            hidden = status.locator("[aria-hidden=true]")
+            assert hidden.inner_text() == (f"({beside})" if beside else "")
+            assert status.inner_text().removesuffix(hidden.inner_text()).strip() == announced
+        engine.gate.set()
+        watched.done()
+        assert watched.faults == []
+        watched.context.close()
+
+
+@with_browser
+def test_two_methods_share_one_bar(browser: Browser) -> None:
+    engine = TestEngine()
+    with live(engine) as service:
+        watched = Watched(browser, service.url)
+        page = watched.page
+        page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
+        page.get_by_label("Method B, to compare").check()
+        go_on = threading.Event()
+        engine.faults[0] = lambda: len(engine.calls) == 1 or go_on.wait()
+        page.get_by_role("button", name="Reconstruct").click()
+        expect(page.get_by_role("status")).to_contain_text("Method B", timeout=LONG)
+        expect(page.get_by_role("progressbar")).to_have_attribute(
+            "aria-valuetext", re.compile("^[5-9]. %, Method B, pinv [+] griffin_lim: computing")
+        )
+        go_on.set()
+        watched.done()
         watched.context.close()
 
 

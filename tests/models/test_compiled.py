@@ -34,6 +34,39 @@ def test_nothing_is_ready_until_loading_has_ended(monkeypatch: pytest.MonkeyPatc
     assert loops.ready is module
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_is_in_the_cache_is_waited_for_and_a_compiler_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kept: bool
+) -> None:
+    """Loading ends only when somebody waits for it."""
+    gate, module = threading.Event(), ModuleType("kernels")
+
+    def slow(name: str) -> ModuleType:
+        gate.wait()
+        return module if name == "models.kernels" else sys.modules["numba"]
+
+    if kept:
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "kernels.frame.nbc").touch()
+    monkeypatch.setattr(compiled, "import_module", slow)
+    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
+    loops = Loops()
+    assert loops.settle(0.0) is None, "nothing was begun"
+    loops.start()
+    thread = loops._thread
+    assert thread is not None
+    join = thread.join
+
+    def wait(timeout: float | None = None) -> None:
+        gate.set()
+        join(timeout)
+
+    monkeypatch.setattr(thread, "join", wait)
+    assert loops.settle(threading.TIMEOUT_MAX) is (module if kept else None)
+    gate.set()
+    assert loops.wait() is module
+
+
 def test_it_loads_once_however_often_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 

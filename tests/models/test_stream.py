@@ -13,6 +13,7 @@ from models.config import MelConfig
 from models.engine import Engine
 from models.errors import Invalid, NonFiniteOutput
 from models.presets import PRESETS
+from models.schedule import Quality
 from models.sliding import MAX_LOOKAHEAD, Options, Stream
 from models.stream import Session
 from tests.signals import tone, voice
@@ -49,6 +50,29 @@ def test_the_presets_of_these_tests_are_of_every_kind() -> None:
     assert {c.power for c in configs} == {1, 2}
     assert any(c.drop_last for c in configs)
     assert any(c.win_length < c.n_fft for c in configs)
+
+
+@pytest.mark.parametrize(
+    ("quality", "lookahead", "first", "between", "last"),
+    [
+        ("draft", 8, 36, 4, 36),
+        ("standard", 8, 54, 6, 54),
+        ("high", 8, 80, 16, 144),
+        ("standard", 32, 80, 6, 198),
+        ("high", 1, 32, 16, 32),
+    ],
+)
+def test_the_first_sound_waits_for_so_many_iterations_and_no_more(
+    quality: Quality, lookahead: int, first: int, between: int, last: int
+) -> None:
+    stream = ENGINE.stream(CONFIG, Options(quality, lookahead))
+    stream.feed(VOICE[: lookahead + 3])
+    stream.end()
+    counts = []
+    while (step := stream.step) is not None:
+        counts.append(step.n_iter)
+        ENGINE.run([step])
+    assert counts == [first, between, last]
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -325,6 +326,39 @@ def test_a_whole_mel_is_answered_in_chunks_with_a_true_header(service: Live, nam
     assert_free(service)
 
 
+@pytest.mark.parametrize(("name", "rate"), [("ogg", 22050), ("opus", 24000)])
+def test_a_lossy_answer_in_chunks_has_the_length_and_the_sound(
+    service: Live, name: str, rate: int
+) -> None:
+    answer = chunked(service, saved(MEL), "application/x-npy", format=name, seed=3)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("audio/ogg; codecs=")
+    assert answer.headers["x-sample-rate"] == str(rate)
+    assert ("resampled" in answer.headers.get("x-warning", "")) == (rate != 22050)
+    wave, read = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+    given = soxr.resample(expected(3), 22050, rate)
+    assert (read, len(wave)) == (rate, len(given))
+    assert np.corrcoef(wave, given)[0, 1] > 0.9
+    assert_free(service)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("ogg", 22050), ("opus", 24000), ("flac", 22050)])
+def test_an_encoder_gives_what_it_has_long_before_the_end(name: str, rate: int) -> None:
+    """Half-way through twenty seconds at least 40 of a hundred bytes are out, and can be played."""
+    wave = voice(20.0, 22050).astype(np.float32)
+    out = writer(name, 22050, len(wave))
+    pieces = [out.begin()]
+    pieces += [out.add(wave[at : at + 256]) for at in range(0, len(wave), 256)]
+    half = b"".join(pieces[: len(pieces) // 2])
+    whole = b"".join(pieces) + out.end()
+    assert len(half) > 0.4 * len(whole)
+    with soundfile.SoundFile(io.BytesIO(whole)) as file:
+        assert file.samplerate == rate
+        assert len(file.read()) == len(soxr.resample(wave, 22050, rate))
+    with soundfile.SoundFile(io.BytesIO(half)) as file:
+        assert len(file.read(8 * rate)) == 8 * rate
+
+
 def test_frames_that_come_in_chunks_are_answered_while_they_come(service: Live) -> None:
     """Pieces of any size: a frame may be cut in two. httpx sends all before it reads."""
     data = MEL.astype("<f4").tobytes()
@@ -407,6 +441,8 @@ def test_a_wav_of_unknown_length_says_so_in_its_header(service: Live) -> None:
     [
         (b"", FRAMES, {"stream": "maybe"}, 422, "stream"),
         (b"", FRAMES, {"n_iter": 3}, 422, "n_iter"),
+        (b"", FRAMES, {"format": "mp3"}, 422, "format"),
+        (b"", FRAMES, {"sample_rate": 16000}, 422, "sample_rate"),
         (b"", FRAMES, {"lookahead": 99}, 422, "lookahead"),
         (b"123", FRAMES, {}, 422, "frames"),
         (np.full((1, 80), np.inf, "<f4").tobytes(), FRAMES, {}, 422, "mel"),
