@@ -35,6 +35,7 @@ from benchmarks.peers import (
 )
 from benchmarks.scores import score
 from benchmarks.timing import (
+    Work,
     in_turns,
     start_up,
     two_transforms,
@@ -42,9 +43,10 @@ from benchmarks.timing import (
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import Engine, Item
+from models.octaves import ladder
 from models.presets import PRESETS
 from models.recipe import resolve
-from models.schedule import QUALITIES, Quality
+from models.schedule import SHARES, Quality, iterations
 
 Clips = Sequence[tuple[Wave, int]]
 
@@ -71,6 +73,22 @@ def items_of(
     return items
 
 
+def transforms_of(engine: Engine, items: Sequence[Item]) -> Work:
+    """The two transforms of every iteration that the items' recipe runs, at its octave's size."""
+    plans = ladder(engine.plans.get(items[0].config), len(SHARES))
+    frames = sum(item.frames for item in items)
+    floors = [
+        two_transforms(plan.config, frames, stage.n_iter)
+        for plan, stage in zip(plans, items[0].recipe.schedule.stages(len(plans)), strict=True)
+    ]
+
+    def run() -> None:
+        for floor in floors:
+            floor()
+
+    return run
+
+
 def iterations_table(engine: Engine, clips: Clips, names: Sequence[str], repeats: int) -> str:
     """Every config and pack: an iteration, its floor, and what the qualities take."""
     lines = [
@@ -87,12 +105,11 @@ def iterations_table(engine: Engine, clips: Clips, names: Sequence[str], repeats
             qualities: list[Quality] = ["draft", "standard", "high"]
             for quality in qualities[: 3 if len(lengths) == 1 and lengths[0] <= 10.0 else 2]:
                 items = items_of(engine, config, clips, lengths, quality)
-                n_iter = QUALITIES[config.power][quality].n_iter
-                floor = two_transforms(config, sum(item.frames for item in items), n_iter // 4)
+                floor = transforms_of(engine, items)
                 turns = repeats if quality != "high" else 1
                 taken[quality], least = in_turns([partial(engine.run, items), floor], turns)
-                ratios[quality] = taken[quality] / (4.0 * least)
-            each = taken["standard"] / QUALITIES[config.power]["standard"].n_iter
+                ratios[quality] = taken[quality] / least
+            each = taken["standard"] / iterations(config.power, config.octaves, "standard")
             cells = [f"{1000 * each:.2f}", *(f"{ratios[q]:.2f}" for q in ("draft", "standard"))]
             cells += [f"{taken[q] / sum(lengths):.4f}" if q in taken else "" for q in qualities]
             lines.append(f"| {name} | {pack} | {' | '.join(cells)} |")

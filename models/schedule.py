@@ -95,47 +95,27 @@ class Schedule:
 # A quarter for the whole band, the rest for the four octaves below it.
 SHARES = (0.15, 0.20, 0.20, 0.20, 0.25)
 
-# What each quality of the joint method runs, by the mel's power. For power 1 found by
-# benchmarks/search.py's method on half of sixteen clips and checked on the other half; for power
-# 2 the same with a smaller exponent and a narrower blend: a compromise between whisper-80, which
-# gains by it, and torchaudio and librosa, which lose a little.
-QUALITIES: dict[int, dict[Quality, Schedule]] = {
-    1: {
-        "draft": Schedule(
-            20, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.36, 1.72), Ramp(0.15, 1.20), 0.35, SHARES
-        ),
-        "standard": Schedule(
-            80, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.29, 1.50), Ramp(0.70, 1.25), 0.30, SHARES
-        ),
-        "high": Schedule(
-            320,
-            Ramp(0.99, 1.00),
-            Ramp(0.10, 0.10),
-            Ramp(1.20, 1.40),
-            Ramp(0.80, 1.20),
-            0.20,
-            SHARES,
-        ),
-    },
-    2: {
-        "draft": Schedule(
-            20, Ramp(0.98, 0.93), Ramp(0.45, 0.33), Ramp(1.20, 1.50), Ramp(0.60, 1.20), 0.35, SHARES
-        ),
-        "standard": Schedule(
-            80, Ramp(0.97, 1.00), Ramp(0.20, 0.25), Ramp(1.15, 1.35), Ramp(0.80, 1.20), 0.30, SHARES
-        ),
-        "high": Schedule(
-            320,
-            Ramp(0.99, 1.00),
-            Ramp(0.10, 0.10),
-            Ramp(1.15, 1.30),
-            Ramp(0.80, 1.20),
-            0.20,
-            SHARES,
-        ),
-    },
-}
 
+def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
+    reflection, blend = Ramp(0.60, 0.55), Ramp(0.30, 0.60)
+    return {
+        "draft": Schedule(14, Ramp(0.99, 1.05), reflection, Ramp(1.25, 1.30), blend, 0.45, SHARES),
+        "standard": Schedule(
+            72, Ramp(0.99, 1.05), reflection, standard_exponent, blend, 0.45, SHARES
+        ),
+        "high": Schedule(
+            288, Ramp(1.0, 1.0), Ramp(0.15, 0.12), Ramp(1.15, 1.15), blend, 0.40, SHARES
+        ),
+    }
+
+
+# What each quality of the joint method runs, by the mel's power. Found by benchmarks/search.py's
+# method on half of sixteen clips and checked on the other half, on a mel of power 1; of power 2
+# what of it was best on four presets.
+QUALITIES: dict[int, dict[Quality, Schedule]] = {
+    1: _table(standard_exponent=Ramp(1.25, 1.30)),
+    2: _table(standard_exponent=Ramp(1.15, 1.20)),
+}
 
 # What it runs of the other methods, whose iterations all go over the whole band.
 ITERATIONS: dict[Quality, int] = {"draft": 32, "standard": 160, "high": 640}

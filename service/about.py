@@ -69,6 +69,7 @@ async def methods() -> Methods:
                 exponent=(schedule.exponent.first, schedule.exponent.last),
                 blend=(schedule.blend.first, schedule.blend.last),
                 turn=schedule.turn,
+                shares=schedule.shares,
             )
             for power, table in QUALITIES.items()
             for name, schedule in table.items()

@@ -97,7 +97,12 @@ class ReconstructOptions(BaseModel):
     )
     params: Params = Field({}, description="Parameters of the phase or joint method, an object.")
     inversion_params: Params = Field({}, description="Parameters of the inversion, an object.")
-    n_iter: int | None = Field(None, ge=0, description="Iterations, in place of the quality's.")
+    n_iter: int | None = Field(
+        None,
+        ge=0,
+        description="Iterations, in place of the quality's. Of the default method as much work as "
+        "so many over the whole band: three quarters are spent on its lower octaves.",
+    )
     momentum: float | None = Field(
         None,
         ge=0,
@@ -226,12 +231,19 @@ class QualityInfo(BaseModel):
 
     name: str
     power: int = Field(description="The mel's power that the row is for.")
-    n_iter: int
+    n_iter: int = Field(
+        description="Work, in iterations over the whole band; up to twice as many where the "
+        "config's lengths have fewer than four octaves."
+    )
     momentum: tuple[float, float] = Field(description="In the first and the last iteration.")
     reflection: tuple[float, float] = Field(description="Likewise.")
     exponent: tuple[float, float] = Field(description="Likewise.")
     blend: tuple[float, float] = Field(description="Likewise.")
     turn: float = Field(description="Share of the circle that the start phases are drawn from.")
+    shares: tuple[float, ...] = Field(
+        description="Of the work, for each octave that is run on its own, the lowest first, and "
+        "for the whole band."
+    )
 
 
 class Methods(BaseModel):
