@@ -11,6 +11,9 @@ from torch import Tensor
 
 # Rows of bins begin and end at multiples of this, so that vector loops have no rest.
 _STEP = 16
+# Where the bands hold this share of the bins all are taken: rows without a gap between them are one
+# loop for several rows.
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,8 @@ def make_bands(
     first = int(held[0]) // _STEP * _STEP if held.size else 0
     last = int(held[-1]) + 1 if held.size else 1
     count = min(-(-last // _STEP) * _STEP, n_bins) - first
+    if count >= _NEARLY_ALL * n_bins:
+        first, count = 0, n_bins
     bank, spread = bank[:, first : first + count], spread[:, first : first + count]
     fed = bank > 0
     begins = np.where(fed.any(axis=1), fed.argmax(axis=1), 0)

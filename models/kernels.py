@@ -158,33 +158,22 @@ def _band_sums(
     sums: Floats,
 ) -> None:
     """`Bands.sums` of `_GROUP` rows at once, so that no addition waits for the last one."""
+    l0, l1, l2, l3 = level[0], level[1], level[2], level[3]
+    l4, l5, l6, l7 = level[4], level[5], level[6], level[7]
     for k in range(begins.shape[0]):
-        weight = weights[offsets[k] : offsets[k + 1]]
-        width = weight.shape[0]
-        begin, end = begins[k], begins[k] + width
-        a0, a1, a2, a3 = (
-            level[0, begin:end],
-            level[1, begin:end],
-            level[2, begin:end],
-            level[3, begin:end],
-        )
-        a4, a5, a6, a7 = (
-            level[4, begin:end],
-            level[5, begin:end],
-            level[6, begin:end],
-            level[7, begin:end],
-        )
         s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = _ZERO
-        for j in range(width):
-            w = weight[j]
-            s0 += w * a0[j]
-            s1 += w * a1[j]
-            s2 += w * a2[j]
-            s3 += w * a3[j]
-            s4 += w * a4[j]
-            s5 += w * a5[j]
-            s6 += w * a6[j]
-            s7 += w * a7[j]
+        n = np.uint64(begins[k])  # unsigned: never counted from the end
+        for m in range(offsets[k], offsets[k + 1]):
+            w = weights[np.uint64(m)]
+            s0 += w * l0[n]
+            s1 += w * l1[n]
+            s2 += w * l2[n]
+            s3 += w * l3[n]
+            s4 += w * l4[n]
+            s5 += w * l5[n]
+            s6 += w * l6[n]
+            s7 += w * l7[n]
+            n += np.uint64(1)
         sums[0, k], sums[1, k], sums[2, k], sums[3, k] = s0, s1, s2, s3
         sums[4, k], sums[5, k], sums[6, k], sums[7, k] = s4, s5, s6, s7
 
@@ -198,11 +187,17 @@ def _compare(ratio: Floats, mel: Floats, bound: NDArray[np.bool_]) -> None:
 
 
 @_loop()
-def _spread(ratio: Floats, below: NDArray[np.int32], shares: Floats, gain: Floats) -> None:
-    """`Bands.spread` of `_GROUP` rows, four at once: a bin's bands are looked up once for them."""
+def _spread(
+    ratio: Floats, bands: int, below: NDArray[np.int32], shares: Floats, gain: Floats
+) -> None:
+    """`Bands.spread` of `_GROUP` rows, four at once: a bin's bands are looked up once for them.
+
+    The band above the last one is read as the next row's first, and counts for nothing.
+    """
     low, high = shares[0], shares[1]
     for g in range(0, _GROUP, 4):
-        r0, r1, r2, r3 = ratio[g], ratio[g + 1], ratio[g + 2], ratio[g + 3]
+        r0, r1 = ratio[g * bands :], ratio[(g + 1) * bands :]
+        r2, r3 = ratio[(g + 2) * bands :], ratio[(g + 3) * bands :]
         g0, g1, g2, g3 = gain[g], gain[g + 1], gain[g + 2], gain[g + 3]
         for n in range(g0.shape[0]):
             k = np.uint64(below[n])  # unsigned: never counted from the end
@@ -253,29 +248,53 @@ def mend(
     `step` holds the numbers of `mending.Step` in their order.
     """
     rows, count, bands = spectrum.shape[0], behind.shape[1], mel.shape[1]
-    level = np.zeros((_GROUP, count), np.float32)
-    quotient = np.zeros((_GROUP, count), np.float32)
+    width = spectrum.shape[1]
+    # Slices of one axis cost a loop over few bins the least; rows that follow each other without a
+    # gap are one long row.
+    parts = spectrum.reshape(spectrum.size).view(np.float32)
+    pasts = behind.reshape(behind.size).view(np.float32)
+    mels, bounds = mel.reshape(mel.size), bound.reshape(bound.size)
+    joined = count == width
+    level = np.zeros(_GROUP * count, np.float32)
+    quotient = np.zeros(_GROUP * count, np.float32)
     # One more band than there are: a bin of the last one has nothing above.
-    ratio = np.zeros((_GROUP, bands + 1), np.float32)
+    ratio = np.zeros(_GROUP * bands + 1, np.float32)
+    levels, ratios = level.reshape(_GROUP, count), ratio[: _GROUP * bands].reshape(_GROUP, bands)
     for start in range(0, rows, _GROUP):
         group = min(_GROUP, rows - start)
-        for g in range(group):
-            here = spectrum[start + g, low : low + count].view(np.float32)
-            past = behind[row + start + g].view(np.float32)
-            _wish(here, past, step, power, level[g], quotient[g])
-        _band_sums(level, begins, offsets, weights, ratio)
-        for g in range(group):
-            _compare(ratio[g], mel[row + start + g], bound[row + start + g])
-            if step[3] != _ONE:
-                raise_to(ratio[g, :bands], step[3])
-        _spread(ratio, below, shares, level)
-        for g in range(group):
-            whole = spectrum[start + g]
-            here = whole[low : low + count].view(np.float32)
-            past = behind[row + start + g].view(np.float32)
-            _take(here, past, step, level[g], quotient[g])
-            whole[:low] = 0.0
-            whole[low + count :] = 0.0
+        lines = 1 if joined else group
+        bins = group * count if joined else count
+        for g in range(lines):
+            here = 2 * ((start + g) * width + low)
+            past = 2 * (row + start + g) * count
+            _wish(
+                parts[here : here + 2 * bins],
+                pasts[past : past + 2 * bins],
+                step,
+                power,
+                level[g * count : g * count + bins],
+                quotient[g * count : g * count + bins],
+            )
+        _band_sums(levels, begins, offsets, weights, ratios)
+        there = (row + start) * bands
+        ended = there + group * bands
+        _compare(ratio[: group * bands], mels[there:ended], bounds[there:ended])
+        if step[3] != _ONE:
+            raise_to(ratio[: group * bands], step[3])
+        _spread(ratio, bands, below, shares, levels)
+        for g in range(lines):
+            here = 2 * ((start + g) * width + low)
+            past = 2 * (row + start + g) * count
+            _take(
+                parts[here : here + 2 * bins],
+                pasts[past : past + 2 * bins],
+                step,
+                level[g * count : g * count + bins],
+                quotient[g * count : g * count + bins],
+            )
+            if not joined:
+                parts[here - 2 * low : here] = 0.0
+                parts[here + 2 * count : here + 2 * (width - low)] = 0.0
 
 
 @_loop()

@@ -123,12 +123,19 @@ class PackedStft:
         targets: list[NDArray[np.int64]] = []
         sources: list[NDArray[np.int64]] = []
         for (frames, samples), start in zip(self.clips, self.starts, strict=True):
-            envelope = np.zeros((frames + self.overlap - 1, hop))
+            # Between the first frames and the last every hop is like the next.
+            few = min(frames, self.overlap)
+            envelope = np.zeros((few + self.overlap - 1, hop))
             for r in range(self.overlap):
-                envelope[r : r + frames] += steps[r]
+                envelope[r : r + few] += steps[r]
+            envelope = 1.0 / np.maximum(envelope, least)
+            place = inverse[start * hop :][: (frames + self.overlap - 1) * hop].reshape(-1, hop)
+            place[: self.overlap - 1] = envelope[: self.overlap - 1]
+            place[self.overlap - 1 : frames] = envelope[few - 1 : few]
+            place[frames:] = envelope[few:]
             first = start * hop + config.lead
-            inside = envelope.ravel()[config.lead : config.lead + samples]
-            inverse[first : first + inside.size] = 1.0 / np.maximum(inside, least)
+            place.reshape(-1)[: config.lead] = 0.0
+            place.reshape(-1)[config.lead + samples :] = 0.0
             if config.padding != "center_constant":
                 support = (frames - 1) * hop + self.win
                 outside = np.concatenate(
