@@ -97,15 +97,12 @@ SHARES = (0.15, 0.20, 0.20, 0.20, 0.25)
 
 
 def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
-    reflection, blend = Ramp(0.60, 0.55), Ramp(0.30, 0.60)
+    momentum, reflection, blend = Ramp(0.99, 1.05), Ramp(0.60, 0.55), Ramp(0.30, 0.60)
+    level, slight, lower = Ramp(1.0, 1.0), Ramp(0.15, 0.15), Ramp(0.20, 0.50)
     return {
-        "draft": Schedule(14, Ramp(0.99, 1.05), reflection, Ramp(1.25, 1.30), blend, 0.45, SHARES),
-        "standard": Schedule(
-            72, Ramp(0.99, 1.05), reflection, standard_exponent, blend, 0.45, SHARES
-        ),
-        "high": Schedule(
-            288, Ramp(1.0, 1.0), Ramp(0.15, 0.12), Ramp(1.15, 1.15), blend, 0.40, SHARES
-        ),
+        "draft": Schedule(14, momentum, reflection, Ramp(1.25, 1.30), blend, 0.45, SHARES),
+        "standard": Schedule(60, momentum, reflection, standard_exponent, blend, 0.45, SHARES),
+        "high": Schedule(240, level, slight, Ramp(1.15, 1.15), lower, 0.45, SHARES),
     }
 
 
