@@ -87,6 +87,9 @@ class Mels:
         return self._npy[seconds]
 
 
+_IN_FLIGHT = 4
+
+
 # --- the engine alone, and through HTTP -----------------------------------------------------------
 
 
@@ -105,7 +108,9 @@ def bare_seconds(bench: Bench, engine: Engine, length: int, clips: int) -> float
 
 
 async def closed_loop(bench: Bench, lengths: Sequence[int]) -> float:
-    """Time that a service takes for clips, two for each lane always in flight."""
+    """Time that a service takes for clips, some for each lane always in flight: with two, a lane
+    that takes both that wait leaves the other one idle until the next arrive.
+    """
     jobs = list(enumerate(lengths))
 
     async def work() -> None:
@@ -119,7 +124,7 @@ async def closed_loop(bench: Bench, lengths: Sequence[int]) -> float:
                 raise SystemExit(f"{answer.status}: {answer.body.decode(errors='replace')}")
 
     began = time.monotonic()
-    await asyncio.gather(*(work() for _ in range(2 * bench.lanes)))
+    await asyncio.gather(*(work() for _ in range(_IN_FLIGHT * bench.lanes)))
     return time.monotonic() - began
 
 
@@ -270,7 +275,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each load")
     parser.add_argument("--lanes", type=int, default=usable_cores())
-    parser.add_argument("--clips", type=int, default=16, help="of a round of the throughput")
+    parser.add_argument("--clips", type=int, default=48, help="of a round of the throughput")
     parser.add_argument("--quality", default="standard", choices=get_args(Quality))
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

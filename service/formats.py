@@ -17,7 +17,7 @@ from service.codecs import NPY
 from service.errors import NotAcceptable
 from service.loudness import loudness
 
-# Samples handed to an encoder at once: vorbis takes what it is given onto the stack.
+# Samples handed to a lossy encoder at once: vorbis takes what it is given onto the stack.
 _PIECE = 4096
 RESAMPLER = "VHQ"
 """soxr's quality."""
@@ -244,9 +244,10 @@ def held_rate(format_name: str, rate: int) -> tuple[int, tuple[str, ...]]:
 
 
 def write_samples(file: soundfile.SoundFile, samples: NDArray[Any]) -> None:
-    """Hand samples `[L]` to an encoder."""
-    for start in range(0, len(samples), _PIECE):
-        file.write(samples[start : start + _PIECE])
+    """Hand samples `[L]` to an encoder; those of fixed point are as they will lie in the file."""
+    piece = len(samples) if samples.dtype.kind == "i" else _PIECE
+    for start in range(0, len(samples), piece or 1):
+        file.write(samples[start : start + piece])
 
 
 def encode_audio(
