@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -20,24 +20,32 @@ def mel(frames: int) -> bytes:
     return body.getvalue()
 
 
-def reconstruct(url: str, body: bytes, **options: str | int) -> httpx.Response:
+def reconstruct(url: str, body: bytes, name: str = "", **options: str | int) -> httpx.Response:
     return httpx.post(
         f"{url}/reconstruct",
         params={"config": "hifigan-22k", "quality": "draft", **options},
         content=body,
-        headers={"Content-Type": "application/x-npy"},
+        headers={"Content-Type": "application/x-npy"} | ({"X-Request-ID": name} if name else {}),
         timeout=300,
     )
 
 
 def test_docker_stop_under_load_loses_nothing_that_was_accepted() -> None:
-    body = mel(600)
+    body = mel(3000)
     with container(UNMEL_LANES="1") as service, ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(reconstruct, service.url, body, seed=seed) for seed in range(8)]
-        # The first answer shows that the others, sent with it, have been accepted too.
-        wait(jobs, return_when="FIRST_COMPLETED")
+        jobs = {
+            f"job-{seed}": pool.submit(reconstruct, service.url, body, f"job-{seed}", seed=seed)
+            for seed in range(8)
+        }
+
+        def accepted(name: str) -> bool:
+            stage = httpx.get(f"{service.url}/progress/{name}", timeout=30).json()["stage"]
+            return jobs[name].done() or stage in ("queue", "compute", "encode")
+
+        service.wait_until(lambda: all(map(accepted, jobs)))
+        assert not all(job.done() for job in jobs.values())
         docker("stop", "-t", "60", service.id)
-        assert [job.result().status_code for job in jobs] == [200] * 8
+        assert [job.result().status_code for job in jobs.values()] == [200] * 8
         assert service.inspect(".State.ExitCode") == 0
 
 
