@@ -153,7 +153,11 @@ def main() -> None:
     # One thread a process: the service and librosa share the machine.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
-        service_process() as (url, process),
+        # However slow the machine is, no clip is refused.
+        service_process(UNMEL_MAX_QUEUE_SECONDS="3600", UNMEL_DRAIN_SECONDS="3600") as (
+            url,
+            process,
+        ),
         httpx.Client(base_url=url, timeout=600) as client,
         ProcessPoolExecutor() as pool,
     ):
