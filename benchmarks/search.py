@@ -58,11 +58,12 @@ def _numbers(schedule: Schedule) -> NDArray[np.float64]:
     return np.array([end for r in ramps for end in (r.first, r.last)] + [schedule.turn])
 
 
-def _schedule(n_iter: int, numbers: Sequence[float]) -> Schedule:
+def _schedule(start: Schedule, numbers: Sequence[float]) -> Schedule:
+    """The schedule of these numbers that does as much work as `start`, on the same octaves."""
     a = [float(x) for x in numbers]
     momentum, reflection, exponent, blend = (Ramp(a[i], a[i + 1]) for i in range(0, 8, 2))
     turn = min(max(a[8], 0.0), 1.0)
-    return Schedule(n_iter, momentum, reflection, exponent, blend, turn)
+    return Schedule(start.n_iter, momentum, reflection, exponent, blend, turn, start.shares)
 
 
 def mean_pesq(
@@ -102,7 +103,7 @@ def main() -> None:
     draw, began, generation = np.random.default_rng(0), time.monotonic(), 0
 
     def decode(x: NDArray[np.float64]) -> Schedule:
-        return _schedule(start.n_iter, _numbers(start) + x * _STEPS)
+        return _schedule(start, _numbers(start) + x * _STEPS)
 
     def report(name: str, schedule: Schedule) -> None:
         value = mean_pesq(engine, config, schedule, kept_out, 10**6)
