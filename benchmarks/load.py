@@ -45,6 +45,8 @@ LENGTHS = {1: 2, 2: 4, 4: 4, 6: 3, 10: 2, 15: 1}
 LOADS = (0.5, 0.9, 1.5, 3.0)
 DEADLINE = 4.0
 """Times what a lane takes for the longest clip."""
+# Requests for each lane: of two, one lane takes both and the other waits for the next.
+_IN_FLIGHT = 4
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,6 @@ class Mels:
         return self._npy[seconds]
 
 
-_IN_FLIGHT = 4
-
-
 # --- the engine alone, and through HTTP -----------------------------------------------------------
 
 
@@ -108,9 +107,7 @@ def bare_seconds(bench: Bench, engine: Engine, length: int, clips: int) -> float
 
 
 async def closed_loop(bench: Bench, lengths: Sequence[int]) -> float:
-    """Time that a service takes for clips, some for each lane always in flight: with two, a lane
-    that takes both that wait leaves the other one idle until the next arrive.
-    """
+    """Time that a service takes for clips, `_IN_FLIGHT` for each lane always under way."""
     jobs = list(enumerate(lengths))
 
     async def work() -> None:

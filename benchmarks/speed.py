@@ -43,10 +43,10 @@ from benchmarks.timing import (
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import Engine, Item
-from models.octaves import ladder
+from models.octaves import stages
 from models.presets import PRESETS
 from models.recipe import resolve
-from models.schedule import SHARES, Quality, iterations
+from models.schedule import Quality, iterations
 
 Clips = Sequence[tuple[Wave, int]]
 
@@ -75,11 +75,11 @@ def items_of(
 
 def transforms_of(engine: Engine, items: Sequence[Item]) -> Work:
     """The two transforms of every iteration that the items' recipe runs, at its octave's size."""
-    plans = ladder(engine.plans.get(items[0].config), len(SHARES))
+    plan, schedule = engine.plans.get(items[0].config), items[0].recipe.schedule
     frames = sum(item.frames for item in items)
     floors = [
-        two_transforms(plan.config, frames, stage.n_iter)
-        for plan, stage in zip(plans, items[0].recipe.schedule.stages(len(plans)), strict=True)
+        two_transforms(octave.config, frames, stage.n_iter)
+        for octave, stage in stages(plan, schedule)
     ]
 
     def run() -> None:

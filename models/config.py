@@ -24,12 +24,11 @@ from models.scale import (
 MIN_ENVELOPE = 1e-2
 # Frames that may share a sample: overlap-add takes a step for each.
 MAX_OVERLAP = 64
-# More members than any config has: refused before each is looked at.
 MIN_FFT = 32
 # Octaves below the whole band that are worth a run: the lowest of four is a sixteenth of it, where
 # speech has its pitch.
 MAX_OCTAVES = 4
-
+# More members than any config has: refused before each is looked at.
 _MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.mending import Mending, Step
-from models.octaves import ladder, lowered
+from models.octaves import lowered, stages
 from models.projection import carried
 from models.schedule import Schedule
 from models.start import polar
@@ -46,9 +46,8 @@ def consistent(
     Where the schedule has several shares, the lower octaves are run first, each on its own from
     what the one below it found.
     """
-    plans = ladder(pack.plan, len(schedule.shares) if schedule.n_iter else 1)
     lower: PackedStft | None = None
-    for plan, stage in zip(plans, schedule.stages(len(plans)), strict=True):
+    for plan, stage in stages(pack.plan, schedule):
         level = lowered(pack, plan)
         _run(level, mel, bound, start, phases, lower, stage)
         lower = level

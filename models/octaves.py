@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from models.plan import Plan
+from models.schedule import Schedule
 from models.stft import PackedStft
 
 
@@ -20,6 +21,12 @@ def ladder(plan: Plan, most: int) -> list[Plan]:
     while len(plans) < most and plans[0].below is not None:
         plans.insert(0, plans[0].below)
     return plans
+
+
+def stages(plan: Plan, schedule: Schedule) -> list[tuple[Plan, Schedule]]:
+    """What a run of `schedule` on the whole band goes through: each plan with its own schedule."""
+    plans = ladder(plan, len(schedule.shares) if schedule.n_iter else 1)
+    return list(zip(plans, schedule.stages(len(plans)), strict=True))
 
 
 def lowered(pack: PackedStft, plan: Plan) -> PackedStft:
