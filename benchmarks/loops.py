@@ -16,7 +16,7 @@ from benchmarks.timing import seconds, two_transforms
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import _cpu_thread
-from models.mending import Mending, Step
+from models.mending import Aim, Mending, Step
 from models.plan import build_plan
 from models.stft import PackedStft
 
@@ -58,7 +58,7 @@ def loops_table(config: MelConfig, length: float) -> str:
             plan, [(frames, config.samples(frames))], cast(Any, SimpleNamespace(**loops))
         )
         mel = torch.rand(pack.rows, plan.alive.numel()) * plan.alive
-        mending = Mending(pack, mel, mel < 0.01)
+        mending = Mending(pack, Aim(pack, mel, mel < 0.01))
         pack.load([torch.randn(config.samples(frames))])
         step = Step(2.1, 0.7, 0.3, 1.3 / config.power, 0.97, 0.2)
 

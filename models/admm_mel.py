@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from models.plan import Plan
+from models.polar import polar
 from models.projection import LARGEST_RATIO, TINY, carried, squared_magnitude, state
 from models.schedule import Schedule
-from models.start import polar, synthesize
+from models.start import synthesize
 from models.stft import PackedStft
 
 
@@ -41,7 +42,7 @@ def admm_mel(
     synthesize(pack, start, phases)
     kept, clips = state(pack), carried(pack)
     for block in pack.blocks():
-        kept[block] = polar(start[block], phases[block])
+        kept[block] = polar(start[block], phases[block], pack.kernels)
     meet = _proximal(plan, rho)
     covered = (plan.spread.sum(dim=0) > 0).to(plan.dtype)
     for i in range(n):

@@ -24,11 +24,14 @@ logger = logging.getLogger("unmel.compiled")
 
 _HERE = Path(__file__).parent
 # numba looks at the file of a compiled function alone; constants come from the others.
-_SOURCES = ("kernels.py", "raising.py", "projection.py")
+_SOURCES = (
+    *(f"kernels/{name}.py" for name in ("__init__", "frames", "islands", "loop", "mel", "powers")),
+    *(f"{name}.py" for name in ("polar", "projection", "raising")),
+)
 
 
 class Loops:
-    """`models/kernels.py`, once in a process."""
+    """`models/kernels`, once in a process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

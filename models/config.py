@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -54,6 +55,14 @@ def _scale_by_name(value: object) -> object:
 
 Moment = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
 Spread = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
+
+
+@lru_cache(maxsize=64)  # every pack of a config asks, at each of its octaves
+def _window(kind: str, length: int) -> NDArray[np.float64]:
+    span = length if kind == "hann" else length - 1
+    values: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / span)
+    values.setflags(write=False)
+    return values
 
 
 class MelConfig(BaseModel):
@@ -211,9 +220,8 @@ class MelConfig(BaseModel):
         return self.pad - (self.n_fft - self.win_length) // 2
 
     def window_values(self) -> NDArray[np.float64]:
-        """The analysis window `[win_length]`."""
-        span = self.win_length if self.window == "hann" else self.win_length - 1
-        return 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(self.win_length) / span)
+        """The analysis window `[win_length]`; not to be written to."""
+        return _window(self.window, self.win_length)
 
     def least_envelope(self) -> float:
         """Smallest sum of squared windows over the samples that every frame count keeps,

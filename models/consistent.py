@@ -7,14 +7,16 @@ against the mel in every iteration.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-from models.mending import Mending, Step
+from models.mending import Aim, Mending, Step
 from models.octaves import lowered, stages
+from models.polar import polar_into
 from models.projection import carried
 from models.schedule import Schedule
-from models.start import polar
 from models.stft import PackedStft
 
 
@@ -46,17 +48,16 @@ def consistent(
     Where the schedule has several shares, the lower octaves are run first, each on its own from
     what the one below it found.
     """
-    lower: PackedStft | None = None
+    lower, aim = None, Aim(pack, mel, bound)
     for plan, stage in stages(pack.plan, schedule):
         level = lowered(pack, plan)
-        _run(level, mel, bound, start, phases, lower, stage)
+        _run(level, aim, start, phases, lower, stage)
         lower = level
 
 
 def _run(
     pack: PackedStft,
-    mel: Tensor,
-    bound: Tensor,
+    aim: Aim,
     start: Tensor,
     phases: Tensor,
     lower: PackedStft | None,
@@ -65,34 +66,47 @@ def _run(
     """One stage's iterations in `pack`: from what the octave below it found in its band, and from
     the start above that.
     """
-    power, n = pack.plan.config.power, schedule.n_iter
     clips = carried(pack)
-    bins = slice(lower.plan.reach if lower else 0, pack.plan.config.n_bins)
-    bands = slice(pack.plan.bank.shape[1])
-    mending = Mending(pack, mel[:, bands].contiguous(), bound[:, bands].contiguous())
+    known, kind = lower.plan.reach if lower else 0, pack.complex_dtype
+    bins, n_bins = slice(known, pack.plan.reach), pack.plan.config.n_bins
+    mending = Mending(pack, aim)
     pack.begin()
     for run in pack.runs():
-        spectrum = polar(start[run, bins], phases[run, bins])
+        spectrum = torch.empty(run.stop - run.start, n_bins, dtype=kind, device=start.device)
+        spectrum[:, bins.stop :] = 0.0
+        polar_into(spectrum, start[run], phases[run], bins, pack.kernels)
         if lower is not None:
-            below = lower.spectrum(run)[:, : bins.start] * clips[run]
-            spectrum = torch.cat([below, spectrum], dim=1)
-        mending.begin(run, spectrum, schedule.reflection.at(0, n))
+            below, here = (
+                torch.view_as_real(x[:, :known]) for x in (lower.spectrum(run), spectrum)
+            )
+            torch.mul(below, clips[run].unsqueeze(-1), out=here)
+        mending.begin(run, spectrum, schedule.reflection.first)
         pack.add(run, spectrum)
     pack.finish()
-    for i in range(n):
-        momentum = schedule.momentum.at(i, n) if i else 0.0
-        blend = schedule.blend.at(i, n)
-        step = Step(
-            reach=1.0 + momentum + schedule.reflection.at(i, n),
-            blend=blend,
-            rest=1.0 - blend,
-            exponent=schedule.exponent.at(i, n) / power,
-            keep=schedule.momentum.at(i + 1, n),
-            reflect=schedule.reflection.at(i + 1, n),
-        )
+    for step in _steps(schedule, pack.plan.config.power):
         pack.begin()
         for run in pack.runs():
             spectrum = pack.spectrum(run)
             mending.mend(run, spectrum, step)
             pack.add(run, spectrum)
         pack.finish()
+
+
+@lru_cache(maxsize=256)  # a draft's numbers take as long to work out as one of its iterations
+def _steps(schedule: Schedule, power: int) -> tuple[Step, ...]:
+    """The numbers of each of a stage's iterations, for a mel of `power`."""
+    n, steps = schedule.n_iter, []
+    for i in range(n):
+        momentum = schedule.momentum.at(i, n) if i else 0.0
+        blend = schedule.blend.at(i, n)
+        steps.append(
+            Step(
+                reach=1.0 + momentum + schedule.reflection.at(i, n),
+                blend=blend,
+                rest=1.0 - blend,
+                exponent=schedule.exponent.at(i, n) / power,
+                keep=schedule.momentum.at(i + 1, n),
+                reflect=schedule.reflection.at(i + 1, n),
+            )
+        )
+    return tuple(steps)

@@ -312,12 +312,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _finite(values: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
     """Values of the host as numpy's; NonFiniteOutput if they are not all finite."""
-    if not bool(torch.isfinite(values).all()):
-        raise NonFiniteOutput("the reconstruction is not finite")
-    values = values.contiguous()
+    found: NDArray[np.float32] | NDArray[np.complex64]
     if values.is_complex():
-        return values.to(torch.complex64).numpy().astype(np.complex64, copy=False)
-    return values.to(torch.float32).numpy().astype(np.float32, copy=False)
+        found = np.ascontiguousarray(values.numpy(), np.complex64)
+    else:
+        found = np.ascontiguousarray(values.numpy(), np.float32)
+    if not np.isfinite(found).all():
+        raise NonFiniteOutput("the reconstruction is not finite")
+    return found
 
 
 def _plan_warnings(empty: tuple[int, ...]) -> tuple[str, ...]:

@@ -33,7 +33,17 @@ def transpose(pack: PackedStft, mel: Tensor) -> Tensor:
     `F^T M`: corrected here are the levels, which there tilt with the bands' widths and areas, and
     the power's root, which is taken last. Source: f0k in nnAudio issue 57.
     """
-    return magnitude(pack, _product(pack, mel / pack.plan.band_weight, pack.plan.spread))
+    plan = pack.plan
+    levels, bands = mel / plan.band_weight, plan.bands
+    if plan.device.type != "cpu":  # there a dense product is faster than two looks
+        return magnitude(pack, _product(pack, levels, plan.spread))
+    out = torch.empty(pack.rows, plan.config.n_bins, dtype=mel.dtype)
+    if pack.kernels is not None:
+        tables = bands.below, bands.shares
+        pack.kernels.spread(levels.numpy(), *tables, out.numpy(), bands.first)
+        return magnitude(pack, out)
+    out.zero_()[:, bands.inside] = bands.spread(levels)
+    return magnitude(pack, out)
 
 
 def pinv(pack: PackedStft, mel: Tensor) -> Tensor:

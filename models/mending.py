@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.projection import LARGEST_RATIO, TINY, squared_magnitude
 from models.raising import raised, root_
 from models.stft import PackedStft
+
+GROUP = 8
+"""Rows that compiled loops mend together."""
 
 
 class Step(NamedTuple):
@@ -30,50 +35,70 @@ class Step(NamedTuple):
     """`m` of the next iteration."""
 
 
-class Mending:
-    """A pack's mel and what its iteration remembers.
+@lru_cache(maxsize=1024)
+def _numbers(step: Step) -> NDArray[np.float32]:
+    """What compiled loops take of a step."""
+    return np.array(step, np.float32)
 
-    `mel` `[rows, K]` is the target, `bound` `[rows, K]` where it is an upper bound only. Between
-    the steps only `a R_prev + m C` is kept, of the bins that the bands hold; the others are zero.
+
+class Aim:
+    """What a pack is mended against: `mel` `[rows, K]` is the target, `bound` `[rows, K]` where it
+    is an upper bound only. An octave's bands are the first of them.
     """
 
     def __init__(self, pack: PackedStft, mel: Tensor, bound: Tensor) -> None:
-        self._pack, self._bands, self._mel, self._bound = pack, pack.plan.bands, mel, bound
+        self.mel, self.bound = mel, bound
+        self.groups = (_grouped(mel), _grouped(bound)) if pack.kernels is not None else None
+
+
+def _grouped(rows: Tensor) -> NDArray[Any]:
+    """`[rows, K]` as `[rows / 8, K, 8]`, filled up: compiled loops take eight rows side by side."""
+    filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % GROUP))
+    return filled.view(-1, GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+
+
+class Mending:
+    """A pack's aim and what its iteration remembers.
+
+    Between the steps only `a R_prev + m C` is kept, of the bins that the bands hold; the others
+    are zero.
+    """
+
+    def __init__(self, pack: PackedStft, aim: Aim) -> None:
+        plan = pack.plan
+        self._pack, self._bands, self._groups = pack, plan.bands, aim.groups
+        self._mel, self._bound = (rows[:, : len(plan.alive)] for rows in (aim.mel, aim.bound))
         shape = pack.rows, self._bands.count
-        self.behind = torch.zeros(shape, dtype=pack.complex_dtype, device=mel.device)
+        self.behind = torch.zeros(shape, dtype=pack.complex_dtype, device=plan.device)
         """`[rows, W]`: what the next step subtracts from what it finds."""
         bands = self._bands
         self._dense: tuple[Tensor, Tensor] | None = None
-        if mel.device.type != "cpu":  # where sums in one order are slow and dense products fast
-            plan = pack.plan
+        if plan.device.type != "cpu":  # where sums in one order are slow and dense products fast
             self._dense = (
                 plan.bank[bands.inside].contiguous(),
                 plan.spread[:, bands.inside].contiguous(),
             )
-        if pack.kernels is not None:
-            self._arrays = (self.behind.numpy(), mel.numpy(), bound.numpy())
-            self._tables = (bands.begins, bands.offsets, bands.weights, bands.below, bands.shares)
+        self._tables = (bands.begins, bands.offsets, bands.weights, bands.below, bands.shares)
 
     def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
         """Remember the first `C` `[block, N]`."""
-        torch.mul(spectrum[:, self._bands.inside], reflect, out=self.behind[block])
+        parts = torch.view_as_real(spectrum[:, self._bands.inside])
+        torch.mul(parts, reflect, out=torch.view_as_real(self.behind[block]))
 
     def mend(self, block: slice, here: Tensor, step: Step) -> None:
-        """Make of `R` `[block, N]`, in place, the next `C`."""
+        """Of `R` `[block, N]` make, in place, the next `C`; blocks begin at whole groups."""
         kernels = self._pack.kernels
-        if kernels is None:
+        if kernels is None or self._groups is None:
             self._mend(block, here, step)
             return
-        behind, mel, bound = self._arrays
         kernels.mend(
             here.numpy(),
-            behind,
-            mel,
-            bound,
+            self.behind.numpy(),
+            *self._groups,
             block.start,
             self._bands.first,
             *self._tables,
-            np.array(step, np.float32),
+            _numbers(step),
             self._pack.plan.config.power,
         )
 

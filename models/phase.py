@@ -17,9 +17,10 @@ from torch import Tensor
 from models.descent import lbfgs
 from models.errors import Invalid
 from models.method import Cost, Method, Parameter, Work
+from models.polar import polar
 from models.projection import carried, impose, iterate, state
 from models.rtisi import rtisi_la
-from models.start import polar, synthesize
+from models.start import synthesize
 from models.stft import PackedStft
 
 
@@ -108,7 +109,7 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block], phases[block])
+        kept[block] = polar(magnitude[block], phases[block], pack.kernels)
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         y = kept[block]
@@ -132,7 +133,7 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block] * (1.0 - beta), phases[block])
+        kept[block] = polar(magnitude[block] * (1.0 - beta), phases[block], pack.kernels)
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         x = torch.add(kept[block], here, alpha=beta).mul_(clips[block])
@@ -165,7 +166,7 @@ def difference_map(
     kept, clips = state(pack), carried(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block], phases[block])
+        kept[block] = polar(magnitude[block], phases[block], pack.kernels)
 
     def toward_magnitude(i: int, block: slice, here: Tensor) -> Tensor:
         x = kept[block]

@@ -147,7 +147,7 @@ def _plan(
     quiet = np.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
 
     def put(values: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
+        return torch.tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
 
     return Plan(
         config=config,

@@ -22,7 +22,7 @@ def raised(values: Tensor, exponent: float) -> Tensor:
 
     A library's `pow` differs from another's in the last bit. Here it is `2^(exponent log2 x)` in
     single steps of float32, each of which IEEE 754 rounds in one way only, and
-    `models/kernels.py` takes the same steps. The relative error is some 1e-6. Float64, and
+    `models/kernels/powers.py` takes the same steps. The relative error is some 1e-6. Float64, and
     devices without a promise to keep, take torch's own.
     """
     if values.dtype != torch.float32 or values.device.type != "cpu":
@@ -31,11 +31,11 @@ def raised(values: Tensor, exponent: float) -> Tensor:
     power = (bits - ROOT_HALF) >> 23
     rest = (bits - (power << 23)).view(torch.float32) - 1.0
     s = rest / (rest + 2.0)
-    logarithm = _polynomial(s * s, LOG).mul_(s).add_(power).mul_(exponent)
+    logarithm = polynomial(s * s, LOG).mul_(s).add_(power).mul_(exponent)
     logarithm.clamp_(-LARGEST, LARGEST)
     whole = torch.floor(logarithm + 0.5)
     scale = ((whole.to(torch.int32) + 127) << 23).view(torch.float32)
-    found = _polynomial(logarithm.sub_(whole), EXP).mul_(scale)
+    found = polynomial(logarithm.sub_(whole), EXP).mul_(scale)
     return torch.where(values > 0, found, 0.0)
 
 
@@ -47,7 +47,7 @@ def root_(values: Tensor) -> Tensor:
     return values
 
 
-def _polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
+def polynomial(x: Tensor, coefficients: tuple[float, ...]) -> Tensor:
     """By Horner's rule, the constant first."""
     value = x * coefficients[-1]
     for coefficient in reversed(coefficients[1:-1]):

@@ -24,15 +24,15 @@ from models.check import check_mel
 from models.config import MelConfig
 from models.errors import Invalid, NonFiniteOutput
 from models.joint import JOINT
-from models.mending import Mending
+from models.mending import Aim, Mending
 from models.mending import Step as Numbers
 from models.plan import Plan
+from models.polar import polar
 from models.projection import impose
 from models.raising import root_
 from models.recipe import DEFAULT_METHOD
 from models.scale import LinearScale
 from models.schedule import DEFAULT_QUALITY, Quality
-from models.start import polar
 from models.target import levels
 from models.transfer import download, upload
 from models.window import Span, Windows
@@ -308,7 +308,7 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
     states = [stream.state(gain) for stream, gain in zip(streams, gains, strict=True)]
     rows = [s.stream.rows(s.span.frames, gain) for s, gain in zip(steps, gains, strict=True)]
     mel, bound = (windows.spread_rows(parts) for parts in zip(*rows, strict=True))
-    mending = Mending(windows, mel, bound)
+    mending = Mending(windows, Aim(windows, mel, bound))
     for k, (_, raw, behind) in enumerate(states):
         windows.part(windows.raw, k)[steps[k].span.settled * config.hop_length :][: len(raw)] = raw
         if behind is not None:

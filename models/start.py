@@ -9,41 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.config import MelConfig
 from models.method import Cost, Method, Work
 from models.pghi import check_overlap, pghi
+from models.polar import polar
 from models.spsi import spsi
 from models.stft import PackedStft
 
+_DIRECTIONS = 2**16
+
 
 def random_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
-    """Random phases: uniform on `turn` of the circle, from the clip's seed.
+    """Random phases: one of 65,536 directions on `turn` of the circle, from the clip's seed.
 
     They are drawn on the CPU, so that a seed means the same on every device.
     """
-    n_bins = pack.plan.config.n_bins
+    n_bins, step = pack.plan.config.n_bins, np.float32(2.0 * np.pi * turn / _DIRECTIONS)
     parts = []
     for (frames, _), seed in zip(pack.clips, seeds, strict=True):
-        generator = torch.Generator().manual_seed(seed)
-        parts.append(torch.rand(frames, n_bins, generator=generator))
-    phases = pack.spread_rows([part.to(pack.plan.dtype) for part in parts])
-    return phases.mul_(2.0 * torch.pi * turn)
+        # Two bytes a bin take a third of the time of a float each.
+        generator = np.random.Generator(np.random.PCG64(seed))
+        drawn = generator.integers(0, _DIRECTIONS, (frames, n_bins), dtype=np.uint16)
+        phases = np.multiply(drawn, step, dtype=np.float32)
+        parts.append(torch.from_numpy(phases).to(pack.plan.dtype))
+    return pack.spread_rows(parts)
 
 
 def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
     """Make the inverse STFT of `magnitude` and `phases` `[rows, N]` the pack's signal."""
     pack.begin()
     for block in pack.blocks():
-        pack.add(block, polar(magnitude[block], phases[block]))
+        pack.add(block, polar(magnitude[block], phases[block], pack.kernels))
     pack.finish()
-
-
-def polar(magnitude: Tensor, phases: Tensor) -> Tensor:
-    """`magnitude e^(i phases)`; torch's own takes three times as long on a CPU."""
-    return torch.complex(torch.cos(phases).mul_(magnitude), torch.sin(phases).mul_(magnitude))
 
 
 def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:

@@ -8,8 +8,8 @@ what its extractor's padding does. On a CPU the rows are worked through in block
 the cache; where a matrix product is taken they are of one fixed size, with which a row has the
 same bits wherever in the pack it stands.
 
-Frames and overlap-add exist twice: in torch, and as compiled loops (`models/kernels.py`) that
-give the same bits.
+Frames and overlap-add exist twice: in torch, and as compiled loops (`models/kernels`) that give
+the same bits.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from torch import Tensor
 from models.config import MIN_ENVELOPE
 from models.plan import Plan
 from models.transfer import send, staging, upload
+
+Envelope = NDArray[np.float64] | NDArray[np.float32]
 
 CPU_BLOCK = 64  # rows of a matrix product
 _RUN_POINTS = 2**17  # of a run's transforms: 128 frames of 1024 points
@@ -47,6 +49,7 @@ class _Arrays(NamedTuple):
     frame: NDArray[np.float32]
     carry: NDArray[np.float32]
     window: NDArray[np.float32]
+    inverse: NDArray[np.float32]
     edge_to: NDArray[np.int64]
     edge_from: NDArray[np.int64]
 
@@ -56,7 +59,7 @@ class PackedStft:
 
     `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
     take (`MelConfig.rows`), `rows` the same filled up to whole blocks. `kernels` is
-    `models/kernels.py`, if it is there: the pack has it as `loops`, and as `kernels` where its
+    `models/kernels`, if it is there: the pack has it as `loops`, and as `kernels` where its
     own tensors are what those are compiled for, float32 on a CPU.
     """
 
@@ -82,7 +85,8 @@ class PackedStft:
             self.used += config.rows(frames, samples)
         self.block = self.product_rows if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
-        self._run = max(_RUN_POINTS // config.n_fft, 16) if cpu else self.block
+        # Whole groups of `mending.GROUP` rows.
+        self._run = max(_RUN_POINTS // config.n_fft // 8 * 8, 16) if cpu else self.block
 
         def zeros(*shape: int, dtype: torch.dtype = plan.dtype) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=plan.device)
@@ -109,17 +113,20 @@ class PackedStft:
         if self.kernels is not None:
             self._arrays = _Arrays(
                 *(t.numpy() for t in (self._signal, self._frame, self._carry, self.plan.window)),
-                *(t.numpy() for t in (self._edge_to, self._edge_from)),
+                *(t.numpy() for t in (self._inverse, self._edge_to, self._edge_from)),
             )
 
-    def _edges(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
         config, hop = self.plan.config, self.hop
         squared = np.zeros(self.overlap * hop)
         squared[: self.win] = config.window_values() ** 2
         steps = squared.reshape(self.overlap, hop)
         least = MIN_ENVELOPE * squared.sum() / hop
-        inverse = np.zeros(self._signal.numel())
+        # Of the type that is wanted at once: there is one for every sample.
+        inverse: Envelope = np.zeros(
+            self._signal.numel(), str(self.plan.dtype).removeprefix("torch.")
+        )
         targets: list[NDArray[np.int64]] = []
         sources: list[NDArray[np.int64]] = []
         for (frames, samples), start in zip(self.clips, self.starts, strict=True):
@@ -196,7 +203,10 @@ class PackedStft:
         self._into = self._signal if raw is None else raw
         self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
         if self.kernels is not None:
-            self._outlet = self._scale.numpy(), self._into.numpy()
+            own = self._arrays
+            self._outlet = own.inverse, own.signal
+            if raw is not None:
+                self._outlet = self._scale.numpy(), raw.numpy()
 
     def add(self, block: slice, spectrum: Tensor) -> None:
         """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.config import MIN_ENVELOPE, MelConfig
 from models.plan import Plan
-from models.stft import PackedStft, reflect
+from models.stft import Envelope, PackedStft, reflect
 
 
 class Span(NamedTuple):
@@ -61,7 +61,7 @@ class Windows(PackedStft):
         self.raw = torch.zeros_like(self._signal)
         """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
 
-    def _edges(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         inverse = np.zeros(self._signal.numel())
         targets, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for span, start in zip(self.spans, self.starts, strict=True):

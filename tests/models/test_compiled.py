@@ -161,7 +161,8 @@ def test_a_changed_constant_is_another_cache(
     sources = tmp_path / "models"
     sources.mkdir()
     for name in compiled._SOURCES:
-        (sources / name).write_bytes(Path(compiled.__file__).with_name(name).read_bytes())
+        (sources / name).parent.mkdir(exist_ok=True)
+        (sources / name).write_bytes((Path(compiled.__file__).parent / name).read_bytes())
     monkeypatch.setattr(compiled, "_HERE", sources)
     assert cache_folder() == before
     with (sources / "projection.py").open("a") as file:

@@ -1,0 +1,14 @@
+"""Inner loops that numba compiles: what torch does in many passes over memory, in one.
+
+Each is the twin of torch code (named in its docstring) and takes the same steps of float32 in
+the same order, without fused or reordered arithmetic, so that both give the same bits. Loops run
+over slices of one row and with few arrays at a time, or LLVM does not vectorise them. Importing
+this package compiles or loads everything in it: `models/compiled.py` does that in the background.
+"""
+
+from models.kernels.frames import frame, move, overlap_add
+from models.kernels.islands import grow
+from models.kernels.mel import mend, spread
+from models.kernels.powers import polar, raise_to
+
+__all__ = ["frame", "grow", "mend", "move", "overlap_add", "polar", "raise_to", "spread"]
