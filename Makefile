@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test test-readme lint types tests fuzz test-containers test-cluster soak format \
+.PHONY: help serve test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
 	bench-quality bench-speed bench-load bench-stream bench-cluster search clip lock clean
 
 help: ## Show the targets
@@ -59,6 +59,9 @@ types: $(VENV)/test.stamp ## Check types
 
 tests: $(VENV)/test.stamp ## Run the tests alone
 	$(BIN)/python -m pytest
+
+triton: $(VENV)/test.stamp ## Install Triton, by whose interpreter a GPU's loops are tested without one
+	$(PINNED) -e '.[triton]'
 
 test-readme: ## Run every command of the README in a clean clone; WITHOUT='make test' leaves some out
 	$(or $(PYTHON),python3) -m tests.readme $(if $(WITHOUT),--without '$(WITHOUT)')

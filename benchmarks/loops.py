@@ -47,7 +47,8 @@ def loops_table(config: MelConfig, length: float) -> str:
 
         return run
 
-    loops = {n: timed(n, getattr(kernels, n)) for n in ("frame", "mend", "overlap_add", "move")}
+    loops = dict(vars(kernels))
+    loops |= {n: timed(n, getattr(kernels, n)) for n in ("frame", "mend", "overlap_add", "move")}
     plan = build_plan(config, torch.device("cpu"))
     frames = config.frames(int(length * config.sample_rate))
     one_floor = two_transforms(config, frames, 1)

@@ -17,6 +17,7 @@ from torch import Tensor
 from models.analysis import analyze
 from models.compiled import LOOPS
 from models.config import MelConfig
+from models.device import DEVICE_LOOPS
 from models.errors import NonFiniteOutput, OutOfMemory
 from models.footprint import DEFAULT_PACK_BYTES, row_bytes
 from models.long import check_long, reconstruct_long
@@ -115,11 +116,15 @@ class Engine:
         self._compiled = compiled
         if compiled:
             LOOPS.start()
+            if self.device.type == "cuda" and torch.cuda.is_available():
+                DEVICE_LOOPS.start(self.device)
 
     @property
     def kernels(self) -> ModuleType | None:
         """The compiled loops that a pack would be given now."""
-        return LOOPS.ready if self._compiled else None
+        if not self._compiled:
+            return None
+        return (DEVICE_LOOPS.ready if self.device.type == "cuda" else None) or LOOPS.ready
 
     def stream(self, config: MelConfig, options: Options) -> Stream:
         """A new stream, whose steps are items for `run`; OutOfMemory if there is none for it."""

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.projection import LARGEST_RATIO, TINY, squared_magnitude
 from models.raising import raised, root_
 from models.stft import PackedStft
-
-GROUP = 8
-"""Rows that compiled loops mend together."""
 
 
 class Step(NamedTuple):
@@ -35,12 +29,6 @@ class Step(NamedTuple):
     """`m` of the next iteration."""
 
 
-@lru_cache(maxsize=1024)
-def _numbers(step: Step) -> NDArray[np.float32]:
-    """What compiled loops take of a step."""
-    return np.array(step, np.float32)
-
-
 class Aim:
     """What a pack is mended against: `mel` `[rows, K]` is the target, `bound` `[rows, K]` where it
     is an upper bound only. An octave's bands are the first of them.
@@ -48,13 +36,8 @@ class Aim:
 
     def __init__(self, pack: PackedStft, mel: Tensor, bound: Tensor) -> None:
         self.mel, self.bound = mel, bound
-        self.groups = (_grouped(mel), _grouped(bound)) if pack.kernels is not None else None
-
-
-def _grouped(rows: Tensor) -> NDArray[Any]:
-    """`[rows, K]` as `[rows / 8, K, 8]`, filled up: compiled loops take eight rows side by side."""
-    filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % GROUP))
-    return filled.view(-1, GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+        self.compiled = None if pack.kernels is None else pack.kernels.aim(mel, bound)
+        """Both as compiled loops take them."""
 
 
 class Mending:
@@ -66,7 +49,7 @@ class Mending:
 
     def __init__(self, pack: PackedStft, aim: Aim) -> None:
         plan = pack.plan
-        self._pack, self._bands, self._groups = pack, plan.bands, aim.groups
+        self._pack, self._bands, self._aim = pack, plan.bands, aim.compiled
         self._mel, self._bound = (rows[:, : len(plan.alive)] for rows in (aim.mel, aim.bound))
         shape = pack.rows, self._bands.count
         self.behind = torch.zeros(shape, dtype=pack.complex_dtype, device=plan.device)
@@ -78,7 +61,6 @@ class Mending:
                 plan.bank[bands.inside].contiguous(),
                 plan.spread[:, bands.inside].contiguous(),
             )
-        self._tables = (bands.begins, bands.offsets, bands.weights, bands.below, bands.shares)
 
     def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
         """Remember the first `C` `[block, N]`."""
@@ -86,21 +68,13 @@ class Mending:
         torch.mul(parts, reflect, out=torch.view_as_real(self.behind[block]))
 
     def mend(self, block: slice, here: Tensor, step: Step) -> None:
-        """Of `R` `[block, N]` make, in place, the next `C`; blocks begin at whole groups."""
+        """Of `R` `[block, N]` make, in place, the next `C`; `block` begins at a multiple of 8."""
         kernels = self._pack.kernels
-        if kernels is None or self._groups is None:
+        if kernels is None:
             self._mend(block, here, step)
             return
-        kernels.mend(
-            here.numpy(),
-            self.behind.numpy(),
-            *self._groups,
-            block.start,
-            self._bands.first,
-            *self._tables,
-            _numbers(step),
-            self._pack.plan.config.power,
-        )
+        power = self._pack.plan.config.power
+        kernels.mend(here, self.behind, self._aim, block.start, self._bands, step, power)
 
     def _mend(self, block: slice, here: Tensor, step: Step) -> None:
         # Single steps, never a sum with a factor: torch may round that once where others round

@@ -38,7 +38,8 @@ def polar_into(
 ) -> None:
     """Make of `magnitude` and `phases` `[T, N]` those bins of `out` `[T, up to N]`."""
     if kernels is not None:
-        kernels.polar(magnitude.numpy(), phases.numpy(), out.numpy(), bins.start, bins.stop)
+        arrays = (kernels.view(values) for values in (magnitude, phases, out))
+        kernels.polar(*arrays, bins.start, bins.stop)
         return
     cosine, sine = _cosine_and_sine(phases[..., bins])
     part = magnitude[..., bins]

@@ -9,14 +9,14 @@ the cache; where a matrix product is taken they are of one fixed size, with whic
 same bits wherever in the pack it stands.
 
 Frames and overlap-add exist twice: in torch, and as compiled loops (`models/kernels`) that give
-the same bits.
+the same bits; `models/gpu` has those of a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,15 +43,15 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 class _Arrays(NamedTuple):
-    """What compiled loops need of a pack, as numpy's arrays."""
+    """What compiled loops need of a pack, as they take it: on a CPU as numpy's arrays."""
 
-    signal: NDArray[np.float32]
-    frame: NDArray[np.float32]
-    carry: NDArray[np.float32]
-    window: NDArray[np.float32]
-    inverse: NDArray[np.float32]
-    edge_to: NDArray[np.int64]
-    edge_from: NDArray[np.int64]
+    signal: Any
+    frame: Any
+    carry: Any
+    window: Any
+    inverse: Any
+    edge_to: Any
+    edge_from: Any
 
 
 class PackedStft:
@@ -59,8 +59,8 @@ class PackedStft:
 
     `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
     take (`MelConfig.rows`), `rows` the same filled up to whole blocks. `kernels` is
-    `models/kernels`, if it is there: the pack has it as `loops`, and as `kernels` where its
-    own tensors are what those are compiled for, float32 on a CPU.
+    `models/kernels`, or `models/gpu` for a GPU, if it is there: the pack has it as `loops`, and as
+    `kernels` where its own tensors are what those are compiled for, float32 on their device.
     """
 
     product_rows = CPU_BLOCK
@@ -75,7 +75,8 @@ class PackedStft:
         config = plan.config
         self.plan, self.clips, self.loops = plan, tuple(clips), kernels
         cpu = plan.device.type == "cpu"
-        self.kernels = kernels if cpu and plan.dtype == torch.float32 else None
+        mine = kernels is not None and plan.device.type == kernels.DEVICE
+        self.kernels = kernels if mine and plan.dtype == torch.float32 else None
         self.hop, self.win = config.hop_length, config.win_length
         self.overlap = config.overlap
         self.starts: list[int] = []
@@ -111,9 +112,10 @@ class PackedStft:
     def _look(self) -> None:
         """Look at the tensors' memory once, as the compiled loops take it."""
         if self.kernels is not None:
+            view = self.kernels.view
             self._arrays = _Arrays(
-                *(t.numpy() for t in (self._signal, self._frame, self._carry, self.plan.window)),
-                *(t.numpy() for t in (self._inverse, self._edge_to, self._edge_from)),
+                *map(view, (self._signal, self._frame, self._carry, self.plan.window)),
+                *map(view, (self._inverse, self._edge_to, self._edge_from)),
             )
 
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
@@ -206,7 +208,7 @@ class PackedStft:
             own = self._arrays
             self._outlet = own.inverse, own.signal
             if raw is not None:
-                self._outlet = self._scale.numpy(), raw.numpy()
+                self._outlet = self.kernels.view(self._scale), self.kernels.view(raw)
 
     def add(self, block: slice, spectrum: Tensor) -> None:
         """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide
@@ -220,7 +222,12 @@ class PackedStft:
         if self.kernels is not None:
             own = self._arrays
             self.kernels.overlap_add(
-                frames.numpy(), own.window, own.carry, *self._outlet, block.start, self.hop
+                self.kernels.view(frames),
+                own.window,
+                own.carry,
+                *self._outlet,
+                block.start,
+                self.hop,
             )
             return
         count, hop = len(frames), self.hop

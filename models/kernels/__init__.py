@@ -8,7 +8,23 @@ this package compiles or loads everything in it: `models/compiled.py` does that 
 
 from models.kernels.frames import frame, move, overlap_add
 from models.kernels.islands import grow
-from models.kernels.mel import mend, spread
+from models.kernels.loop import view
+from models.kernels.mel import aim, mend, spread
 from models.kernels.powers import polar, raise_to
 
-__all__ = ["frame", "grow", "mend", "move", "overlap_add", "polar", "raise_to", "spread"]
+DEVICE = "cpu"
+"""Whose tensors these loops take."""
+
+__all__ = [
+    "DEVICE",
+    "aim",
+    "frame",
+    "grow",
+    "mend",
+    "move",
+    "overlap_add",
+    "polar",
+    "raise_to",
+    "spread",
+    "view",
+]

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from models.bands import Bands
 from models.kernels.loop import Floats, Places, Spectra, loop
 from models.kernels.powers import raise_to
+from models.mending import Step
 from models.projection import LARGEST_RATIO, TINY
 
 _GROUP = 8
@@ -158,7 +164,7 @@ def _take(here: Floats, past: Floats, step: Floats, gain: Floats, quotient: Floa
     "void(c8[:, ::1], c8[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
     " i4[::1], f4[:, ::1], f4[::1], i8)",
 )
-def mend(
+def _mend(
     spectrum: Spectra,
     behind: Spectra,
     mel: Floats,
@@ -173,12 +179,9 @@ def mend(
     step: Floats,
     power: int,
 ) -> None:
-    """A step of `consistent` on a block of spectra, in place: `Mending.mend`.
-
-    `row` is the block's first row in the pack, a multiple of eight. `mel` and `bound` `[rows / 8,
-    K, 8]` have eight rows side by side; bands beyond those of the tables count for nothing. `low`
-    is the first bin of those that the bands hold; `step` holds the numbers of `mending.Step` in
-    their order.
+    """`mend`, whose `row` is a multiple of eight. `mel` and `bound` are those of `aim`; bands
+    beyond those of the tables count for nothing. `low` is the first bin of those that the bands
+    hold; `step` holds the numbers of `mending.Step` in their order.
     """
     rows, count, bands = spectrum.shape[0], behind.shape[1], begins.shape[0]
     width = spectrum.shape[1]
@@ -230,3 +233,46 @@ def mend(
             if not joined:
                 parts[here - 2 * low : here] = 0.0
                 parts[here + 2 * count : here + 2 * (width - low)] = 0.0
+
+
+def aim(mel: Tensor, bound: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
+    """`[rows, K]` as `[rows / 8, K, 8]`, filled up: eight rows side by side."""
+    return _grouped(mel), _grouped(bound)
+
+
+def _grouped(rows: Tensor) -> NDArray[Any]:
+    filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % _GROUP))
+    return filled.view(-1, _GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+
+
+@lru_cache(maxsize=1024)
+def _numbers(step: Step) -> Floats:
+    return np.array(step, np.float32)
+
+
+def mend(
+    spectrum: Tensor,
+    behind: Tensor,
+    aim: tuple[Floats, NDArray[np.bool_]],
+    row: int,
+    bands: Bands,
+    step: Step,
+    power: int,
+) -> None:
+    """`Mending.mend` on a block of spectra `[T, N]` that begins at a pack's `row`: a step of
+    `consistent`, in place. `behind` `[rows, W]` is what it remembers.
+    """
+    _mend(
+        spectrum.numpy(),
+        behind.numpy(),
+        *aim,
+        row,
+        bands.first,
+        bands.begins,
+        bands.offsets,
+        bands.weights,
+        bands.below,
+        bands.shares,
+        _numbers(step),
+        power,
+    )

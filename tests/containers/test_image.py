@@ -44,7 +44,7 @@ def test_it_starts_with_the_loops_that_were_compiled_when_it_was_built(
 ) -> None:
     code = (
         "from models.compiled import LOOPS; kernels = LOOPS.wait();"
-        "stats = kernels.mend.stats; print(sum(stats.cache_hits.values()), stats.cache_misses)"
+        "stats = kernels.frame.stats; print(sum(stats.cache_hits.values()), stats.cache_misses)"
     )
     hits, misses = service.run("python", "-c", code).splitlines()[-1].split(maxsplit=1)
     assert int(hits) > 0

@@ -174,7 +174,7 @@ def test_without_a_folder_to_write_to_it_compiles_in_memory() -> None:
     """In a process of its own: kernels are compiled once in each."""
     code = (
         "import models.compiled as c; c.cache_folder = lambda: None;"
-        "k = c.LOOPS.wait(); assert k.mend.stats.cache_path is None, k.mend.stats"
+        "k = c.LOOPS.wait(); assert k.frame.stats.cache_path is None, k.frame.stats"
     )
     root = Path(compiled.__file__).parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=root)

@@ -1,0 +1,16 @@
+"""Loops for a GPU, written in Triton: what torch does in many passes over memory, in one or two.
+
+The twins of `models/kernels` for tensors of a CUDA device, whose packs are one block each. A row's
+sums are taken in one order, whatever stands beside it; nothing is promised of bits beyond that.
+Importing this package needs Triton, which torch for CUDA brings; its kernels are compiled where
+they are first run: `models/device.py` does that, and looks at what they give, in the background.
+"""
+
+from models.gpu.frames import frame, move, overlap_add
+from models.gpu.host import grow, polar, view
+from models.gpu.mel import aim, mend
+
+DEVICE = "cuda"
+"""Whose tensors these loops take."""
+
+__all__ = ["DEVICE", "aim", "frame", "grow", "mend", "move", "overlap_add", "polar", "view"]

@@ -1,0 +1,246 @@
+"""A GPU's loops without a GPU: interpreted they do what torch does, and they can be compiled."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import benchmarks.gpu
+import models.device
+import models.engine
+from benchmarks.gpu import iteration_bytes
+from models.compiled import LOOPS
+from models.device import DeviceLoops, Disagreement, prove
+from models.engine import Engine, Item
+from models.mending import Aim, Mending, Step
+from models.pghi import grow_islands
+from models.plan import build_plan
+from models.presets import PRESETS
+from models.recipe import resolve
+from models.stft import PackedStft
+from tests.models.pretend import PretendedCuda
+from tests.models.test_engine import item
+from tests.signals import voice
+
+CPU = torch.device("cpu")
+TRITON = importlib.util.find_spec("triton") is not None
+REQUIRED = os.environ.get("UNMEL_TEST_TRITON") == "required"
+needs_triton = pytest.mark.skipif(not TRITON and not REQUIRED, reason="needs Triton: make triton")
+pytestmark = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="with a GPU tests/models/test_cuda.py runs them on it"
+)
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.startswith("models.gpu")]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> Iterator[ModuleType]:
+    """`models.gpu` on this machine's CPU: Triton asks for the variable when a kernel is defined."""
+    _forget()
+    os.environ["TRITON_INTERPRET"] = "1"
+    try:
+        loops = importlib.import_module("models.gpu")
+        loops.DEVICE = "cpu"  # type: ignore[attr-defined] # of the tensors that it is given here
+        yield loops
+    finally:
+        os.environ.pop("TRITON_INTERPRET", None)
+        _forget()
+
+
+@needs_triton
+def test_interpreted_loops_agree_with_torchs(interpreted: ModuleType) -> None:
+    prove(interpreted, CPU)
+
+
+@needs_triton
+@pytest.mark.parametrize("what", ["frame", "overlap_add", "move", "mend"])
+def test_a_loop_that_is_wrong_is_found_out(
+    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(interpreted, what, lambda *_: None)
+    with pytest.raises(Disagreement, match="of the largest sample"):
+        prove(interpreted, CPU)
+
+
+@needs_triton
+@pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80"])
+def test_a_step_of_a_preset_agrees_with_torchs(interpreted: ModuleType, name: str) -> None:
+    plan = build_plan(PRESETS[name].config, CPU)
+    found = []
+    for kernels in (interpreted, None):
+        generator = torch.Generator().manual_seed(3)
+        pack = PackedStft(plan, [(5, plan.config.samples(5))], kernels)
+        aim = torch.rand(pack.rows, len(plan.alive), generator=generator) * plan.alive
+        mending = Mending(pack, Aim(pack, aim, aim < 0.2))
+        shape = pack.used, plan.config.n_bins
+        parts = torch.rand(2, *shape, generator=generator)
+        spectrum = torch.complex(parts[0], parts[1])
+        mending.begin(slice(0, pack.used), spectrum, 0.4)
+        mending.mend(slice(0, pack.used), spectrum, Step(1.7, 0.4, 0.6, 1.3, 0.9, 0.4))
+        found.append((spectrum, mending.behind[: pack.used]))
+    for ours, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
+
+
+@needs_triton
+def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: ModuleType) -> None:
+    one = torch.zeros(64)
+    with pytest.raises(ValueError, match="one block"):
+        interpreted.frame(one, one, torch.zeros(2, 64), 3, 16)
+
+
+_FLOATS, _PLACES, _NUMBER, _COUNT = "*fp32", "*i64", "fp32", "i32"
+_STEP = dict.fromkeys(["reach", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
+# Of each kernel's arguments the types that its caller gives.
+SIGNATURES: dict[str, dict[str, str | int]] = {
+    "frames._frame": {"block": 256},
+    "frames._overlap_add": {"block": 256},
+    "frames._move": {"block": 1024, "targets": _PLACES, "sources": _PLACES},
+    "mel._ratios": _STEP
+    | {"power": 2, "some_rows": 8, "some_bands": 16, "bound": "*u8"}
+    | dict.fromkeys(["begins", "offsets", "longest"], _PLACES),
+    "mel._take": _STEP | {"some_bins": 512, "below": "*i32"},
+}
+_COUNTS = ["hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_every_kernel_compiles_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, capability: int
+) -> None:
+    """To machine code, which needs no GPU: an A100's and an H100's."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    _forget()
+    module, _, function = name.partition(".")
+    kernel = getattr(importlib.import_module(f"models.gpu.{module}"), function)
+    compiler = importlib.import_module("triton.compiler")
+    target = importlib.import_module("triton.backends.compiler").GPUTarget("cuda", capability, 32)
+    types = dict.fromkeys(kernel.arg_names, _FLOATS) | dict.fromkeys(_COUNTS, _COUNT)
+    types |= {key: "constexpr" if isinstance(v, int) else v for key, v in SIGNATURES[name].items()}
+    constants = {key: value for key, value in SIGNATURES[name].items() if isinstance(value, int)}
+    signature = {key: types[key] for key in kernel.arg_names}
+    source = compiler.ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assert compiler.compile(source, target=target).asm["cubin"].startswith(b"\x7fELF")
+    _forget()
+
+
+@needs_triton
+def test_a_heap_is_the_hosts_work(interpreted: ModuleType) -> None:
+    found = []
+    for grow in (interpreted.grow, grow_islands):
+        loud = -np.pad(np.arange(1.0, 7.0).reshape(2, 3), 1).ravel()
+        todo, phase = np.pad(np.ones((2, 3), bool), 1).ravel(), np.zeros(20)
+        order = np.flatnonzero(todo)[np.argsort(loud[todo], kind="stable")]
+        grow(order, loud, np.full(20, 0.3), np.full(20, 0.2), todo, phase, 5)
+        found.append(phase)
+    assert np.array_equal(*found)
+    assert found[0].any()
+
+
+def test_loops_that_cannot_be_compiled_leave_torchs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(name: str) -> ModuleType:
+        raise ImportError(f"no {name}")
+
+    monkeypatch.setattr(models.device, "import_module", missing)
+    loops = DeviceLoops()
+    assert loops.wait() is None  # not begun
+    loops.start(CPU)
+    loops.start(CPU)
+    assert loops.wait() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "no compiled loops for the GPU; torch's are slower"
+    ]
+
+
+def test_loops_are_ready_once_they_are_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    proved, module = [], ModuleType("gpu")
+    monkeypatch.setattr(models.device, "import_module", {"models.gpu": module}.__getitem__)
+    monkeypatch.setattr(models.device, "prove", lambda *given: proved.append(given))
+    loops = DeviceLoops()
+    loops.start(CPU)
+    assert loops.wait() is module
+    assert loops.ready is module
+    assert proved == [(module, CPU)]
+
+
+def test_an_engine_on_a_gpu_takes_its_loops_and_the_hosts_until_they_are_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loops, module = DeviceLoops(), ModuleType("gpu")
+    monkeypatch.setattr(models.engine, "DEVICE_LOOPS", loops)
+    engine = Engine("cuda")
+    assert engine.kernels is LOOPS.ready
+    monkeypatch.setattr(loops, "_module", module)
+    assert engine.kernels is module
+    assert Engine().kernels is LOOPS.ready
+    assert Engine("cuda", compiled=False).kernels is None
+
+
+def test_an_iterations_bytes_are_those_of_its_arrays() -> None:
+    plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
+    rows, hop, points, bins, held, bands = 1, 256, 1024, 513, plan.bands.count, 80
+    frames, spectrum = torch.empty(rows, points), torch.empty(rows, bins, dtype=torch.complex64)
+    behind, ratio = torch.empty(rows, held, dtype=torch.complex64), torch.empty(rows, bands)
+    signal = torch.empty(rows, hop)
+    inside = spectrum[:, plan.bands.inside]
+    touched = [
+        *(signal, frames),  # cut
+        *(frames, spectrum),  # transformed
+        *(inside, behind, ratio, ratio),  # summed by bands; the other ratio is the aim
+        *(inside, behind, ratio, spectrum, behind),  # mended
+        *(spectrum, frames),  # transformed back
+        *(frames, signal, signal),  # added; the other signal is the envelope
+    ]
+    assert iteration_bytes(plan) == sum(t.numel() * t.element_size() for t in touched)
+
+
+def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = PRESETS["hifigan-22k"].config
+    assert benchmarks.gpu.gpu_table(lambda *_: []) == "torch finds no CUDA device: not run."
+
+    def packs(engine: Engine, count: int) -> list[Item]:
+        recipe = resolve(config.power, n_iter=1)
+        return [item(voice(0.1, config.sample_rate), config, recipe) for _ in range(count)]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
+    monkeypatch.setattr(models.engine, "DEVICE_LOOPS", Unready())
+    monkeypatch.setattr(benchmarks.gpu, "DEVICE_LOOPS", Unready())
+    monkeypatch.setattr(benchmarks.gpu, "COPIED", 2**10)
+    with PretendedCuda():
+        table = benchmarks.gpu.gpu_table(packs)
+    assert table.startswith("Card, which copies ")
+    assert [line.split("|")[1:3] for line in table.splitlines()[4:]] == [
+        [" torch ", f" {count} clips "] for count in (1, 8, 64)
+    ]
+
+
+class Unready:
+    """Loops of a device that has none."""
+
+    ready = None
+
+    def start(self, device: torch.device) -> None:
+        pass
+
+    def wait(self) -> None:
+        pass
