@@ -25,7 +25,10 @@ logger = logging.getLogger("unmel.compiled")
 _HERE = Path(__file__).parent
 # numba looks at the file of a compiled function alone; constants come from the others.
 _SOURCES = (
-    *(f"kernels/{name}.py" for name in ("__init__", "frames", "islands", "loop", "mel", "powers")),
+    *(
+        f"kernels/{name}.py"
+        for name in ("__init__", "frames", "islands", "loop", "mel", "powers", "turns")
+    ),
     *(f"{name}.py" for name in ("polar", "projection", "raising")),
 )
 

@@ -83,13 +83,7 @@ def _run(
         mending.begin(run, spectrum, schedule.reflection.first)
         pack.add(run, spectrum)
     pack.finish()
-    for step in _steps(schedule, pack.plan.config.power):
-        pack.begin()
-        for run in pack.runs():
-            spectrum = pack.spectrum(run)
-            mending.mend(run, spectrum, step)
-            pack.add(run, spectrum)
-        pack.finish()
+    mending.iterate(_steps(schedule, pack.plan.config.power))
 
 
 @lru_cache(maxsize=256)  # a draft's numbers take as long to work out as one of its iterations

@@ -76,6 +76,28 @@ class Mending:
         power = self._pack.plan.config.power
         kernels.mend(here, self.behind, self._aim, block.start, self._bands, step, power)
 
+    def iterate(self, steps: tuple[Step, ...]) -> None:
+        """Iterations from the pack's signal to its signal: a pair of transforms and a step each."""
+        pack, kernels = self._pack, self._pack.kernels
+        transforms = kernels.transforms(pack.plan.config.n_fft) if kernels is not None else None
+        if kernels is not None and transforms is not None:
+            power = pack.plan.config.power
+            place = pack.arrays, pack.used, pack.hop, transforms
+            kernels.iterate(*place, self.behind, self._aim, self._bands, steps, power)
+            return
+        for step in steps:
+            self.once(step)
+
+    def once(self, step: Step, raw: Tensor | None = None) -> None:
+        """An iteration; with `raw`, the signal stays and the sums go there (`PackedStft.begin`)."""
+        pack = self._pack
+        pack.begin(raw)
+        for run in pack.runs():
+            spectrum = pack.spectrum(run)
+            self.mend(run, spectrum, step)
+            pack.add(run, spectrum)
+        pack.finish()
+
     def _mend(self, block: slice, here: Tensor, step: Step) -> None:
         # Single steps, never a sum with a factor: torch may round that once where others round
         # twice, and the compiled twin has to give the same bits.

@@ -318,13 +318,8 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
     known = [0 if behind is None else len(behind) for _, _, behind in states]
     _enter(windows, mending, steps, known, mel.masked_fill(bound, 0.0), numbers)
     windows.divide()
-    for i in range(n_iter):
-        windows.begin(windows.raw if i == n_iter - 1 else None)
-        for block in windows.runs():
-            spectrum = windows.spectrum(block)
-            mending.mend(block, spectrum, numbers)
-            windows.add(block, spectrum)
-        windows.finish()
+    mending.iterate((numbers,) * (n_iter - 1))
+    mending.once(numbers, windows.raw)
     windows.divide()
     found = [windows.part(windows.signal, k) for k in range(len(steps))]
     settled = [

@@ -42,7 +42,7 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.where(folded < length, folded, period - folded)
 
 
-class _Arrays(NamedTuple):
+class Arrays(NamedTuple):
     """What compiled loops need of a pack, as they take it: on a CPU as numpy's arrays."""
 
     signal: Any
@@ -52,6 +52,8 @@ class _Arrays(NamedTuple):
     inverse: Any
     edge_to: Any
     edge_from: Any
+    pin_to: Any
+    pins: Any
 
 
 class PackedStft:
@@ -97,6 +99,7 @@ class PackedStft:
         self._frame = zeros(max(self.block, min(self._run, self.used)), config.n_fft)
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
         inverse, targets, sources = self._edges()
+        self._pinned: list[tuple[slice, Tensor]] = []
         self.pasts: list[Tensor] = []
         """What `pin` was given."""
         self._edges_at_home = targets, sources
@@ -105,7 +108,6 @@ class PackedStft:
             *map(torch.from_numpy, (targets, sources)),
         )
         self._inverse, self._edge_to, self._edge_from = upload(tables, plan.device)
-        self._pinned: list[tuple[slice, Tensor]] = []
         self._look()
         self.begin()
 
@@ -113,10 +115,18 @@ class PackedStft:
         """Look at the tensors' memory once, as the compiled loops take it."""
         if self.kernels is not None:
             view = self.kernels.view
-            self._arrays = _Arrays(
+            self.arrays = Arrays(
                 *map(view, (self._signal, self._frame, self._carry, self.plan.window)),
                 *map(view, (self._inverse, self._edge_to, self._edge_from)),
+                *map(view, self._pins()),
             )
+
+    def _pins(self) -> tuple[Tensor, Tensor]:
+        """Where samples are pinned, and to what."""
+        if not self._pinned:
+            return self._edge_to[:0], self._signal[:0]
+        places = [torch.arange(place.start, place.stop) for place, _ in self._pinned]
+        return torch.cat(places).to(self.plan.device), torch.cat([past for _, past in self._pinned])
 
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
@@ -185,7 +195,7 @@ class PackedStft:
         count = block.stop - block.start
         frames = self._frame[:count]
         if self.kernels is not None:
-            own = self._arrays
+            own = self.arrays
             self.kernels.frame(own.signal, own.window, own.frame[:count], block.start, self.hop)
         else:
             rows = self._signal.as_strided((count, self.win), (self.hop, 1), block.start * self.hop)
@@ -205,7 +215,7 @@ class PackedStft:
         self._into = self._signal if raw is None else raw
         self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
         if self.kernels is not None:
-            own = self._arrays
+            own = self.arrays
             self._outlet = own.inverse, own.signal
             if raw is not None:
                 self._outlet = self.kernels.view(self._scale), self.kernels.view(raw)
@@ -220,7 +230,7 @@ class PackedStft:
         """
         frames, window = torch.fft.irfft(spectrum, n=self.plan.config.n_fft), self.plan.window
         if self.kernels is not None:
-            own = self._arrays
+            own = self.arrays
             self.kernels.overlap_add(
                 self.kernels.view(frames),
                 own.window,
@@ -268,7 +278,7 @@ class PackedStft:
         for place, past in self._pinned:
             self._signal[place] = past
         if self.kernels is not None:
-            self.kernels.move(self._arrays.signal, self._arrays.edge_to, self._arrays.edge_from)
+            self.kernels.move(self.arrays.signal, self.arrays.edge_to, self.arrays.edge_from)
         elif self._edge_to.numel():
             self._signal[self._edge_to] = self._signal[self._edge_from]
 

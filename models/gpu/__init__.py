@@ -7,10 +7,21 @@ they are first run: `models/device.py` does that, and looks at what they give, i
 """
 
 from models.gpu.frames import frame, move, overlap_add
-from models.gpu.host import grow, polar, view
+from models.gpu.host import grow, polar, transforms, view
 from models.gpu.mel import aim, mend
 
 DEVICE = "cuda"
 """Whose tensors these loops take."""
 
-__all__ = ["DEVICE", "aim", "frame", "grow", "mend", "move", "overlap_add", "polar", "view"]
+__all__ = [
+    "DEVICE",
+    "aim",
+    "frame",
+    "grow",
+    "mend",
+    "move",
+    "overlap_add",
+    "polar",
+    "transforms",
+    "view",
+]

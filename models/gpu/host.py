@@ -31,6 +31,10 @@ def on(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
+def transforms(n: int) -> None:
+    """No loop of a GPU calls a transform: torch does, between them."""
+
+
 def polar(magnitude: Tensor, phases: Tensor, out: Tensor, first: int, end: int) -> None:
     """Bins `first` to `end` of `magnitude e^(i phases)`: `polar.polar_into`, once in a run."""
     bins = slice(first, end)

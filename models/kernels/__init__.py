@@ -11,6 +11,10 @@ from models.kernels.islands import grow
 from models.kernels.loop import view
 from models.kernels.mel import aim, mend, spread
 from models.kernels.powers import polar, raise_to
+from models.kernels.turns import iterate
+from models.transforms import transforms
+
+transforms(64)  # looked for now, in the background, and not by the first request
 
 DEVICE = "cpu"
 """Whose tensors these loops take."""
@@ -20,11 +24,13 @@ __all__ = [
     "aim",
     "frame",
     "grow",
+    "iterate",
     "mend",
     "move",
     "overlap_add",
     "polar",
     "raise_to",
     "spread",
+    "transforms",
     "view",
 ]

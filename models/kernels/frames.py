@@ -12,13 +12,14 @@ _ZERO = np.float32(0.0)
 @loop("void(f4[::1], f4[::1], f4[:, ::1], i8, i8)")
 def frame(signal: Floats, window: Floats, frames: Floats, first: int, hop: int) -> None:
     """Windowed frames of a signal, from frame `first` on: `PackedStft.spectrum`'s first half."""
-    length = window.shape[0]
+    length, width = window.shape[0], frames.shape[1]
     for row in range(frames.shape[0]):
         begin = (first + row) * hop
         samples = signal[begin : begin + length]
         out = frames[row, :length]
         for n in range(length):
             out[n] = samples[n] * window[n]
+        frames[row, length:width] = _ZERO
 
 
 @loop("void(f4[:, ::1], f4[::1], f4[:, ::1], f4[::1], f4[::1], i8, i8)")

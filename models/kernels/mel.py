@@ -164,7 +164,7 @@ def _take(here: Floats, past: Floats, step: Floats, gain: Floats, quotient: Floa
     "void(c8[:, ::1], c8[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
     " i4[::1], f4[:, ::1], f4[::1], i8)",
 )
-def _mend(
+def mend_rows(
     spectrum: Spectra,
     behind: Spectra,
     mel: Floats,
@@ -262,7 +262,7 @@ def mend(
     """`Mending.mend` on a block of spectra `[T, N]` that begins at a pack's `row`: a step of
     `consistent`, in place. `behind` `[rows, W]` is what it remembers.
     """
-    _mend(
+    mend_rows(
         spectrum.numpy(),
         behind.numpy(),
         *aim,
