@@ -2,90 +2,82 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from types import SimpleNamespace
-from typing import Any, cast
-from unittest.mock import patch
+from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.timing import seconds, two_transforms
+from benchmarks.timing import Work, in_turns, two_transforms
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import _cpu_thread
+from models.kernels.turns import _transform
 from models.mending import Aim, Mending, Step
 from models.plan import build_plan
 from models.stft import PackedStft
+from models.transforms import block_rows, transforms, width
 
 _REPEATS = 60
+_AT_ONCE = 10  # iterations of one call
 _MEANING = {
     "frame": "frames cut and windowed",
-    "rfft": "`torch.fft.rfft`, its output's memory included",
+    "forward": "MKL's transform, in place",
     "mend": "the mel step: levels, band sums, ratios, powers, spreading, momentum",
-    "irfft": "`torch.fft.irfft`, likewise",
+    "backward": "MKL's transform back, likewise",
     "overlap_add": "window, overlap-add, division by the envelope",
-    "move": "edges",
 }
 
 
 def loops_table(config: MelConfig, length: float) -> str:
-    """One clip of so many seconds: each loop's share, in units of the two transforms."""
-    kernels = LOOPS.wait()
-    spent: dict[str, list[float]] = {name: [] for name in _MEANING}
-    now = dict.fromkeys(_MEANING, 0.0)
-    whole, floor = [], []
-
-    def timed(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*args: Any, **options: Any) -> Any:
-            began = time.thread_time()
-            result = work(*args, **options)
-            now[name] += time.thread_time() - began
-            return result
-
-        return run
-
-    loops = dict(vars(kernels))
-    loops |= {n: timed(n, getattr(kernels, n)) for n in ("frame", "mend", "overlap_add", "move")}
+    """One clip of so many seconds: each loop alone over all its blocks, and the iterations of one
+    call, in units of the two transforms by torch.fft.
+    """
+    kernels, made = LOOPS.wait(), transforms(config.n_fft)
+    if kernels is None or made is None:
+        return "no compiled loops, or none of MKL's transforms, on this machine: not run."
     plan = build_plan(config, torch.device("cpu"))
-    frames = config.frames(int(length * config.sample_rate))
-    one_floor = two_transforms(config, frames, 1)
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(_cpu_thread(plan.device))
-        pack = PackedStft(
-            plan, [(frames, config.samples(frames))], cast(Any, SimpleNamespace(**loops))
-        )
+    frames, step = config.frames(int(length * config.sample_rate)), _step(config)
+    with torch.inference_mode(), _cpu_thread(plan.device):
+        pack = PackedStft(plan, [(frames, config.samples(frames))], kernels)
         mel = torch.rand(pack.rows, plan.alive.numel()) * plan.alive
-        mending = Mending(pack, Aim(pack, mel, mel < 0.01))
+        aim = Aim(pack, mel, mel < 0.01)
+        mending = Mending(pack, aim)
         pack.load([torch.randn(config.samples(frames))])
-        step = Step(2.1, 0.7, 0.3, 1.3 / config.power, 0.97, 0.2)
+        own, rows = pack.arrays, block_rows(config.n_fft)
+        space = np.random.default_rng(0).standard_normal((rows, width(config.n_fft)), np.float32)
+        spectra = torch.from_numpy(space.copy().view(np.complex64))
+        blocks = [(first, min(rows, pack.used - first)) for first in range(0, pack.used, rows)]
+        table, hop = made.table, pack.hop
+        # A loop is not given here what it would be; its time does not depend on it.
+        each: dict[str, Callable[[int, int], object]] = {
+            "frame": lambda at, n: kernels.frame(own.signal, own.window, space[:n], at, hop),
+            "forward": lambda _, n: _transform(space[:n], table[0]),
+            "mend": lambda at, n: kernels.mend(
+                spectra[:n], mending.behind, aim.compiled, at, plan.bands, step, config.power
+            ),
+            "backward": lambda _, n: _transform(space[:n], table[1]),
+            "overlap_add": lambda at, n: kernels.overlap_add(
+                space[:n], own.window, own.carry, own.inverse, own.signal, at, hop
+            ),
+        }
 
-        def iterate() -> None:
-            pack.begin()
-            for block in pack.runs():
-                spectrum = pack.spectrum(block)
-                mending.mend(block, spectrum, step)
-                pack.add(block, spectrum)
-            pack.finish()
+        def through(work: Callable[[int, int], object]) -> None:
+            for first, count in blocks:
+                work(first, count)
 
-        for _ in range(_REPEATS):
-            floor.append(seconds(one_floor))
-            now.update(dict.fromkeys(now, 0.0))
-            with (
-                patch.object(torch.fft, "rfft", timed("rfft", torch.fft.rfft)),
-                patch.object(torch.fft, "irfft", timed("irfft", torch.fft.irfft)),
-            ):
-                whole.append(seconds(iterate))
-            for name, values in spent.items():
-                values.append(now[name])
-    unit = float(np.median(floor))
-    shares = {name: float(np.median(values)) / unit for name, values in spent.items()}
-    total = float(np.median(whole)) / unit
+        works: list[Work] = [
+            two_transforms(config, frames, 1),
+            partial(mending.iterate, (step,) * _AT_ONCE),
+            *(partial(through, work) for work in each.values()),
+        ]
+        unit, whole, *parts = in_turns(works, _REPEATS)
     lines = ["| part | of the two transforms |", "|---|---|"]
-    lines += [f"| {name}: {_MEANING[name]} | {share:.2f} |" for name, share in shares.items()]
-    lines.append(f"| Python between them, and this clock | {total - sum(shares.values()):.2f} |")
-    lines.append(f"| together | {total:.2f} |")
+    for name, seconds in zip(each, parts, strict=True):
+        lines.append(f"| {name}: {_MEANING[name]} | {seconds / unit:.2f} |")
+    lines.append(f"| an iteration of {_AT_ONCE} in one call | {whole / _AT_ONCE / unit:.2f} |")
     return "\n".join(lines)
+
+
+def _step(config: MelConfig) -> Step:
+    return Step(2.1, 0.7, 0.3, 1.3 / config.power, 0.97, 0.2)

@@ -100,9 +100,9 @@ def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
     momentum, reflection, blend = Ramp(0.99, 1.05), Ramp(0.60, 0.55), Ramp(0.30, 0.60)
     level, slight, lower = Ramp(1.0, 1.0), Ramp(0.15, 0.15), Ramp(0.20, 0.50)
     return {
-        "draft": Schedule(14, momentum, reflection, Ramp(1.25, 1.30), blend, 0.45, SHARES),
-        "standard": Schedule(60, momentum, reflection, standard_exponent, blend, 0.45, SHARES),
-        "high": Schedule(240, level, slight, Ramp(1.15, 1.15), lower, 0.45, SHARES),
+        "draft": Schedule(20, momentum, reflection, Ramp(1.25, 1.30), blend, 0.45, SHARES),
+        "standard": Schedule(80, momentum, reflection, standard_exponent, blend, 0.45, SHARES),
+        "high": Schedule(320, level, slight, Ramp(1.15, 1.15), lower, 0.45, SHARES),
     }
 
 
