@@ -88,7 +88,7 @@ class PackedStft:
             self.used += config.rows(frames, samples)
         self.block = self.product_rows if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
-        # Whole groups of `mending.GROUP` rows.
+        # Multiples of the eight rows that compiled loops mend together.
         self._run = max(_RUN_POINTS // config.n_fft // 8 * 8, 16) if cpu else self.block
 
         def zeros(*shape: int, dtype: torch.dtype = plan.dtype) -> Tensor:
@@ -126,7 +126,8 @@ class PackedStft:
         if not self._pinned:
             return self._edge_to[:0], self._signal[:0]
         places = [torch.arange(place.start, place.stop) for place, _ in self._pinned]
-        return torch.cat(places).to(self.plan.device), torch.cat([past for _, past in self._pinned])
+        [there] = upload([torch.cat(places)], self.plan.device)
+        return there, torch.cat([past for _, past in self._pinned])
 
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
