@@ -69,7 +69,7 @@ def _run(
     clips = carried(pack)
     known, kind = lower.plan.reach if lower else 0, pack.complex_dtype
     bins, n_bins = slice(known, pack.plan.reach), pack.plan.config.n_bins
-    mending = Mending(pack, aim)
+    mending = Mending(pack, aim, blank=False)
     pack.begin()
     for run in pack.runs():
         spectrum = torch.empty(run.stop - run.start, n_bins, dtype=kind, device=start.device)

@@ -44,15 +44,16 @@ class Mending:
     """A pack's aim and what its iteration remembers.
 
     Between the steps only `a R_prev + m C` is kept, of the bins that the bands hold; the others
-    are zero.
+    are zero. Without `blank` nothing is kept at first, and all rows must be begun.
     """
 
-    def __init__(self, pack: PackedStft, aim: Aim) -> None:
+    def __init__(self, pack: PackedStft, aim: Aim, *, blank: bool = True) -> None:
         plan = pack.plan
         self._pack, self._bands, self._aim = pack, plan.bands, aim.compiled
         self._mel, self._bound = (rows[:, : len(plan.alive)] for rows in (aim.mel, aim.bound))
         shape = pack.rows, self._bands.count
-        self.behind = torch.zeros(shape, dtype=pack.complex_dtype, device=plan.device)
+        make = torch.zeros if blank else torch.empty
+        self.behind = make(shape, dtype=pack.complex_dtype, device=plan.device)
         """`[rows, W]`: what the next step subtracts from what it finds."""
         bands = self._bands
         self._dense: tuple[Tensor, Tensor] | None = None
