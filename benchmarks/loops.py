@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -12,7 +13,6 @@ from benchmarks.timing import Work, in_turns, two_transforms
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import _cpu_thread
-from models.kernels.turns import _transform
 from models.mending import Aim, Mending, Step
 from models.plan import build_plan
 from models.stft import PackedStft
@@ -36,6 +36,7 @@ def loops_table(config: MelConfig, length: float) -> str:
     kernels, made = LOOPS.wait(), transforms(config.n_fft)
     if kernels is None or made is None:
         return "no compiled loops, or none of MKL's transforms, on this machine: not run."
+    transform = import_module("models.kernels.turns").transform_rows
     plan = build_plan(config, torch.device("cpu"))
     frames, step = config.frames(int(length * config.sample_rate)), _step(config)
     with torch.inference_mode(), _cpu_thread(plan.device):
@@ -52,11 +53,11 @@ def loops_table(config: MelConfig, length: float) -> str:
         # A loop is not given here what it would be; its time does not depend on it.
         each: dict[str, Callable[[int, int], object]] = {
             "frame": lambda at, n: kernels.frame(own.signal, own.window, space[:n], at, hop),
-            "forward": lambda _, n: _transform(space[:n], table[0]),
+            "forward": lambda _, n: transform(space[:n], table[0]),
             "mend": lambda at, n: kernels.mend(
                 spectra[:n], mending.behind, aim.compiled, at, plan.bands, step, config.power
             ),
-            "backward": lambda _, n: _transform(space[:n], table[1]),
+            "backward": lambda _, n: transform(space[:n], table[1]),
             "overlap_add": lambda at, n: kernels.overlap_add(
                 space[:n], own.window, own.carry, own.inverse, own.signal, at, hop
             ),

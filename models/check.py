@@ -55,10 +55,11 @@ def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArra
     shape = "x".join(map(str, phases.shape)) or "a single number"
     if phases.dtype.kind not in "fiu" or phases.shape != (config.n_bins, frames):
         raise Invalid("phases", f"shape {shape} of {phases.dtype}", want)
-    values = np.ascontiguousarray(phases.T, dtype=np.float32)
-    if not np.isfinite(values).all():
+    if not np.isfinite(phases).all():
         raise Invalid("phases", "values that are not finite", want)
-    return values
+    # What a client has unwrapped may be thousands of turns, whose fraction float32 would lose.
+    turned = np.remainder(phases.T.astype(np.float64), 2.0 * np.pi)
+    return np.ascontiguousarray(turned, dtype=np.float32)
 
 
 def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray[Any]:

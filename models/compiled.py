@@ -25,10 +25,7 @@ logger = logging.getLogger("unmel.compiled")
 _HERE = Path(__file__).parent
 # numba looks at the file of a compiled function alone; constants come from the others.
 _SOURCES = (
-    *(
-        f"kernels/{name}.py"
-        for name in ("__init__", "frames", "islands", "loop", "mel", "powers", "turns")
-    ),
+    *(f"kernels/{path.name}" for path in sorted((_HERE / "kernels").glob("*.py"))),
     *(f"{name}.py" for name in ("polar", "projection", "raising")),
 )
 

@@ -43,7 +43,9 @@ class DeviceLoops:
         self._module: ModuleType | None = None
 
     def start(self, device: torch.device) -> None:
-        """Begin to compile, unless that was done before."""
+        """Begin to compile, unless that was done before. They are proved on this device: those of a
+        process are of one kind.
+        """
         with self._lock:
             if self._thread is None:
                 # Not a daemon: a compiler must not be running while the interpreter ends.

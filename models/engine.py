@@ -98,7 +98,7 @@ class Engine:
     called from several threads at once, because torch's own threads spin and starve each other
     on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
     is packed with. Compiled loops are loaded in the background and used when they are there,
-    unless `compiled` is False; the bits are the same.
+    unless `compiled` is False; on a CPU the bits are the same.
     """
 
     def __init__(

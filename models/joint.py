@@ -17,7 +17,7 @@ JOINT: dict[str, Method] = {
     "consistent": Method(
         consistent,
         "Unmel; Griffin-Lim on the mel itself, with the ratio step of Richardson 1972, Lucy 1974",
-        Cost(step=Work(products=2, pairs=1), compiled=0.4),
+        Cost(step=Work(products=2, pairs=1), compiled=0.3),
     ),
     "admm_mel": Method(
         admm_mel,

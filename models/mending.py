@@ -57,7 +57,8 @@ class Mending:
         """`[rows, W]`: what the next step subtracts from what it finds."""
         bands = self._bands
         self._dense: tuple[Tensor, Tensor] | None = None
-        if plan.device.type != "cpu":  # where sums in one order are slow and dense products fast
+        # There sums in one order are slow and dense products fast.
+        if plan.device.type != "cpu" and pack.kernels is None:
             self._dense = (
                 plan.bank[bands.inside].contiguous(),
                 plan.spread[:, bands.inside].contiguous(),

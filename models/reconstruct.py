@@ -63,8 +63,6 @@ def _phases(
     if recipe.start != GIVEN:
         made: Tensor = STARTS[recipe.start].run(pack, magnitude, seeds, recipe.schedule.turn)
         return made
-    # What a client has unwrapped may be thousands of turns, whose fraction float32 would lose.
-    turned = [np.remainder(np.asarray(phases, np.float64), 2.0 * np.pi) for phases in given]
-    brought = pack.spread_rows([torch.from_numpy(one).to(pack.plan.dtype) for one in turned])
+    brought = pack.spread_rows([torch.tensor(phases, dtype=pack.plan.dtype) for phases in given])
     config = pack.plan.config
     return brought + frame_start_slope(config.n_fft, config.win_length, brought)

@@ -122,12 +122,11 @@ class PackedStft:
             )
 
     def _pins(self) -> tuple[Tensor, Tensor]:
-        """Where samples are pinned, and to what."""
-        if not self._pinned:
+        """Where samples are pinned, and to what, for loops of the host."""
+        if not self._pinned or self.plan.device.type != "cpu":
             return self._edge_to[:0], self._signal[:0]
         places = [torch.arange(place.start, place.stop) for place, _ in self._pinned]
-        [there] = upload([torch.cat(places)], self.plan.device)
-        return there, torch.cat([past for _, past in self._pinned])
+        return torch.cat(places), torch.cat([past for _, past in self._pinned])
 
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""

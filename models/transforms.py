@@ -2,8 +2,8 @@
 
 torch for x86 processors is linked with Intel's MKL and its library exports MKL's documented C
 interface to Fourier transforms (DFTI). What torch.fft gives is what it computes, so that the bits
-are the same; that is looked at before it is used. Where there is no such library, or another bit,
-torch.fft is called instead.
+are the same; that is looked at for every size before it is used. Where there is no such library, or
+another bit, torch.fft is called instead.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _check(status: int) -> None:
 _LIBRARY = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
 _LOCAL = threading.local()
 _LOCK = threading.Lock()
-_FOUND: list[ctypes.CDLL | None] = []
+_USABLE: dict[int, ctypes.CDLL | None] = {}
 
 
 def transforms(n: int) -> Transforms | None:
@@ -110,46 +110,52 @@ def transforms(n: int) -> Transforms | None:
     if n > _LARGEST:
         return None
     with _LOCK:
-        if not _FOUND:
-            _FOUND.append(_library())
-    library = _FOUND[0]
+        if n not in _USABLE:
+            _USABLE[n] = _library(n)
+        library = _USABLE[n]
     if library is None:
         return None
     made: OrderedDict[int, Transforms] = _LOCAL.__dict__.setdefault("made", OrderedDict())
     if n not in made:
-        made[n] = Transforms(library, n)
+        try:
+            made[n] = Transforms(library, n)
+        except NotThere as error:  # no memory for them, say
+            logger.warning("transforms of %d points by torch.fft: %s", n, str(error))
+            return None
     made.move_to_end(n)
     if len(made) > _KEPT:
         made.popitem(last=False)
     return made[n]
 
 
-def _library() -> ctypes.CDLL | None:
+def _library(n: int) -> ctypes.CDLL | None:
+    """The library, if its transforms of `n` points are there and torch's to the bit."""
     try:
         library = ctypes.CDLL(str(_LIBRARY))
-        for n in (64, 100, 1024):
-            _prove(Transforms(library, n), n)
+        _prove(Transforms(library, n), n)
     except (AttributeError, OSError, NotThere) as error:
-        logger.info("transforms by torch.fft: %s", error)
+        logger.info("transforms of %d points by torch.fft: %s", n, error)
         return None
     return library
 
 
 def _prove(made: Transforms, n: int) -> None:
-    """NotThere if any bit differs from torch's on one thread, as an engine's are: on several MKL
-    takes other steps.
+    """NotThere if any bit of any descriptor's differs from torch's on one thread, to which it sets
+    the process as an engine does: on several MKL takes other steps.
     """
     torch.set_num_threads(1)
-    waves = torch.sin(torch.arange(5.0 * n) ** 1.3).view(5, n)
+    counts = [1 << k for k in range(made.table.shape[1] - 1)]
+    waves = torch.rand(sum(counts), n, generator=torch.Generator().manual_seed(n)) - 0.5
     with torch.inference_mode():
         spectra = torch.fft.rfft(waves)
         back = torch.fft.irfft(spectra, n=n)
-    rows = np.zeros((5, width(n)), np.float32)
+    rows = np.zeros((len(waves), width(n)), np.float32)
     rows[:, :n] = waves.numpy()
     for way, expected in zip(made.table, (spectra.numpy(), back.numpy()), strict=True):
         compute = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)(int(way[0]))
-        _check(compute(int(way[3]), rows.ctypes.data))  # four of them
-        _check(compute(int(way[1]), rows[4:].ctypes.data))
+        for count, descriptor in zip(counts, way[1:], strict=True):
+            # One behind the other: as many rows stand before one as all smaller ones take.
+            _check(compute(int(descriptor), rows[count - 1 :].ctypes.data))
         found = rows.view(np.complex64) if expected.dtype == np.complex64 else rows[:, :n]
         if not np.array_equal(found, expected):
-            raise NotThere(f"transforms of {n} points differ from torch's")
+            raise NotThere("a bit differs from torch's")

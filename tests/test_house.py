@@ -51,7 +51,7 @@ def test_the_floor_plan_names_every_module_and_no_other() -> None:
     there = {
         path.name
         for folder in ("models", "service")
-        for path in (ROOT / folder).glob("*.py")
+        for path in (ROOT / folder).rglob("*.py")
         if path.name != "__init__.py"
     }
     assert there <= named, there - named

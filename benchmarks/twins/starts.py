@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-import torch
 
 from benchmarks.twins.frames import Real
 from models.config import MelConfig
@@ -14,8 +13,9 @@ from models.config import MelConfig
 def random(config: MelConfig, magnitude: Real, seed: int) -> Real:
     """Griffin and Lim 1984; drawn as Unmel draws it, so that both can start from the same."""
     n_bins, frames = magnitude.shape
-    drawn = torch.rand(frames, n_bins, generator=torch.Generator().manual_seed(seed))
-    return 2.0 * np.pi * drawn.T.numpy().astype(np.float64)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    drawn = generator.integers(0, 2**16, (frames, n_bins), dtype=np.uint16)
+    return 2.0 * np.pi * drawn.T.astype(np.float64) / 2**16
 
 
 def from_middle(config: MelConfig, phases: Real) -> Real:

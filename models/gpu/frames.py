@@ -17,12 +17,12 @@ def _block(width: int) -> int:
     return min(int(triton.next_power_of_2(width)), _MOST)
 
 
-@triton.jit(do_not_specialize=["hop", "win", "width"])
-def _frame(signal, window, frames, hop, win, width, block: tl.constexpr):
+@triton.jit(do_not_specialize=["first", "hop", "win", "width"])
+def _frame(signal, window, frames, first, hop, win, width, block: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     n = tl.program_id(1) * block + tl.arange(0, block)
     held = n < win
-    samples = tl.load(signal + row * hop + n, mask=held, other=0.0)
+    samples = tl.load(signal + (first + row) * hop + n, mask=held, other=0.0)
     weights = tl.load(window + n, mask=held, other=0.0)
     tl.store(frames + row * width + n, samples * weights, mask=n < width)
 
@@ -30,11 +30,10 @@ def _frame(signal, window, frames, hop, win, width, block: tl.constexpr):
 def frame(signal: Tensor, window: Tensor, frames: Tensor, first: int, hop: int) -> None:
     """Windowed frames `[T, n_fft]` of a signal `[samples]`: `PackedStft.spectrum`'s first half."""
     rows, width = frames.shape
-    check_whole(first)
     block = _block(width)
     with on(signal):
         _frame[rows, triton.cdiv(width, block)](
-            signal, window, frames, hop, len(window), width, block=block
+            signal, window, frames, first, hop, len(window), width, block=block
         )
 
 

@@ -48,6 +48,15 @@ def _tables(bands: Bands, device: torch.device) -> _Tables:
     return _TABLES[bands]
 
 
+@triton.jit
+def _wish(re, im, past_re, past_im, reach, blend, rest):
+    """`t` of `R` and what the last step left, `Q`, and `Q / |t|`."""
+    to_re, to_im = reach * re - past_re, reach * im - past_im
+    length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
+    level = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
+    return to_re, to_im, level, level / length
+
+
 @triton.jit(do_not_specialize=["rows", "bands", "all_bands", "width", "count", "low"])
 def _ratios(
     here,
@@ -88,10 +97,9 @@ def _ratios(
         held = (m < wide)[None, :] & (row < rows)
         re = tl.load(spectrum + 2 * m, mask=held, other=0.0)
         im = tl.load(spectrum + 2 * m + 1, mask=held, other=0.0)
-        to_re = reach * re - tl.load(behind + 2 * m, mask=held, other=0.0)
-        to_im = reach * im - tl.load(behind + 2 * m + 1, mask=held, other=0.0)
-        length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
-        level = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
+        past_re = tl.load(behind + 2 * m, mask=held, other=0.0)
+        past_im = tl.load(behind + 2 * m + 1, mask=held, other=0.0)
+        _, _, level, _ = _wish(re, im, past_re, past_im, reach, blend, rest)
         if power == 2:
             level = level * level
         weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
@@ -133,16 +141,15 @@ def _take(
     spectrum, behind = here + 2 * (row * width + column), past + 2 * (row * count + n)
     re = tl.load(spectrum, mask=held, other=0.0)
     im = tl.load(spectrum + 1, mask=held, other=0.0)
-    to_re = reach * re - tl.load(behind, mask=held, other=0.0)
-    to_im = reach * im - tl.load(behind + 1, mask=held, other=0.0)
-    length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
-    wanted = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
+    past_re = tl.load(behind, mask=held, other=0.0)
+    past_im = tl.load(behind + 1, mask=held, other=0.0)
+    to_re, to_im, _, quotient = _wish(re, im, past_re, past_im, reach, blend, rest)
     k = tl.load(below + n, mask=held, other=0)
     own = tl.load(ratio + row * bands + k, mask=held, other=0.0)
     next_one = tl.load(ratio + row * bands + tl.minimum(k + 1, bands - 1), mask=held, other=0.0)
     gain = own * tl.load(shares + n, mask=held, other=0.0)
     gain += next_one * tl.load(shares + count + n, mask=held, other=0.0)
-    factor = gain * (wanted / length)
+    factor = gain * quotient
     to_re, to_im = to_re * factor, to_im * factor
     # Bins that no band holds have been read as zero, and become it.
     tl.store(spectrum, to_re, mask=column < width)

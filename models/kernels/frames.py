@@ -44,11 +44,11 @@ def overlap_add(  # noqa: PLR0912 # a call for each hop takes as long as its sum
     for j in range(rows + ahead):
         begin = (first + j) * hop
         if 0 < ahead <= j < rows:
-            # Most hops: what the first frame gives need not be added, and the last sum not kept.
+            # Most hops: the first sum need not be read, and the last one not kept.
             at = (j - ahead) * width + ahead * hop
             piece, part = flat[at : at + last], window[ahead * hop :]
             for n in range(last):
-                total[n] = piece[n] * part[n]
+                total[n] = piece[n] * part[n] + _ZERO  # as a sum from zero: never -0
             for n in range(last, hop):
                 total[n] = _ZERO
             for r in range(ahead - 1, 0, -1):

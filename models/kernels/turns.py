@@ -37,10 +37,10 @@ _call = cast(Any, intrinsic(_compute))  # its own type does not know the first a
 
 
 @loop()
-def _transform(rows: Floats, way: Places) -> int:
+def transform_rows(rows: Floats, way: Places) -> int:
     """Rows in place, by MKL's function and descriptors of `Transforms.table`."""
     count, size = rows.shape[0], 4 * rows.shape[1]
-    at, status = rows.ctypes.data, 0
+    at, status = np.int64(rows.ctypes.data), 0
     for k in range(way.shape[0] - 2, -1, -1):
         while count >= 1 << k:
             status |= _call(way[0], way[1 + k], at)
@@ -85,7 +85,7 @@ def _iterate(
         for first in range(0, used, run):
             block = frames[: min(run, used - first)]
             frame(signal, window, block, first, hop)
-            status |= _transform(block, table[0])
+            status |= transform_rows(block, table[0])
             mend_rows(
                 block.view(np.complex64),
                 behind,
@@ -101,7 +101,7 @@ def _iterate(
                 steps[i],
                 power,
             )
-            status |= _transform(block, table[1])
+            status |= transform_rows(block, table[1])
             overlap_add(block, window, carry, inverse, signal, first, hop)
         for n in range(pin_to.shape[0]):
             signal[pin_to[n]] = pins[n]

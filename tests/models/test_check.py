@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.analysis import analyze
-from models.check import check_mel
+from models.check import check_mel, check_phases
 from models.config import MelConfig
 from models.errors import Invalid
 from models.plan import build_plan
@@ -138,3 +138,10 @@ def test_a_networks_slightly_negative_linear_values_are_taken_as_zero() -> None:
     mel = np.abs(ramp(128, 5))
     mel[0, 0] = -0.01
     assert "small negative" in check_mel(config, mel).warnings[0]
+
+
+def test_phases_keep_their_fraction_of_a_turn_however_far_they_are_unwrapped() -> None:
+    config = MelConfig(sample_rate=16000, n_fft=64, hop_length=16, n_mels=8, scale="ln")
+    phases = np.linspace(0.1, 6.1, config.n_bins * 3).reshape(config.n_bins, 3)
+    far = check_phases(config, phases + 2.0 * np.pi * 1e6, 3)
+    np.testing.assert_allclose(far, phases.T, atol=1e-6)

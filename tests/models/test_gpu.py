@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import os
@@ -26,6 +27,7 @@ from models.pghi import grow_islands
 from models.plan import build_plan
 from models.presets import PRESETS
 from models.recipe import resolve
+from models.sliding import Options, Stream, advance
 from models.stft import PackedStft
 from tests.models.pretend import PretendedCuda
 from tests.models.test_engine import item
@@ -96,9 +98,28 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: ModuleType, name: st
 
 @needs_triton
 def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: ModuleType) -> None:
-    one = torch.zeros(64)
+    one, frames, carry = torch.zeros(64), torch.zeros(2, 64), torch.zeros(3, 16)
     with pytest.raises(ValueError, match="one block"):
-        interpreted.frame(one, one, torch.zeros(2, 64), 3, 16)
+        interpreted.overlap_add(frames, one, carry, one, one, 3, 16)
+
+
+@needs_triton
+def test_streams_of_a_device_are_those_of_torch(interpreted: ModuleType) -> None:
+    config = PRESETS["hifigan-22k"].config
+    engine = Engine(compiled=False)
+    mel = np.ascontiguousarray(engine.analyze(config, voice(0.2)).values.T, np.float32)
+    heard = []
+    for loops in (interpreted, None):
+        streams = [Stream(engine.plans.get(config), Options("draft", 2, seed)) for seed in (1, 2)]
+        parts: list[np.ndarray] = []
+        for count in (4, 6):  # the first step of both, and one that goes on
+            for stream in streams:
+                stream.feed(mel[:count])
+            steps = [stream.step for stream in streams if stream.step is not None]
+            parts.extend(advance(loops, [dataclasses.replace(s, n_iter=1) for s in steps]))
+        heard.append(np.concatenate(parts))
+    assert len(heard[0]) > 0
+    np.testing.assert_allclose(heard[0], heard[1], atol=1e-3 * np.abs(heard[1]).max())
 
 
 _FLOATS, _PLACES, _NUMBER, _COUNT = "*fp32", "*i64", "fp32", "i32"
@@ -113,7 +134,7 @@ SIGNATURES: dict[str, dict[str, str | int]] = {
     | dict.fromkeys(["begins", "offsets", "longest"], _PLACES),
     "mel._take": _STEP | {"some_bins": 512, "below": "*i32"},
 }
-_COUNTS = ["hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
+_COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
 
 
 @needs_triton
@@ -124,7 +145,7 @@ def test_every_kernel_compiles_for_a_gpu(
 ) -> None:
     """To machine code, which needs no GPU: an A100's and an H100's."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # newer ones warn where it is not said
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     _forget()
     module, _, function = name.partition(".")

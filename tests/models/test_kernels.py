@@ -180,3 +180,12 @@ def test_overlap_add_is_the_sum_of_shifted_windows(name: str, raw: bool) -> None
             inside = slice(config.lead, config.lead + samples - config.hop_length)
             expected = sums[inside] / envelope[inside]
             assert torch.allclose(pack.signal[inside].double(), expected, atol=1e-4)
+
+
+def test_a_clip_that_falls_silent_has_the_same_bits_down_to_the_sign_of_a_zero() -> None:
+    config = PRESETS["vocos-24k"].config
+    wave = np.concatenate(
+        [voice(0.3, config.sample_rate), np.zeros(config.sample_rate, np.float32)]
+    )
+    one = item(wave, config, resolve(config.power, n_iter=20))
+    assert bits(COMPILED, [one]) == bits(PLAIN, [one])

@@ -52,4 +52,5 @@ def test_doubles_are_torchs_own() -> None:
     magnitude = torch.full_like(phases, 2.0)
     found = polar(magnitude, phases)
     assert found.dtype == torch.complex128
-    assert torch.equal(found.real, magnitude * torch.cos(phases))
+    expected = torch.complex(magnitude * torch.cos(phases), magnitude * torch.sin(phases))
+    assert torch.equal(found, expected)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 import models.kernels
 from models import transforms as module
 from models.engine import Engine
-from models.kernels.turns import _transform
+from models.kernels.turns import transform_rows
 from models.presets import PRESETS
 from models.recipe import resolve
 from models.transforms import NotThere, Transforms, block_rows, transforms, width
@@ -34,9 +36,9 @@ def test_transforms_have_torchs_bits_however_many_rows(n: int) -> None:
         spectra = torch.fft.rfft(waves)
         rows = np.zeros((count, width(n)), np.float32)
         rows[:, :n] = waves.numpy()
-        assert _transform(rows, made.table[0]) == 0
+        assert transform_rows(rows, made.table[0]) == 0
         assert np.array_equal(rows.view(np.complex64), spectra.numpy())
-        assert _transform(rows, made.table[1]) == 0
+        assert transform_rows(rows, made.table[1]) == 0
         assert np.array_equal(rows[:, :n], torch.fft.irfft(spectra, n=n).numpy())
 
 
@@ -44,10 +46,13 @@ def test_larger_ones_are_torchs() -> None:
     assert transforms(8193) is None
 
 
-def test_blocks_are_whole_groups_of_eight_and_fit_a_cache() -> None:
-    for n in range(32, 20000, 7):
-        assert block_rows(n) % 8 == 0
-        assert block_rows(n) * width(n) <= max(2**16, 8 * width(n))
+def test_a_block_of_the_usual_sizes_fits_half_a_megabyte_in_whole_groups() -> None:
+    assert {n: block_rows(n) for n in (64, 1024, 2048, 16384)} == {
+        64: 992,
+        1024: 56,
+        2048: 24,
+        16384: 8,
+    }
 
 
 def _values(seconds: float) -> bytes:
@@ -84,40 +89,71 @@ def test_every_thread_has_its_own_and_keeps_the_last_ones(monkeypatch: pytest.Mo
     assert second is not anew  # three sizes for two places: it was the one longest unused
 
 
+class Library:
+    """torch's, whose calls are counted, and whose commits may fail."""
+
+    def __init__(self, status: int = 0) -> None:
+        self.real, self.status = ctypes.CDLL(str(module._LIBRARY)), status
+        self.calls: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> object:
+        function = getattr(self.real, name)
+        if name.startswith("DftiCompute"):
+            return function
+
+        def call(*arguments: object) -> int:
+            self.calls[name] += 1
+            found: int = function(*arguments)
+            return self.status if name == "DftiCommitDescriptor" else found
+
+        return call
+
+
 @there
-def test_descriptors_are_given_back_with_their_thread() -> None:
-    library, freed = module._FOUND[0], []
-
-    class Counting:
-        def __getattr__(self, name: str) -> object:
-            if name == "DftiFreeDescriptor":
-                return freed.append
-            return getattr(library, name)
-
-    made = Transforms(Counting(), 64)  # type: ignore[arg-type] # a library that counts
-    handles = made.table[:, 1:].size
-    del made
+def test_descriptors_are_given_back_when_their_thread_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    library = Library()
+    monkeypatch.setitem(module._USABLE, 72, library)  # type: ignore[arg-type] # a library that counts
+    thread = threading.Thread(target=transforms, args=(72,))
+    thread.start()
+    thread.join()
     gc.collect()
-    assert len(freed) == handles
+    calls = library.calls
+    assert calls["DftiFreeDescriptor"] == calls["DftiCreateDescriptor_s_1d"] > 0
+
+
+@there
+def test_a_descriptor_that_cannot_be_made_leaves_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = Library(status=1)
+    monkeypatch.setitem(module._USABLE, 74, library)  # type: ignore[arg-type] # a library that fails
+    assert transforms(74) is None
+    assert library.calls["DftiFreeDescriptor"] == 1
 
 
 def test_where_torch_has_no_such_library_there_are_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(module, "_LIBRARY", tmp_path / "libtorch_cpu.so")
-    assert module._library() is None
+    assert module._library(64) is None
 
 
 def test_where_another_library_is_found_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LIBRARY", "libc.so.6")  # which has none of these functions
-    assert module._library() is None
+    assert module._library(64) is None
 
 
 @there
 def test_one_wrong_bit_and_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     rfft = torch.fft.rfft
-    monkeypatch.setattr(torch.fft, "rfft", lambda waves: rfft(waves) * (1.0 + 2.0**-23))
-    assert module._library() is None
+
+    def wrong(waves: torch.Tensor) -> torch.Tensor:
+        spectra = rfft(waves)
+        spectra[-1, 3] *= 1.0 + 2.0**-23
+        return spectra
+
+    monkeypatch.setattr(torch.fft, "rfft", wrong)
+    assert module._library(64) is None
 
 
 def test_a_status_of_mkls_is_an_error() -> None:
