@@ -16,6 +16,11 @@ _STEP = 16
 _NEARLY_ALL = 0.9
 
 
+Places = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats]
+
+
 @dataclass(frozen=True, eq=False)
 class Bands:
     """Where the triangles of a bank `F` `[K, N]` lie, and what they weigh.
@@ -52,11 +57,15 @@ class Bands:
         return slice(self.first, self.first + self.count)
 
     @property
+    def tables(self) -> Tables:
+        """What compiled loops look up: begins, offsets, weights, below and shares."""
+        return self.begins, self.offsets, self.weights, self.below, self.shares
+
+    @property
     def nbytes(self) -> int:
         """Bytes held."""
-        own = (self.begins, self.offsets, self.weights, self.below, self.shares)
         twins = (self._index, self._factor, self._below, self._above, self._shares)
-        return sum(a.nbytes for a in own) + sum(t.numel() * t.element_size() for t in twins)
+        return sum(a.nbytes for a in self.tables) + sum(t.numel() * t.element_size() for t in twins)
 
     def sums(self, values: Tensor) -> Tensor:
         """`F values`: `[T, W]` to `[T, K]`."""

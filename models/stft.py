@@ -215,10 +215,8 @@ class PackedStft:
         self._into = self._signal if raw is None else raw
         self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
         if self.kernels is not None:
-            own = self.arrays
-            self._outlet = own.inverse, own.signal
-            if raw is not None:
-                self._outlet = self.kernels.view(self._scale), self.kernels.view(raw)
+            view = self.kernels.view
+            self._outlet = view(self._scale), view(self._into)
 
     def add(self, block: slice, spectrum: Tensor) -> None:
         """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.compiled import LOOPS
 from models.pghi import grow_islands
-
-Doubles = NDArray[np.float64]
+from models.polar import polar_into
 
 
 def view(tensor: Tensor) -> Tensor:
@@ -37,20 +35,11 @@ def transforms(n: int) -> None:
 
 def polar(magnitude: Tensor, phases: Tensor, out: Tensor, first: int, end: int) -> None:
     """Bins `first` to `end` of `magnitude e^(i phases)`: `polar.polar_into`, once in a run."""
-    bins = slice(first, end)
-    out[:, bins] = torch.polar(magnitude[:, bins], phases[:, bins])
+    polar_into(out, magnitude, phases, slice(first, end), None)
 
 
-def grow(
-    order: NDArray[np.int64],
-    loud: Doubles,
-    along: Doubles,
-    across: Doubles,
-    todo: NDArray[np.bool_],
-    phase: Doubles,
-    width: int,
-) -> None:
-    """A heap is the host's work on every device: its compiled loop's, once that is there."""
+def grow(*heap: Any) -> None:
+    """`pghi.grow_islands`: the host's work on every device, by its compiled loop if it is there."""
     compiled = LOOPS.ready
     work = grow_islands if compiled is None else compiled.grow
-    work(order, loud, along, across, todo, phase, width)
+    work(*heap)

@@ -49,6 +49,12 @@ def _tables(bands: Bands, device: torch.device) -> _Tables:
 
 
 @triton.jit
+def _parts(at, held):
+    """Real and imaginary parts, zero where they are not `held`."""
+    return tl.load(at, mask=held, other=0.0), tl.load(at + 1, mask=held, other=0.0)
+
+
+@triton.jit
 def _wish(re, im, past_re, past_im, reach, blend, rest):
     """`t` of `R` and what the last step left, `Q`, and `Q / |t|`."""
     to_re, to_im = reach * re - past_re, reach * im - past_im
@@ -95,10 +101,8 @@ def _ratios(
     # A band's bins from its lowest to its highest, those of all bands at once.
     for m in range(tl.load(longest + tl.program_id(1)).to(tl.int32)):
         held = (m < wide)[None, :] & (row < rows)
-        re = tl.load(spectrum + 2 * m, mask=held, other=0.0)
-        im = tl.load(spectrum + 2 * m + 1, mask=held, other=0.0)
-        past_re = tl.load(behind + 2 * m, mask=held, other=0.0)
-        past_im = tl.load(behind + 2 * m + 1, mask=held, other=0.0)
+        re, im = _parts(spectrum + 2 * m, held)
+        past_re, past_im = _parts(behind + 2 * m, held)
         _, _, level, _ = _wish(re, im, past_re, past_im, reach, blend, rest)
         if power == 2:
             level = level * level
@@ -139,10 +143,8 @@ def _take(
     n = column - low
     held = (n >= 0) & (n < count)
     spectrum, behind = here + 2 * (row * width + column), past + 2 * (row * count + n)
-    re = tl.load(spectrum, mask=held, other=0.0)
-    im = tl.load(spectrum + 1, mask=held, other=0.0)
-    past_re = tl.load(behind, mask=held, other=0.0)
-    past_im = tl.load(behind + 1, mask=held, other=0.0)
+    re, im = _parts(spectrum, held)
+    past_re, past_im = _parts(behind, held)
     to_re, to_im, _, quotient = _wish(re, im, past_re, past_im, reach, blend, rest)
     k = tl.load(below + n, mask=held, other=0)
     own = tl.load(ratio + row * bands + k, mask=held, other=0.0)

@@ -245,9 +245,10 @@ def _grouped(rows: Tensor) -> NDArray[Any]:
     return filled.view(-1, _GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
 
 
-@lru_cache(maxsize=1024)
-def _numbers(step: Step) -> Floats:
-    return np.array(step, np.float32)
+@lru_cache(maxsize=256)
+def numbers(steps: tuple[Step, ...]) -> Floats:
+    """Steps as these loops take them, `[n, 6]`."""
+    return np.array(steps, np.float32).reshape(-1, len(Step._fields))
 
 
 def mend(
@@ -262,17 +263,15 @@ def mend(
     """`Mending.mend` on a block of spectra `[T, N]` that begins at a pack's `row`: a step of
     `consistent`, in place. `behind` `[rows, W]` is what it remembers.
     """
+    mel, bound = aim
     mend_rows(
         spectrum.numpy(),
         behind.numpy(),
-        *aim,
+        mel,
+        bound,
         row,
         bands.first,
-        bands.begins,
-        bands.offsets,
-        bands.weights,
-        bands.below,
-        bands.shares,
-        _numbers(step),
+        *bands.tables,
+        numbers((step,))[0],
         power,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +14,7 @@ from torch import Tensor
 from models.bands import Bands
 from models.kernels.frames import frame, move, overlap_add
 from models.kernels.loop import Floats, Places, Spectra, loop
-from models.kernels.mel import mend_rows
+from models.kernels.mel import mend_rows, numbers
 from models.mending import Step
 from models.stft import Arrays
 from models.transforms import Transforms, block_rows, width
@@ -109,11 +107,6 @@ def _iterate(
     return status
 
 
-@lru_cache(maxsize=256)
-def _numbers(steps: Sequence[Step]) -> Floats:
-    return np.array(steps, np.float32).reshape(-1, len(Step._fields))
-
-
 def iterate(
     arrays: Arrays,
     used: int,
@@ -122,13 +115,13 @@ def iterate(
     behind: Tensor,
     aim: tuple[Floats, NDArray[np.bool_]],
     bands: Bands,
-    steps: Sequence[Step],
+    steps: tuple[Step, ...],
     power: int,
 ) -> None:
-    """The iterations of a stage of `consistent`, from a pack's signal to its signal; `steps` is a
-    tuple. RuntimeError if a transform fails, which a committed one never does.
+    """The iterations of a stage of `consistent`, from a pack's signal to its signal.
+    RuntimeError if a transform fails, which a committed one never does.
     """
-    n = arrays.frame.shape[1]
+    n, (mel, bound) = arrays.frame.shape[1], aim
     status = _iterate(
         arrays.signal,
         arrays.window,
@@ -140,14 +133,11 @@ def iterate(
         arrays.pin_to,
         arrays.pins,
         behind.numpy(),
-        *aim,
+        mel,
+        bound,
         bands.first,
-        bands.begins,
-        bands.offsets,
-        bands.weights,
-        bands.below,
-        bands.shares,
-        _numbers(steps),
+        *bands.tables,
+        numbers(steps),
         transforms.table,
         power,
         used,
