@@ -5,28 +5,38 @@
 HOST ?= $(or $(UNMEL_HOST),127.0.0.1)
 PORT ?= $(or $(UNMEL_PORT),8000)
 DATA ?= examples
-VENV := .venv
-BIN := $(VENV)/bin
 # The first interpreter that is new enough; PYTHON=... overrides.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
-	&& echo $$p && break; done)
+SUPPORTED := 3.14 3.13 3.12 3.11
+MINOR_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+NAMED := $(PYTHON)
+PYTHON ?= $(firstword $(foreach p,python3 $(SUPPORTED:%=python%),$(if \
+	$(filter $(SUPPORTED),$(call MINOR_OF,$(p))),$(p))))
+ifneq ($(NAMED),)
+ifeq ($(filter $(SUPPORTED),$(call MINOR_OF,$(NAMED))),)
+$(error Unmel needs Python 3.11 to 3.14, and $(NAMED) does not run here as one of them)
+endif
+endif
+# An interpreter that is named gets an environment of its own where .venv is another's.
+FOUND := $(call MINOR_OF,.venv/bin/python)
+VENV := .venv$(if $(and $(NAMED),$(FOUND),$(filter-out $(FOUND),$(call MINOR_OF,$(NAMED)))),-$(call \
+	MINOR_OF,$(NAMED)))
+BIN := $(VENV)/bin
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
-.PHONY: help serve test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
+.PHONY: help serve check test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
 	bench-quality bench-speed bench-load bench-stream bench-cluster search clip lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Unmel needs Python 3.11, 3.12 or 3.13 (apt-get install python3)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Unmel needs Python 3.11 to 3.14 (apt-get install python3)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "Python's venv module is missing; installing it"; \
 		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
 		else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv >/dev/null; fi; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 
 # One stamp for each set of packages.
 $(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
@@ -45,8 +55,16 @@ $(VENV)/cluster.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PINNED) -e '.[test,bench,cluster]'
 	@touch $@ $(VENV)/base.stamp $(VENV)/test.stamp $(VENV)/bench.stamp
 
-serve: $(VENV)/base.stamp ## Install what is missing and serve on HOST:PORT
+# Compiled once, so that no start has to; on another kind of processor a start does.
+$(VENV)/loops.stamp: $(wildcard models/*.py models/kernels/*.py) $(VENV)/base.stamp
+	@$(BIN)/python -m models.compiled
+	@touch $@
+
+serve: $(VENV)/base.stamp $(VENV)/loops.stamp ## Install what is missing and serve on HOST:PORT
 	UNMEL_HOST=$(HOST) UNMEL_PORT=$(PORT) exec $(BIN)/python -m service
+
+check: lint types ## Install what is missing; lint, types and the unit tests: for the edit loop
+	$(BIN)/python -m pytest -m "not loops and not process and not slow"
 
 test: lint types tests ## Install what is missing; lint, types and the whole test suite
 
@@ -57,8 +75,8 @@ lint: $(VENV)/test.stamp ## Check style
 types: $(VENV)/test.stamp ## Check types
 	$(BIN)/mypy
 
-tests: $(VENV)/test.stamp ## Run the tests alone
-	$(BIN)/python -m pytest
+tests: $(VENV)/test.stamp $(VENV)/loops.stamp ## Run the tests alone; ONLY="not slow" chooses by marker
+	$(BIN)/python -m pytest $(if $(ONLY),-m "$(ONLY)")
 
 triton: $(VENV)/test.stamp ## Install Triton, by whose interpreter a GPU's loops are tested without one
 	$(PINNED) -e '.[triton]'
@@ -105,10 +123,11 @@ search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draf
 
 lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	{ echo '# Every version that `make` installs. Written by `make lock`; torch is pinned by hand there.'; \
+	{ echo '# Every version that `make` installs: one set for every Python. Written by `make lock`,'; \
+	echo '# where torch is pinned by hand.'; \
 	echo 'torch==2.13.0' | $(BIN)/uv pip compile pyproject.toml --all-extras --universal \
-		--python-version 3.11 --no-emit-index-url --no-header --no-annotate --quiet --constraint -; } > constraints.new
+		--fork-strategy fewest --python-version 3.11 --no-emit-index-url --no-header --no-annotate --quiet --constraint -; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean: ## Remove what was installed and cached
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

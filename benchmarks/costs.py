@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from models.analysis import analyze
 from models.config import MelConfig
 from models.engine import Engine, Item
 from models.errors import Invalid
@@ -69,7 +70,7 @@ def mel_of(config: MelConfig, seconds: float) -> np.ndarray:
     wave = sum(np.sin(k * phase) / k for k in range(1, 30))
     noise = np.random.default_rng(0).standard_normal(t.size)
     wave = (0.1 * wave + 0.01 * noise) * np.clip(np.sin(13 * t) + 0.7, 0, 1)
-    values = Engine(compiled=False).analyze(config, wave.astype(np.float32)).values
+    values = analyze(Engine().plans.get(config), wave.astype(np.float32))
     return np.ascontiguousarray(values.T.astype(np.float32))
 
 

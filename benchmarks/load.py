@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from benchmarks.client import Answer, Client
 from benchmarks.process import usage
 from benchmarks.server import service_process
+from models.analysis import analyze
 from models.engine import Engine, Item
 from models.presets import PRESETS
 from models.recipe import resolve
@@ -71,7 +72,7 @@ class Mels:
 
     def __init__(self) -> None:
         wave, _ = soundfile.read(CLIP, dtype="float32")
-        mel = Engine().analyze(CONFIG, wave).values.astype(np.float32)
+        mel = analyze(Engine().plans.get(CONFIG), wave)
         self._mel = np.tile(mel, -(-30 * CONFIG.sample_rate // (CONFIG.hop_length * mel.shape[1])))
         self._npy: dict[int, bytes] = {}
 

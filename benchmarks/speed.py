@@ -41,6 +41,7 @@ from benchmarks.timing import (
     start_up,
     two_transforms,
 )
+from models.analysis import analyze
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import Engine, Item
@@ -65,7 +66,7 @@ def items_of(
     rate = config.sample_rate
     wave = np.concatenate([at_rate(clip, rate) for clip in clips])
     wave = np.resize(wave, int(max(lengths) * rate))
-    mel = np.ascontiguousarray(engine.analyze(config, wave).values.T, np.float32)
+    mel = np.ascontiguousarray(analyze(engine.plans.get(config), wave).T)
     recipe = resolve(config.power, octaves=config.octaves, quality=quality)
     items = []
     for seed, length in enumerate(lengths):

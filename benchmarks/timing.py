@@ -6,6 +6,7 @@ clock's; what is compared is measured in turns, and of the repeats the median co
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import httpx
 import numpy as np
 import torch
 
@@ -23,6 +25,7 @@ from models.config import MelConfig
 
 Work = Callable[[], object]
 
+_NPY = {"Content-Type": "application/x-npy"}
 _FLOOR_POINTS = 2**17  # transformed at once: what the cache holds, as the engine does
 
 
@@ -84,6 +87,8 @@ def neighbours(count: int) -> Iterator[None]:
 
 def start_up(repeats: int) -> list[tuple[str, float]]:
     """What happens at a start and the seconds of a clock that it takes, the median."""
+    clip = io.BytesIO()
+    np.save(clip, np.full((80, 86), -5.0, np.float32))  # a second
 
     def python(code: str, **variables: str) -> float:
         began = time.perf_counter()
@@ -91,11 +96,17 @@ def start_up(repeats: int) -> list[tuple[str, float]]:
         subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         return time.perf_counter() - began
 
-    def ready(cache: str) -> float:
+    def serve(cache: str, kind: str) -> None:
         began = time.perf_counter()
-        with service_process(NUMBA_CACHE_DIR=cache):
-            # Its end is not counted, which waits for a compiler that is at work.
-            return time.perf_counter() - began
+        with service_process(NUMBA_CACHE_DIR=cache) as (url, _), httpx.Client(base_url=url) as ask:
+            add(f"process to ready, {kind}", time.perf_counter() - began)
+            taken = []
+            for _ in range(100):
+                began = time.perf_counter()
+                ask.post("/reconstruct?config=hifigan-22k", content=clip.getvalue(), headers=_NPY)
+                taken.append(time.perf_counter() - began)
+            add(f"first request, {kind}", taken[0])
+            add(f"hundredth request, {kind}", taken[-1])
 
     loops = "from models.compiled import LOOPS; assert LOOPS.wait()"
     found: dict[str, list[float]] = {}
@@ -106,9 +117,9 @@ def start_up(repeats: int) -> list[tuple[str, float]]:
     for _ in range(repeats):
         add("import of the service", python("import service.app"))
         with tempfile.TemporaryDirectory() as cache:
-            add("process to ready, first start", ready(cache))
-            add("process to ready, later", ready(cache))
+            serve(cache, "empty cache")
+            serve(cache, "full cache")
         with tempfile.TemporaryDirectory() as cache:
-            add("loops, first start", python(loops, NUMBA_CACHE_DIR=cache))
-            add("loops, later", python(loops, NUMBA_CACHE_DIR=cache))
+            add("loops, empty cache", python(loops, NUMBA_CACHE_DIR=cache))
+            add("loops, full cache", python(loops, NUMBA_CACHE_DIR=cache))
     return [(name, float(np.median(values))) for name, values in found.items()]

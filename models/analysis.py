@@ -2,16 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.config import MelConfig
 from models.errors import Invalid
+from models.method import Work
 from models.plan import Plan
 from models.stft import reflect
 
 _BLOCK = 1024  # frames transformed at once, which bounds the memory
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """One analysis to be run by an engine: samples `[L]`, full scale at 1, to a mel."""
+
+    wave: NDArray[np.float32]
+    config: MelConfig
+    audio_seconds = 0.0
+    """Seconds of audio that it makes."""
+
+    @property
+    def frames(self) -> int:
+        return self.config.frames(len(self.wave))
+
+    @property
+    def rows(self) -> int:
+        return self.frames
+
+    @property
+    def key(self) -> Hashable:
+        """Analyses of one key are run in one call, one by one."""
+        return self.config, Analysis
+
+    speed_key = key
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes while it is computed: samples and their places, one block's frames
+        and spectra, the mel.
+        """
+        config, block = self.config, min(self.frames, _BLOCK)
+        return 24 * len(self.wave) + 16 * block * config.n_fft + 8 * self.frames * config.n_mels
+
+    @property
+    def cost(self) -> float:
+        """Work in the units of `Recipe.points`: half a pair of transforms and a product a row."""
+        return self.frames * Work(pairs=0.5, products=1.0).points(self.config)
 
 
 def linear_mel(plan: Plan, wave: Tensor) -> Tensor:
@@ -53,5 +96,5 @@ def analyze(plan: Plan, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         linear = linear_mel(plan, torch.tensor(wave, dtype=plan.dtype, device=plan.device))
         values = plan.config.compress(linear).T.contiguous().to("cpu", torch.float32)
         if not bool(torch.isfinite(values).all()):
-            raise Invalid("audio", "samples beyond all measure", "samples of the order of 1")
+            raise Invalid("audio", "samples too large: the mel overflows", "samples near 1")
         return values.numpy().astype(np.float32, copy=False)

@@ -1,9 +1,8 @@
-"""Compiled loops: made or loaded in the background, used from the moment they are there.
+"""Compiled loops: made when Unmel is installed, loaded before the first pack of a process.
 
-Compiling takes many seconds on the first start, loading from numba's cache about one. Nobody waits
-for a compiler: torch's loops give the same bits, and a pack takes whichever there are when it
-begins. A service may wait for what is only loaded, whose thread would else be in its first
-requests' way.
+Compiling takes some ten seconds, loading from numba's cache about one. `python -m models.compiled`
+fills the cache; a process that finds it empty, or made for another kind of processor, compiles
+before its first pack and says so in the log.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +21,8 @@ from pathlib import Path
 from types import ModuleType
 
 logger = logging.getLogger("unmel.compiled")
+
+_REPORT_SECONDS = 1.0
 
 _HERE = Path(__file__).parent
 # numba looks at the file of a compiled function alone; constants come from the others.
@@ -37,7 +39,8 @@ class Loops:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._module: ModuleType | None = None
-        self._looked, self._kept = threading.Event(), False
+        self.done = threading.Event()
+        """Set when loading has ended, whatever came of it."""
 
     def start(self) -> None:
         """Begin to load, unless that was done before."""
@@ -47,32 +50,17 @@ class Loops:
                 self._thread = threading.Thread(target=self._load, name="compile")
                 self._thread.start()
 
-    @property
-    def ready(self) -> ModuleType | None:
-        """The kernels if they are there."""
-        return self._module
-
-    def wait(self, timeout: float | None = None) -> ModuleType | None:
-        """The kernels when loading has ended, or `ready` after `timeout` seconds."""
+    def wait(self) -> ModuleType | None:
+        """The kernels when loading has ended; None where they cannot be compiled."""
         self.start()
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return self._module
-
-    def settle(self, timeout: float) -> ModuleType | None:
-        """The kernels when loading has ended, where it was begun and there is compiled code to
-        load; `ready` at once where there is none, and after `timeout` seconds.
-        """
-        end = time.monotonic() + timeout
-        if self._thread is not None and self._looked.wait(timeout) and self._kept:
-            self._thread.join(max(0.0, end - time.monotonic()))
+        self.done.wait()
         return self._module
 
     def _load(self) -> None:
+        began = time.monotonic()
         try:
             folder = cache_folder()
-            self._kept = folder is not None and any(folder.rglob("*.nbc"))
-            self._looked.set()
+            threading.Thread(target=self._report, args=(folder, began), daemon=True).start()
             settings = import_module("numba").config
             before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder or "")
             try:
@@ -82,9 +70,20 @@ class Loops:
         except Exception:  # whatever numba or LLVM has against this machine: torch does without
             logger.warning("no compiled loops; torch's are slower", exc_info=True)
         else:
-            logger.info("compiled loops ready, cached in %s", folder)
+            seconds = time.monotonic() - began
+            logger.info("compiled loops ready after %.1f s, cached in %s", seconds, folder)
         finally:
-            self._looked.set()
+            self.done.set()
+
+    def _report(self, folder: Path | None, began: float) -> None:
+        """A log line for every second that loading takes."""
+        cached = folder is not None and any(folder.rglob("*.nbc"))
+        cause = "loading or compiling what is" if cached else "compiling, nothing is"
+        while not self.done.wait(_REPORT_SECONDS):
+            seconds = time.monotonic() - began
+            logger.info(
+                "waiting for compiled loops, %.0f s: %s cached in %s", seconds, cause, folder
+            )
 
 
 LOOPS = Loops()
@@ -131,3 +130,20 @@ def _parents() -> Iterator[Path]:
     yield _HERE / "__pycache__"
     yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     yield Path(tempfile.gettempdir())
+
+
+def main() -> int:
+    """Fill the cache and say so in one line; 1 if there are no compiled loops here."""
+    began = time.monotonic()
+    kernels = LOOPS.wait()
+    if kernels is None:
+        return 1
+    stats, seconds = kernels.frame.stats, time.monotonic() - began
+    found = "compiled" if stats.cache_misses or stats.cache_path is None else "found"
+    folder = cache_folder() or "no folder"
+    print(f"compiled loops: {found} in {seconds:.1f} s, kept in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""A GPU's loops: compiled on their device in the background, used once they agree with torch."""
+"""A GPU's loops: compiled on their device before the first pack, used if they agree with torch."""
 
 from __future__ import annotations
 
@@ -53,13 +53,8 @@ class DeviceLoops:
                 self._thread = work
                 work.start()
 
-    @property
-    def ready(self) -> ModuleType | None:
-        """The loops if they are there and proved."""
-        return self._module
-
     def wait(self) -> ModuleType | None:
-        """`ready` when compiling, where it was begun, has ended."""
+        """The loops when compiling, where it was begun, has ended; None if they are not proved."""
         if self._thread is not None:
             self._thread.join()
         return self._module

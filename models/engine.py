@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import ModuleType
 from typing import Literal, TypeVar
 
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.analysis import analyze
+from models.analysis import Analysis, analyze
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.device import DEVICE_LOOPS
@@ -24,6 +25,7 @@ from models.long import check_long, reconstruct_long
 from models.plan import Plan, PlanCache
 from models.recipe import Recipe
 from models.reconstruct import reconstruct
+from models.schedule import Ramp, Schedule
 from models.sliding import Options, Step, Stream, advance
 from models.stft import PackedStft, to_frame_start
 from models.target import Target, make_targets
@@ -35,8 +37,12 @@ Output = Literal["audio", "magnitude", "stft"]
 # A pack's iteration goes through all its rows, and clips do not need each other's: packs on a CPU
 # are no longer than what its larger caches hold, some 10 MB.
 _CACHED_ROWS = 1024
+# Speed depends neither on how many iterations are asked for nor on their momentum.
+_ANY_SCHEDULE = Schedule(0, Ramp(0.0, 0.0))
 # One core's, for K^2 N of a plan, whose and whose octaves' pseudo-inverses take most of its time.
 _PLAN_SECONDS = 1.2e-9
+# One core's, to compile the loops; what is in the cache is loaded in one.
+_LOOPS_SECONDS = 12.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +63,19 @@ class Item:
         return int(self.mel.shape[0])
 
     @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio that it makes."""
+        return self.samples / self.config.sample_rate
+
+    @property
     def key(self) -> tuple[MelConfig, Recipe]:
         """Items of one key can share a pack: they agree in all that alters the iteration."""
         return self.config, self.recipe
+
+    @property
+    def speed_key(self) -> Hashable:
+        """Items of one key are computed at one speed, however many iterations they take."""
+        return self.config, replace(self.recipe, schedule=_ANY_SCHEDULE)
 
     @property
     def rows(self) -> int:
@@ -87,7 +103,7 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-Work = Item | Step
+Work = Item | Step | Analysis
 """What an engine runs."""
 
 
@@ -97,8 +113,9 @@ class Engine:
     On a CPU a call runs on one thread, which it sets for the process: an engine scales by being
     called from several threads at once, because torch's own threads spin and starve each other
     on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
-    is packed with. Compiled loops are loaded in the background and used when they are there,
-    unless `compiled` is False; on a CPU the bits are the same.
+    is packed with. Before the first pack compiled loops are loaded, or compiled where no cache
+    holds them, unless `compiled` is False; where they cannot be, torch's give the same bits on a
+    CPU.
     """
 
     def __init__(
@@ -114,17 +131,21 @@ class Engine:
         self.plans = PlanCache(self.device, plan_bytes, dtype)
         self.pack_bytes = pack_bytes
         self._compiled = compiled
-        if compiled:
-            LOOPS.start()
-            if self.device.type == "cuda" and torch.cuda.is_available():
-                DEVICE_LOOPS.start(self.device)
 
-    @property
+    @cached_property
     def kernels(self) -> ModuleType | None:
-        """The compiled loops that a pack would be given now."""
+        """The compiled loops of every pack: waited for by whoever asks first."""
         if not self._compiled:
             return None
-        return (DEVICE_LOOPS.ready if self.device.type == "cuda" else None) or LOOPS.ready
+        if self.device.type == "cuda" and torch.cuda.is_available():
+            DEVICE_LOOPS.start(self.device)
+            if (loops := DEVICE_LOOPS.wait()) is not None:
+                return loops
+        return LOOPS.wait()
+
+    def load(self) -> None:
+        """Wait for the compiled loops, so that no request has to."""
+        _ = self.kernels
 
     def stream(self, config: MelConfig, options: Options) -> Stream:
         """A new stream, whose steps are items for `run`; OutOfMemory if there is none for it."""
@@ -132,7 +153,8 @@ class Engine:
 
     def run(self, items: Sequence[Work]) -> list[Result]:
         """Results in the order of the items; those of one `key` are computed as one pack. A step
-        of a stream gives the samples that it settles; a stream has one step at a time.
+        of a stream gives the samples that it settles; a stream has one step at a time. An analysis
+        gives its mel.
 
         Raises NonFiniteOutput, OutOfMemory, or whatever the device raises, for the whole call: a
         caller that packs runs the items again one by one to find the guilty one.
@@ -140,10 +162,13 @@ class Engine:
         return _short_of_memory(lambda: self._run(items))
 
     def preparation(self, config: MelConfig) -> float:
-        """Seconds that the plan of a config is likely to take to make; 0 if it is there."""
+        """Seconds that loops and the plan of a config are likely to take before its first pack; 0
+        if they are there.
+        """
+        loops = 0.0 if not self._compiled or LOOPS.done.is_set() else _LOOPS_SECONDS
         if config in self.plans:
-            return 0.0
-        return _PLAN_SECONDS * config.n_mels**2 * config.n_bins
+            return loops
+        return loops + _PLAN_SECONDS * config.n_mels**2 * config.n_bins
 
     def free_memory(self) -> None:
         """Give back what the device's allocator keeps for later."""
@@ -189,6 +214,11 @@ class Engine:
         steps = [item for item in items if isinstance(item, Step)]
         if steps:
             return [Result(samples) for samples in advance(self.kernels, steps)]
+        waves = [item for item in items if isinstance(item, Analysis)]
+        if waves:
+            plan = self.plans.get(waves[0].config)
+            warnings = _plan_warnings(plan.empty)
+            return [Result(analyze(plan, item.wave), warnings) for item in waves]
         return self._run_pack([item for item in items if isinstance(item, Item)])
 
     def rows(self, config: MelConfig, recipe: Recipe) -> int:
@@ -210,15 +240,6 @@ class Engine:
             limit,
         )
         return wave * target.gain
-
-    def analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
-        """The mel `[n_mels, T]` of samples `[L]`; Invalid if there can be none, or OutOfMemory."""
-        return _short_of_memory(lambda: self._analyze(config, wave))
-
-    def _analyze(self, config: MelConfig, wave: NDArray[np.float32]) -> Result:
-        with _cpu_thread(self.device):
-            plan = self.plans.get(config)
-            return Result(analyze(plan, wave), _plan_warnings(plan.empty))
 
     def _run_pack(self, items: Sequence[Item]) -> list[Result]:
         config, recipe = items[0].key

@@ -248,6 +248,11 @@ class Step:
         return self.config, self.stream.options.lookahead, self.n_iter
 
     @property
+    def speed_key(self) -> Hashable:
+        """Steps of one key are computed at one speed."""
+        return self.config, Step
+
+    @property
     def config(self) -> MelConfig:
         return self.stream.config
 
@@ -274,6 +279,11 @@ class Step:
         """Samples that it settles."""
         first, end = self.settles
         return end - first
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of audio that it settles."""
+        return self.samples / self.config.sample_rate
 
     @property
     def rows(self) -> int:

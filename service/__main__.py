@@ -12,9 +12,9 @@ from pydantic_settings import SettingsError
 
 from models.engine import Engine
 from models.errors import Invalid
-from service import logs, tracing
 from service.app import create_app
 from service.lane import LANE_NAME
+from service.parts import build_engine
 from service.problems import WHOLE, faults_of
 from service.server import Server
 from service.settings import Settings
@@ -24,9 +24,7 @@ def main(engine_kind: type[Engine] = Engine) -> int:
     """Serve until told to stop; 2 if the settings are wrong."""
     try:
         settings = Settings()
-        device = settings.resolve_device()
-        if settings.otlp_endpoint is not None:
-            tracing.configure(settings.otlp_endpoint)
+        engine = build_engine(settings, engine_kind)
     except ValidationError as error:
         for fault in faults_of(error):
             print(_told(fault), file=sys.stderr)
@@ -34,12 +32,6 @@ def main(engine_kind: type[Engine] = Engine) -> int:
     except (Invalid, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
-    logs.configure(settings.log_level, settings.log_format)
-    engine = engine_kind(
-        device,
-        plan_bytes=settings.plan_cache_mb * 2**20,
-        pack_bytes=settings.pack_mb * 2**20,
-    )
     server = Server(create_app(settings, engine), settings, at_last=_end)
     server.run()
     if any(thread.name.startswith(LANE_NAME) for thread in threading.enumerate()):

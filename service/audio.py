@@ -72,19 +72,34 @@ def _wants_stream(request: Request) -> bool:
 
 @router.get("/progress/{request_id}")
 async def progress(request: Request, request_id: str) -> Progress:
-    """How far a reconstruction has come, by the X-Request-ID that it was sent with."""
+    """How far a request for audio or a mel has come, by the X-Request-ID that it was sent with."""
     return Progress(**asdict(parts_of(request).following.position(request_id)))
 
 
 @router.post("/analyze", **openapi.ANALYZE)
 async def analyze(request: Request) -> Response:
     """An audio file in, its mel in a config out, as npy `[n_mels, frames]`."""
-    parts = parts_of(request)
-    parts.lanes.knock()
-    body = await read_body(request, parts.settings, request.state.hold)
-    query = query_fields(request)
-    order = await asyncio.to_thread(read_analyze_order, body, query, parts.settings)
-    request.state.hold.set(order.nbytes)
-    mel = await asyncio.to_thread(parts.engine.analyze, order.options.config, order.wave)
-    encoded = await asyncio.to_thread(encode_npy, mel.values)
-    return answers.answer(encoded, order.warnings + mel.warnings)
+    began, parts = time.monotonic(), parts_of(request)
+    answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
+    parts.lanes.knock(answer_by)
+    with parts.following.follow(request.state.request_id) as followed:
+        body = await read_body(request, parts.settings, request.state.hold)
+        query = query_fields(request)
+        order = await asyncio.to_thread(read_analyze_order, body, query, parts.settings)
+        request.state.hold.set(order.item.nbytes)
+        decoded = time.monotonic()
+        work = parts.lanes.submit(order.item, answer_by, followed.queued)
+        served = await while_connected(request, work)
+        computed = time.monotonic()
+        encoded = await asyncio.to_thread(encode_npy, served.result.values)
+        response = answers.answer(encoded, order.warnings + served.result.warnings)
+        stages.tell(
+            request,
+            response,
+            [served],
+            began=began,
+            decoded=decoded,
+            computed=computed,
+            frames=order.item.frames,
+        )
+        return response

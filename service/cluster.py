@@ -16,12 +16,11 @@ from fastapi import FastAPI, Response
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.engine import Engine
-from service import logs, metrics
+from service import metrics
 from service.affinity import Recent, config_mark
 from service.app import create_app
 from service.gather import gather
-from service.parts import Parts
+from service.parts import Parts, build_engine
 from service.routing import STATS_KEY
 from service.settings import Settings
 
@@ -95,12 +94,10 @@ class ReplicaApp:
 def build() -> ASGIApp:
     """The app of a replica, with a lane for each CPU that Ray has given it."""
     settings = Settings()
-    logs.configure(settings.log_level, settings.log_format)
-    device = settings.resolve_device()
-    if device == "cpu" and not settings.lanes:
+    engine = build_engine(settings)
+    if engine.device.type == "cpu" and not settings.lanes:
         cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)
         settings = settings.model_copy(update={"lanes": max(1, math.ceil(cpus))})
-    engine = Engine(device, plan_bytes=settings.plan_cache_mb * 2**20)
     return ReplicaApp(create_app(settings, engine))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from models.analysis import Analysis
 from models.check import Checked, check_mel, check_phases
 from models.config import MelConfig
 from models.engine import Item
@@ -65,15 +66,8 @@ class ChunkedOrder:
 class AnalyzeOrder:
     """An analysis to do."""
 
-    options: AnalyzeOptions
-    wave: NDArray[np.float32]
+    item: Analysis
     warnings: tuple[str, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what came and of what will go out."""
-        config = self.options.config
-        return self.wave.nbytes + 4 * config.n_mels * config.frames(self.wave.shape[0])
 
 
 def read_deadline(value: str | None, now: float) -> float | None:
@@ -195,7 +189,7 @@ def read_analyze_order(body: Body, query: dict[str, str], settings: Settings) ->
     most = min(settings.max_frames, settings.max_points // config.n_fft)
     wave, warnings = read_audio(data, config.sample_rate, most * config.hop_length)
     _check_size("audio", config.frames(wave.shape[0]), config, settings)
-    return AnalyzeOrder(options, wave, warnings)
+    return AnalyzeOrder(Analysis(wave, config), warnings)
 
 
 def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) -> None:

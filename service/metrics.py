@@ -95,11 +95,12 @@ class Metrics:
 
     def observe_pack(self, items: Sequence[Work], seconds: float) -> None:
         """A pack took a lane so many seconds."""
-        audio = sum(item.samples / item.config.sample_rate for item in items)
+        audio = sum(item.audio_seconds for item in items)
         self._pack_items.observe(len(items))
         self._pack_frames.observe(sum(item.frames for item in items))
-        self._factor.observe(seconds / audio)
-        self._audio.inc(audio)
+        if audio:
+            self._factor.observe(seconds / audio)
+            self._audio.inc(audio)
 
     def observe_refused(self, reason: str) -> None:
         """A request was not taken on; see errors.Reason."""

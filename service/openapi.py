@@ -239,11 +239,18 @@ RECONSTRUCT: dict[str, Any] = {
 ANALYZE: dict[str, Any] = {
     "response_class": Response,
     "responses": {
-        200: {"description": "The mel.", "content": {"application/x-npy": {"schema": _BINARY}}},
+        200: {
+            "description": "The mel.",
+            "content": {"application/x-npy": {"schema": _BINARY}},
+            "headers": _headers(
+                {k: _HEADERS_OUT[k] for k in ("Server-Timing", "X-Warning", "X-Request-ID")}
+            ),
+        },
         **_REFUSALS,
+        504: _QUEUE[504],
     },
     "openapi_extra": {
-        "parameters": _query(AnalyzeOptions),
+        "parameters": [*_query(AnalyzeOptions), _DEADLINE],
         "requestBody": {
             "required": True,
             "content": {

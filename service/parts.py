@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from fastapi import Request
 
-from models.compiled import LOOPS
 from models.engine import Engine, Item
 from models.presets import preset
 from models.recipe import resolve
 from models.sliding import Options
+from service import logs, tracing
 from service.batching import Policy
 from service.budget import Budget
 from service.following import Following
@@ -26,9 +26,6 @@ logger = logging.getLogger("unmel.parts")
 
 _PLAIN_PRESET = "hifigan-22k"
 _WATCH_SECONDS = 1.0
-# Most that readiness waits for compiled loops to be loaded: their thread would slow the first
-# requests. It does not wait for them to be compiled.
-_LOADING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,17 +43,17 @@ class Parts:
     """Set when the warm-up is over."""
 
     async def warm_up(self) -> None:
-        """Make the plans of the settings' presets, and run a pack to load what torch needs, on
-        compiled loops if they only have to be loaded.
+        """Load the compiled loops, make the plans of the settings' presets, and run a pack and a
+        stream to load what torch needs: the first request then costs what any other does.
         """
         await asyncio.to_thread(self._warm_up)
         self.warm.set()
 
     def _warm_up(self) -> None:
         names = self.settings.warm_presets
+        self.engine.load()
         self.engine.plans.warm([preset(name).config for name in names])
         if names:
-            LOOPS.settle(_LOADING_SECONDS)
             probe = _probe(self.settings)
             self.engine.run([probe])
             stream = self.engine.stream(probe.config, Options())
@@ -86,6 +83,21 @@ class Parts:
             self.budget.held,
             self.streams.taken,
         )
+
+
+def build_engine(settings: Settings, kind: type[Engine] = Engine) -> Engine:
+    """The engine that the settings ask for, the log and the traces set up as they say; Invalid
+    where the machine has not what they ask for.
+    """
+    device = settings.resolve_device()
+    if settings.otlp_endpoint is not None:
+        tracing.configure(settings.otlp_endpoint)
+    logs.configure(settings.log_level, settings.log_format)
+    return kind(
+        device,
+        plan_bytes=settings.plan_cache_mb * 2**20,
+        pack_bytes=settings.pack_mb * 2**20,
+    )
 
 
 def make_parts(settings: Settings, engine: Engine) -> Parts:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from models.engine import Work
-from models.schedule import Ramp, Schedule
-from models.sliding import Step
-
-# Speed does not depend on how many iterations are asked for, nor on their momentum.
-_ANY_SCHEDULE = Schedule(0, Ramp(0.0, 0.0))
 
 # Seconds of computing after which a measurement is forgotten, and what a pack counts at least.
 _MEMORY_SECONDS = 10.0
@@ -67,23 +61,17 @@ class Rates:
         self._by_kind: dict[Hashable, _Seen] = {}
         self._overall = _GUESS
 
-    @staticmethod
-    def _kind(item: Work) -> Hashable:
-        if isinstance(item, Step):
-            return item.config, Step
-        return item.config, dataclasses.replace(item.recipe, schedule=_ANY_SCHEDULE)
-
     def estimate(self, item: Work, now: float) -> Estimate:
         """Seconds that a lane takes for an item; what was never seen is taken for average."""
         with self._lock:
-            seen = self._by_kind.get(self._kind(item))
+            seen = self._by_kind.get(item.speed_key)
             measured = seen is not None and now - seen.at < _STALE_SECONDS
             seen = seen or self._overall
         return Estimate(item.cost * seen.seconds / seen.cost, measured)
 
     def observe(self, items: Sequence[Work], seconds: float, now: float) -> None:
         """Learn from a pack that took `seconds`."""
-        kind, cost = self._kind(items[0]), sum(item.cost for item in items)
+        kind, cost = items[0].speed_key, sum(item.cost for item in items)
         with self._lock:
             before = self._by_kind.pop(kind, None) or self._overall.weighing(_GUESS_SECONDS)
             self._by_kind[kind] = before.then(cost, seconds, now)

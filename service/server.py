@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import logging
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +25,12 @@ logger = logging.getLogger("unmel.server")
 # Of the grace period, what is kept for the answers to those that it was not enough for.
 _LAST_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
+# Most that a connection is waited for whose first request has not come yet.
+_HEAR_SECONDS = 1.0
+_ASKED = object()
+# From a second signal to the process's end, and what of it answers may take.
+_FORCED_SECONDS = 0.8
+_ANSWER_SECONDS = 0.5
 
 
 class Server(uvicorn.Server):
@@ -28,8 +38,9 @@ class Server(uvicorn.Server):
     with the port still open so that new requests are told 503, and every answer closes its
     connection; then uvicorn's own shutdown, which answers what has reached the process by then.
 
-    A second signal skips the first step. `at_last` is called from a thread of its own when the
-    grace period is over and the server has not ended.
+    A second signal skips the first step and answers whatever waits with 503. `at_last` is called
+    from a thread of its own when the server has not ended by the end of the grace period, or
+    `_FORCED_SECONDS` after a second signal.
     """
 
     def __init__(
@@ -66,20 +77,55 @@ class Server(uvicorn.Server):
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Uvicorn's own, but that it would close connections on which a request has come that it
-        has not read yet: with the port closed, a look is taken at each of them first.
+        """Uvicorn's own, but for two kinds of client that it would cut off: those that the kernel
+        has connected and the process has not accepted yet, and those that are connected and whose
+        request is still on its way. Told to hurry, it answers what waits.
         """
         for server in self.servers:
+            for bound in server.sockets:
+                _take_no_more(bound)
+        await asyncio.sleep(_LOOK_SECONDS)  # the kernel's queue is accepted
+        for server in self.servers:
             server.close()
-        if not self.force_exit:
-            await asyncio.sleep(_LOOK_SECONDS)
+        if self.force_exit:
+            await self._break_off()
+        else:
+            await self._hear_out()
         await super().shutdown(sockets)
+
+    async def _hear_out(self) -> None:
+        """Wait for connections to bring their first request, which is told 503."""
+        end = time.monotonic() + _HEAR_SECONDS
+        while time.monotonic() < end and any(
+            getattr(connection, "cycle", _ASKED) is None
+            for connection in self.server_state.connections
+        ):
+            await asyncio.sleep(_LOOK_SECONDS / 5)
+
+    async def _break_off(self) -> None:
+        """Cancel every request, which AccessMiddleware answers, and wait for the answers."""
+        for connection in list(self.server_state.connections):
+            connection.shutdown()  # its answer is its last
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_ANSWER_SECONDS)
+        # From Python 3.12 on a server that has closed waits for its clients to leave.
+        self.config.timeout_graceful_shutdown = 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: the first begins the drain, another one ends at once."""
-        if self._stop_asked:
+        if self._stop_asked and not self.force_exit:
             self.should_exit = self.force_exit = True
+            self._end_after(_FORCED_SECONDS)
         self._stop_asked = True
+
+    def _end_after(self, seconds: float) -> None:
+        """Call `at_last` unless the process has ended by then."""
+        last_resort = threading.Timer(seconds, self._at_last)
+        last_resort.daemon = True
+        last_resort.start()
 
     async def on_tick(self, counter: int) -> bool:
         if self._stop_asked and self._draining is None:
@@ -90,9 +136,7 @@ class Server(uvicorn.Server):
         """Refuse what comes, wait for what was accepted, and let uvicorn end."""
         grace = self._settings.drain_seconds
         end = time.monotonic() + grace
-        last_resort = threading.Timer(grace, self._at_last)
-        last_resort.daemon = True
-        last_resort.start()
+        self._end_after(grace)
         logger.info("draining", extra={"outstanding": self._lanes.outstanding})
         self._lanes.drain()
         while self._lanes.outstanding and time.monotonic() < end - _LAST_SECONDS:
@@ -103,3 +147,30 @@ class Server(uvicorn.Server):
         # still there then, and AccessMiddleware answers them.
         self.config.timeout_graceful_shutdown = max(1, round(end - time.monotonic()))
         self.should_exit = True
+
+
+# Classic BPF (Linux: networking/filter.rst) on a TCP header, whose byte 13 holds the flags: drop a
+# segment with SYN and without ACK, let any other pass.
+_NO_NEW_CONNECTIONS = (
+    (0x30, 0, 0, 13),  # load the byte
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK of it
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # then nothing of it is taken
+    (0x06, 0, 0, 0xFFFF),
+)
+_SO_ATTACH_FILTER = 26
+
+
+def _take_no_more(bound: socket.socket) -> None:
+    """Let no further client connect to a listening socket, while those that have begun to finish.
+
+    To close it would reset those that wait in the kernel's queue, and another may come into it
+    between the last look and the close. Where there is no such filter nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    code = b"".join(struct.pack("HBBI", *step) for step in _NO_NEW_CONNECTIONS)
+    held = ctypes.create_string_buffer(code)
+    program = struct.pack("HP", len(_NO_NEW_CONNECTIONS), ctypes.addressof(held))
+    with contextlib.suppress(OSError):  # a sandbox that has no filters, or a Unix socket
+        bound.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

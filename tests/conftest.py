@@ -1,7 +1,4 @@
-"""Before the first test compiled loops are there; at the end made-up cases are counted.
-
-Between them a service on a real port, for clients that bring their own connections.
-"""
+"""Compiled loops for tests that are marked so, a service on a real port, made-up cases counted."""
 
 from __future__ import annotations
 
@@ -9,9 +6,11 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from models.compiled import LOOPS
 from models.engine import Engine
@@ -20,9 +19,39 @@ from service.settings import Settings
 from tests.cases import CASES
 from tests.service.live import ListeningServer
 
-# Every run tests the same loops. At import: librosa, which other test modules import, brings numba
-# too, and two threads must not be importing it at once.
-assert LOOPS.wait() is not None
+# As an engine does: torch's own threads spin, and starve those of the other test process.
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks a real service takes compiled loops."""
+    for item in items:
+        if {"url", "client"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("loops")
+
+
+@pytest.fixture(autouse=True)
+def _compiled_loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There for a test marked `loops`; a test that is not cannot take them unnoticed."""
+
+    def refuse() -> None:
+        pytest.fail("this test takes compiled loops: mark it `loops`")
+
+    if request.node.get_closest_marker("loops"):
+        assert LOOPS.wait() is not None
+    elif not request.node.get_closest_marker("process"):
+        monkeypatch.setattr(LOOPS, "wait", refuse)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of several processes
+        session.config.workeroutput["cases"] = dict(CASES)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process of pytest-xdist has ended."""
+    CASES.update(node.workeroutput.get("cases", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

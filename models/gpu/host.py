@@ -40,6 +40,6 @@ def polar(magnitude: Tensor, phases: Tensor, out: Tensor, first: int, end: int) 
 
 def grow(*heap: Any) -> None:
     """`pghi.grow_islands`: the host's work on every device, by its compiled loop if it is there."""
-    compiled = LOOPS.ready
+    compiled = LOOPS.wait()
     work = grow_islands if compiled is None else compiled.grow
     work(*heap)

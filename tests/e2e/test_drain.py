@@ -10,8 +10,11 @@ import threading
 
 import httpx
 import numpy as np
+import pytest
 
 from benchmarks.server import service_process
+
+pytestmark = [pytest.mark.process, pytest.mark.loops]
 
 CLIENTS = 12
 BEFORE = 30
@@ -48,7 +51,7 @@ class Load:
             try:
                 self.answers[ident] = httpx.post(
                     f"{self.url}/reconstruct",
-                    params={"config": "hifigan-22k", "n_iter": 100},
+                    params={"config": "hifigan-22k", "n_iter": 40},
                     content=self._bodies[number % len(self._bodies)],
                     headers={"Content-Type": "application/x-npy", "X-Request-ID": ident},
                     timeout=60,

@@ -25,6 +25,8 @@ from service.page import FILES
 from tests.service.live import TestEngine, live
 from tests.signals import voice
 
+pytestmark = [pytest.mark.process, pytest.mark.loops, pytest.mark.slow]
+
 CLIP = Path(__file__).parent.parent.parent / "examples" / "clip.wav"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)

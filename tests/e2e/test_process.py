@@ -21,6 +21,8 @@ from models.engine import Engine
 from models.presets import PRESETS
 from tests.signals import voice
 
+pytestmark = [pytest.mark.process, pytest.mark.loops]
+
 ROOT = Path(__file__).parent.parent.parent
 CLIP = ROOT / "examples" / "clip.wav"
 NPY = {"Content-Type": "application/x-npy"}

@@ -20,6 +20,8 @@ from models.schedule import joint_schedule
 from tests.models.packs import pack_of, plan_of, voices
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 ENGINE = Engine()
 
 

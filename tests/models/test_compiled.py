@@ -1,70 +1,50 @@
-"""Compiled loops load in the background, wherever they can be kept, and nobody depends on them."""
+"""Compiled loops are waited for, are kept wherever they can be, and can be done without."""
 
 from __future__ import annotations
 
+import logging
 import os
-import subprocess
-import sys
 import tempfile
-import threading
 from pathlib import Path
 from types import ModuleType
 
+import numba
 import pytest
 
 from models import compiled
 from models.compiled import Loops, cache_folder
 
 
-def test_nothing_is_ready_until_loading_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = threading.Event()
-    module = ModuleType("kernels")
-
-    def slow(name: str) -> ModuleType:
-        gate.wait(60)
-        return module if name == "models.kernels" else sys.modules["numba"]
-
-    monkeypatch.setattr(compiled, "import_module", slow)
-    loops = Loops()
-    loops.start()
-    assert loops.ready is None
-    assert loops.wait(0.0) is None
-    gate.set()
-    assert loops.wait() is module
-    assert loops.ready is module
-
-
-@pytest.mark.parametrize("kept", [True, False])
-def test_what_is_in_the_cache_is_waited_for_and_a_compiler_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, kept: bool
+@pytest.mark.parametrize(
+    ("cached", "said"), [(True, "loading or compiling what is"), (False, "compiling, nothing is")]
+)
+def test_whoever_waits_gets_the_loops_and_the_log_says_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    cached: bool,
+    said: str,
 ) -> None:
-    """Loading ends only when somebody waits for it."""
-    gate, module = threading.Event(), ModuleType("kernels")
+    """Loading goes on until the log has said so twice."""
+    module, loops = ModuleType("kernels"), Loops()
+    caplog.set_level(logging.INFO, "unmel.compiled")
+
+    def lines() -> list[str]:
+        return [text for text in caplog.messages if text.startswith("waiting")]
 
     def slow(name: str) -> ModuleType:
-        gate.wait()
-        return module if name == "models.kernels" else sys.modules["numba"]
+        while name == "models.kernels" and len(lines()) < 2:
+            pass
+        return module if name == "models.kernels" else numba
 
-    if kept:
-        (tmp_path / "models").mkdir()
-        (tmp_path / "models" / "kernels.frame.nbc").touch()
+    if cached:
+        (tmp_path / "frame.nbc").touch()
     monkeypatch.setattr(compiled, "import_module", slow)
     monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
-    loops = Loops()
-    assert loops.settle(0.0) is None, "nothing was begun"
-    loops.start()
-    thread = loops._thread
-    assert thread is not None
-    join = thread.join
-
-    def wait(timeout: float | None = None) -> None:
-        gate.set()
-        join(timeout)
-
-    monkeypatch.setattr(thread, "join", wait)
-    assert loops.settle(threading.TIMEOUT_MAX) is (module if kept else None)
-    gate.set()
+    monkeypatch.setattr(compiled, "_REPORT_SECONDS", 0.001)
     assert loops.wait() is module
+    assert all(said in line and str(tmp_path) in line for line in lines())
 
 
 def test_it_loads_once_however_often_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +52,7 @@ def test_it_loads_once_however_often_it_is_started(monkeypatch: pytest.MonkeyPat
 
     def count(name: str) -> ModuleType:
         seen.append(name)
-        return sys.modules["numba"]
+        return numba
 
     monkeypatch.setattr(compiled, "import_module", count)
     loops = Loops()
@@ -170,11 +150,21 @@ def test_a_changed_constant_is_another_cache(
     assert cache_folder() != before
 
 
-def test_without_a_folder_to_write_to_it_compiles_in_memory() -> None:
-    """In a process of its own: kernels are compiled once in each."""
-    code = (
-        "import models.compiled as c; c.cache_folder = lambda: None;"
-        "k = c.LOOPS.wait(); assert k.frame.stats.cache_path is None, k.frame.stats"
-    )
-    root = Path(compiled.__file__).parents[1]
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, cwd=root)
+def test_without_a_folder_to_write_to_it_compiles_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Numba is told to keep nothing, and told otherwise again when the loops are there."""
+    seen: list[object] = []
+
+    def look(name: str) -> ModuleType:
+        if name == "models.kernels":
+            seen.append(numba.config.CACHE_DIR)
+        return numba if name == "numba" else ModuleType("kernels")
+
+    before = numba.config.CACHE_DIR
+    monkeypatch.setattr(compiled, "import_module", look)
+    for folder in (None, Path("folder")):
+        monkeypatch.setattr(compiled, "cache_folder", lambda folder=folder: folder)
+        Loops().wait()
+    assert seen == ["", "folder"]
+    assert before == numba.config.CACHE_DIR

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.analysis import analyze
+from models.analysis import Analysis, analyze
 from models.config import MelConfig
 from models.device import DEVICE_LOOPS
 from models.engine import Engine, Item
@@ -19,6 +19,8 @@ from models.start import STARTS
 from tests.models.pretend import CUDA, DeviceMismatch, PretendedCuda
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA device, and torch finds none here"
 )
@@ -28,7 +30,7 @@ CPU = Engine()
 def on_cuda() -> Engine:
     """With the loops that it will have for good: results may change a bit when they are there."""
     engine = Engine("cuda")
-    DEVICE_LOOPS.wait()
+    engine.load()
     return engine
 
 
@@ -92,8 +94,10 @@ def test_a_plan_and_a_mel_are_made_on_a_pretended_device(name: str) -> None:
     with PretendedCuda():
         engine = Engine("cuda")
         assert engine.plans.get(config).device == CUDA
-        result = engine.analyze(config, wave)
-    np.testing.assert_allclose(result.values, CPU.analyze(config, wave).values, atol=1e-3)
+        [result] = engine.run([Analysis(wave, config)])
+    np.testing.assert_allclose(
+        result.values, CPU.run([Analysis(wave, config)])[0].values, atol=1e-3
+    )
 
 
 def test_the_pretended_device_notices() -> None:
@@ -116,7 +120,7 @@ def test_the_pretended_device_notices() -> None:
 
 @needs_cuda
 def test_a_gpus_own_loops_are_compiled_and_proved_on_it() -> None:
-    assert on_cuda().kernels is DEVICE_LOOPS.ready is not None
+    assert on_cuda().kernels is DEVICE_LOOPS.wait() is not None
 
 
 @needs_cuda
@@ -151,5 +155,5 @@ def test_a_clip_has_the_same_bytes_alone_and_in_a_pack_on_cuda(row: dict[str, ob
 def test_a_config_of_its_own_runs_on_cuda() -> None:
     config = MelConfig(sample_rate=16000, n_fft=512, hop_length=128, n_mels=23, scale="ln")
     wave = voice(0.3, 16000)
-    there, here = (engine.analyze(config, wave) for engine in (on_cuda(), CPU))
+    there, here = (engine.run([Analysis(wave, config)])[0] for engine in (on_cuda(), CPU))
     np.testing.assert_allclose(there.values, here.values, atol=1e-3)

@@ -14,6 +14,8 @@ from models.errors import OutOfMemory
 from models.presets import PRESETS
 from models.recipe import resolve
 
+pytestmark = pytest.mark.loops
+
 CONFIG = PRESETS["hifigan-22k"].config
 ITEM = Item(np.full((5, 80), -5.0, np.float32), CONFIG, resolve(1, n_iter=1), CONFIG.samples(5))
 

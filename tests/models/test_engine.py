@@ -17,6 +17,8 @@ from models.presets import PRESETS
 from models.recipe import Recipe, resolve
 from tests.signals import tone, voice
 
+pytestmark = pytest.mark.loops
+
 ENGINE = Engine()
 RECIPES = {
     "consistent": {},

@@ -19,6 +19,7 @@ import benchmarks.gpu
 import models.device
 import models.engine
 from benchmarks.gpu import iteration_bytes
+from models.analysis import analyze
 from models.compiled import LOOPS
 from models.device import DeviceLoops, Disagreement, prove
 from models.engine import Engine, Item
@@ -37,9 +38,13 @@ CPU = torch.device("cpu")
 TRITON = importlib.util.find_spec("triton") is not None
 REQUIRED = os.environ.get("UNMEL_TEST_TRITON") == "required"
 needs_triton = pytest.mark.skipif(not TRITON and not REQUIRED, reason="needs Triton: make triton")
-pytestmark = pytest.mark.skipif(
-    torch.cuda.is_available(), reason="with a GPU tests/models/test_cuda.py runs them on it"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        torch.cuda.is_available(), reason="with a GPU tests/models/test_cuda.py runs them on it"
+    ),
+    pytest.mark.loops,
+    pytest.mark.slow,
+]
 
 
 def _forget() -> None:
@@ -107,7 +112,7 @@ def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: ModuleType) 
 def test_streams_of_a_device_are_those_of_torch(interpreted: ModuleType) -> None:
     config = PRESETS["hifigan-22k"].config
     engine = Engine(compiled=False)
-    mel = np.ascontiguousarray(engine.analyze(config, voice(0.2)).values.T, np.float32)
+    mel = np.ascontiguousarray(analyze(engine.plans.get(config), voice(0.2)).T)
     heard = []
     for loops in (interpreted, None):
         streams = [Stream(engine.plans.get(config), Options("draft", 2, seed)) for seed in (1, 2)]
@@ -210,20 +215,20 @@ def test_loops_are_ready_once_they_are_proved(monkeypatch: pytest.MonkeyPatch) -
     loops = DeviceLoops()
     loops.start(CPU)
     assert loops.wait() is module
-    assert loops.ready is module
     assert proved == [(module, CPU)]
 
 
-def test_an_engine_on_a_gpu_takes_its_loops_and_the_hosts_until_they_are_ready(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("proved", [True, False])
+def test_an_engine_on_a_gpu_takes_its_loops_or_the_hosts_where_they_are_not_proved(
+    monkeypatch: pytest.MonkeyPatch, *, proved: bool
 ) -> None:
     loops, module = DeviceLoops(), ModuleType("gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(models.engine, "DEVICE_LOOPS", loops)
-    engine = Engine("cuda")
-    assert engine.kernels is LOOPS.ready
-    monkeypatch.setattr(loops, "_module", module)
-    assert engine.kernels is module
-    assert Engine().kernels is LOOPS.ready
+    monkeypatch.setattr(loops, "start", lambda _: None)
+    monkeypatch.setattr(loops, "_module", module if proved else None)
+    assert Engine("cuda").kernels is (module if proved else LOOPS.wait())
+    assert Engine().kernels is LOOPS.wait()
     assert Engine("cuda", compiled=False).kernels is None
 
 
@@ -269,8 +274,6 @@ def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.Monke
 
 class Unready:
     """Loops of a device that has none."""
-
-    ready = None
 
     def start(self, device: torch.device) -> None:
         pass

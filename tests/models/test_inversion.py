@@ -25,6 +25,8 @@ from models.presets import PRESETS
 from models.stft import PackedStft
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 CPU = torch.device("cpu")
 Array = NDArray[np.float64]
 # Magnitudes, Slaney's filters; powers with empty and doubled bands; a barely fed first band.

@@ -21,6 +21,8 @@ from models.stft import PackedStft
 from tests.models.test_engine import RECIPES, item
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 COMPILED, PLAIN = Engine(), Engine(compiled=False)
 CPU = torch.device("cpu")
 
@@ -40,7 +42,7 @@ def test_one_engine_has_compiled_loops_and_the_other_has_not() -> None:
     assert COMPILED.kernels is not None
     assert PLAIN.kernels is None
     pack = PackedStft(
-        build_plan(PRESETS["librosa"].config, CPU, torch.float64), [(4, 900)], LOOPS.ready
+        build_plan(PRESETS["librosa"].config, CPU, torch.float64), [(4, 900)], LOOPS.wait()
     )
     assert pack.loops is not None
     assert pack.kernels is None  # they are float32's
@@ -84,7 +86,7 @@ def test_equally_loud_bins_leave_the_heap_in_order_of_place() -> None:
     level = generator.integers(0, 3, (30, 40)).astype(np.float64)  # many ties
     slopes = generator.standard_normal((2, 30, 40))
     found = []
-    for kernels in (None, LOOPS.ready):
+    for kernels in (None, LOOPS.wait()):
         phases = np.zeros((30, 40))
         integrate(level, slopes[0], slopes[1], 0.5, phases, kernels)
         found.append(phases)
@@ -113,7 +115,7 @@ def test_tails_of_groups_and_runs_have_the_same_bits(frames: int) -> None:
         {"n_fft": 777, "hop_length": 111},  # an odd transform
         {"hop_length": 16, "win_length": 1024},  # many frames share a sample
         {"n_mels": 1},
-        {"n_mels": 400},  # empty bands
+        {"n_fft": 256, "hop_length": 64, "n_mels": 160},  # empty bands
         {"fmin": 300.0, "fmax": 3000.0},  # few bins, far from both ends
         {"power": 2, "norm": None, "mel_scale": "htk"},
     ],
@@ -165,7 +167,7 @@ def test_overlap_add_is_the_sum_of_shifted_windows(name: str, raw: bool) -> None
         place = slice(t * config.hop_length, t * config.hop_length + config.win_length)
         sums[place] += waves[t] * plan.window
         envelope[place] += plan.window.double() ** 2
-    for kernels in (None, LOOPS.ready):
+    for kernels in (None, LOOPS.wait()):
         pack = PackedStft(plan, [(frames, samples)], kernels)
         into = torch.zeros_like(pack.signal)
         pack.begin(raw=into if raw else None)

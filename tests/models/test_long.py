@@ -26,6 +26,8 @@ from models.stft import PackedStft
 from tests.models.test_engine import item, mel_error
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 CONFIG = PRESETS["hifigan-22k"].config
 ROWS = 130  # of a pack that the engine below may hold
 RECIPE = resolve(1, n_iter=24)

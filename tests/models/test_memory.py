@@ -12,6 +12,7 @@ import torch
 
 from models import plan as plans
 from models import sliding
+from models.analysis import Analysis
 from models.engine import Engine, Item
 from models.errors import OutOfMemory
 from models.inversion import INVERSIONS
@@ -23,6 +24,8 @@ from models.sliding import Options
 from models.start import STARTS
 from tests.models.test_cuda import needs_cuda
 from tests.signals import voice
+
+pytestmark = pytest.mark.loops
 
 CONFIG = PRESETS["hifigan-22k"].config
 TABLES = {"joint": JOINT, "inversion": INVERSIONS, "phase": PHASES, "start": STARTS}
@@ -82,7 +85,7 @@ def test_a_plan_without_memory_is_made_when_there_is_some(monkeypatch: pytest.Mo
         for call in (
             lambda: engine.run([item()]),
             lambda: engine.stream(CONFIG, Options()),
-            lambda: engine.analyze(CONFIG, voice(0.1)),
+            lambda: engine.run([Analysis(voice(0.1), CONFIG)]),
         ):
             with pytest.raises(OutOfMemory):
                 call()
@@ -93,7 +96,7 @@ def test_a_plan_without_memory_is_made_when_there_is_some(monkeypatch: pytest.Mo
 def test_an_analysis_without_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.fft, "rfft", failing(torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(OutOfMemory):
-        Engine().analyze(CONFIG, voice(0.1))
+        Engine().run([Analysis(voice(0.1), CONFIG)])
 
 
 def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(

@@ -20,6 +20,8 @@ from models.stft import PackedStft
 from tests.models.test_engine import item, mel_error
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 CPU = torch.device("cpu")
 HIFIGAN = PRESETS["hifigan-22k"].config
 PADDINGS = [

@@ -15,6 +15,8 @@ from models.presets import PRESETS
 from models.recipe import GIVEN, resolve
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 ENGINE = Engine()
 # librosa's own pads with zeros, and its mel peaks at 1 here: its NNLS stops at its start.
 LIBROSA = PRESETS["librosa"].config

@@ -9,6 +9,8 @@ import torch
 from models.compiled import LOOPS
 from models.polar import polar, polar_into
 
+pytestmark = pytest.mark.loops
+
 
 @pytest.mark.parametrize("largest", [3.0, 100.0, 1e4])
 def test_a_phase_is_a_direction_to_the_last_digits(largest: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.analysis import analyze
 from models.config import MelConfig
 from models.engine import Engine
 from models.errors import Invalid, NonFiniteOutput
@@ -18,6 +19,8 @@ from models.sliding import MAX_LOOKAHEAD, Options, Stream
 from models.stream import Session
 from tests.signals import tone, voice
 
+pytestmark = pytest.mark.loops
+
 ENGINE, PLAIN = Engine(), Engine(compiled=False)
 CONFIG = PRESETS["hifigan-22k"].config
 # Every padding, both powers, a window shorter than n_fft, a hop that does not divide it.
@@ -26,7 +29,7 @@ KINDS = ("hifigan-22k", "whisper-80", "torchaudio", "nemo-22k", "pwg-24k", "audi
 
 def mel_of(wave: NDArray[np.float32], config: MelConfig = CONFIG) -> NDArray[np.float32]:
     """Frames first."""
-    return np.ascontiguousarray(np.asarray(ENGINE.analyze(config, wave).values, np.float32).T)
+    return np.ascontiguousarray(analyze(ENGINE.plans.get(config), wave).T)
 
 
 def streamed(

@@ -22,6 +22,8 @@ from models.transforms import NotThere, Transforms, block_rows, transforms, widt
 from tests.models.test_engine import item
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 there = pytest.mark.skipif(transforms(64) is None, reason="torch's library has no MKL here")
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
+import httpx
 import numpy as np
 import soundfile
 from fastapi.testclient import TestClient
 
 from tests.service.asking import MEL, NPY, SAMPLES, post, problem, read
+from tests.service.live import live
 from tests.signals import voice
 
 
@@ -51,3 +53,28 @@ def test_analyze_refuses_what_it_cannot_use(client: TestClient) -> None:
     problem(client.post("/analyze", files={"audio": short}, data=config), 422, "audio")
     long = wav(np.zeros(2001 * 256, np.float32))[: 2 * 2**20 - 2000]
     problem(client.post("/analyze", files={"audio": long}, data=config), 413, "audio")
+
+
+def test_an_analysis_takes_its_turn_in_the_queue_and_has_a_deadline() -> None:
+    """The only lane is busy: one waits for it, another cannot be answered in time."""
+    form = {"audio": ("a.wav", wav(voice(0.5)))}
+    with live() as service:
+        [busy] = service.busy()
+
+        def ask(**headers: str) -> httpx.Response:
+            return service.client.post("/analyze?config=hifigan-22k", files=form, headers=headers)
+
+        waits = service.pool.submit(ask)
+        service.until(lambda: service.lanes.waiting == 1)
+        late = ask(**{"X-Deadline-Ms": "30"})
+        assert late.status_code in (503, 504)
+        service.engine.gate.set()
+        assert busy.result().status_code == 200
+        answer = waits.result()
+        assert answer.status_code == 200
+        assert "compute" in answer.headers["server-timing"]
+        np.testing.assert_array_equal(np.load(io.BytesIO(answer.content)), MEL)
+        heard = service.metric("audio_seconds_total")
+        assert ask().status_code == 200
+        assert service.metric("audio_seconds_total") == heard  # a mel is no audio
+        service.assert_in_order()

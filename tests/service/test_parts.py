@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from models import compiled
-from models.compiled import Loops
 from models.engine import Engine, Result, Work
 from models.sliding import Step
 from service import parts
-from service.parts import make_parts
+from service.parts import build_engine, make_parts
 from service.settings import Settings
+from tests.service.engines import TestEngine
 
 
 class Noted(Engine):
@@ -43,27 +40,40 @@ def test_a_pack_and_a_streams_first_later_and_last_step_were_run_before() -> Non
     assert [span.end is not None for span in spans] == [False, False, True]
 
 
-def test_readiness_does_not_wait_for_a_compiler(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_readiness_waits_for_the_loops_with_no_presets_to_warm_too() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    class Slow(TestEngine):
+        def load(self) -> None:
+            entered.set()
+            gate.wait()
+
+    made = make_parts(Settings(lanes=1, warm_presets=()), Slow())
+
+    async def ask() -> list[bool]:
+        task = asyncio.create_task(made.warm_up())
+        await asyncio.to_thread(entered.wait)
+        seen = [made.warm.is_set()]
+        gate.set()
+        await task
+        return [*seen, made.warm.is_set()]
+
+    assert asyncio.run(ask()) == [False, True]
+
+
+def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing is in the cache, and the compiler does not come back."""
-    gate, loops = threading.Event(), Loops()
-
-    def slow(name: str) -> ModuleType:
-        gate.wait()
-        return sys.modules["numba"]
-
-    monkeypatch.setattr(compiled, "import_module", slow)
-    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(parts, "LOOPS", loops)
-    monkeypatch.setattr(parts, "_LOADING_SECONDS", threading.TIMEOUT_MAX)
-    loops.start()
-    made = make_parts(Settings(lanes=1, warm_presets=("hifigan-22k",)), Engine())
-    warming = threading.Thread(target=lambda: asyncio.run(made.warm_up()), daemon=True)
-    warming.start()
-    warming.join(60)
-    ended = not warming.is_alive()
-    gate.set()
-    loops.wait()
-    assert ended
-    assert made.warm.is_set()
+    """`python -m service` and a replica on Ray: no setting holds for one of them alone."""
+    told: list[str] = []
+    monkeypatch.setattr(parts.tracing, "configure", told.append)
+    settings = Settings(plan_cache_mb=3, pack_mb=17, otlp_endpoint="http://host:4318/v1/traces")
+    engine = build_engine(settings, TestEngine)
+    assert isinstance(engine, TestEngine)
+    assert engine.pack_bytes == 17 * 2**20
+    assert engine.plans.max_bytes == 3 * 2**20
+    assert told == ["http://host:4318/v1/traces"]
+    for name in ("__main__", "cluster"):
+        text = (Path(parts.__file__).parent / f"{name}.py").read_text()
+        assert "build_engine(settings" in text
+        assert "Engine(" not in text

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from models.analysis import analyze
 from models.engine import Engine, Result, Work
 from models.presets import PRESETS
 from models.sliding import Options
@@ -52,7 +53,7 @@ class Gated(TestEngine):
 
 ENGINE = Gated()
 ENGINE.gate.set()
-MEL = np.ascontiguousarray(np.asarray(ENGINE.analyze(CONFIG, voice(0.4)).values, np.float32).T)
+MEL = np.ascontiguousarray(analyze(ENGINE.plans.get(CONFIG), voice(0.4)).T)
 
 
 def expected(seed: int = 0, lookahead: int = 8) -> NDArray[np.float32]:
