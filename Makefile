@@ -21,6 +21,7 @@ FOUND := $(call MINOR_OF,.venv/bin/python)
 VENV := .venv$(if $(and $(NAMED),$(FOUND),$(filter-out $(FOUND),$(call MINOR_OF,$(NAMED)))),-$(call \
 	MINOR_OF,$(NAMED)))
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
@@ -64,7 +65,7 @@ serve: $(VENV)/base.stamp $(VENV)/loops.stamp ## Install what is missing and ser
 	UNMEL_HOST=$(HOST) UNMEL_PORT=$(PORT) exec $(BIN)/python -m service
 
 check: lint types ## Install what is missing; lint, types and the unit tests: for the edit loop
-	$(BIN)/python -m pytest -m "not loops and not process and not slow"
+	$(PYTEST) -m "not loops and not process and not slow"
 
 test: lint types tests ## Install what is missing; lint, types and the whole test suite
 
@@ -76,7 +77,7 @@ types: $(VENV)/test.stamp ## Check types
 	$(BIN)/mypy
 
 tests: $(VENV)/test.stamp $(VENV)/loops.stamp ## Run the tests alone; ONLY="not slow" chooses by marker
-	$(BIN)/python -m pytest $(if $(ONLY),-m "$(ONLY)")
+	$(PYTEST) $(if $(ONLY),-m "$(ONLY)")
 
 triton: $(VENV)/test.stamp ## Install Triton, by whose interpreter a GPU's loops are tested without one
 	$(PINNED) -e '.[triton]'

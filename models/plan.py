@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -38,8 +38,6 @@ class Plan:
     """`F` transposed, `[N, K]`: magnitudes `[T, N] @ bank` is the mel `[T, K]`."""
     spread: Tensor
     """`S` transposed, `[K, N]`: spreads band values over the bins; a bin's weights sum to 1."""
-    pinv: Tensor
-    """Moore-Penrose inverse of `F`, transposed, `[K, N]`."""
     band_weight: Tensor
     """`F 1` `[K]`, the mel of a flat spectrum of ones; 1 in place of 0 for empty bands."""
     alive: Tensor
@@ -51,8 +49,6 @@ class Plan:
     bin_step: Tensor
     """`1 / (F^T F 1)` `[N]`, zero where no band is: steps down `|F x - m|^2 / 2` that never
     overshoot, because the non-negative `F^T F` is at most the diagonal matrix of its row sums."""
-    top: float
-    """`|F|^2`, the largest eigenvalue of `F^T F`."""
     empty: tuple[int, ...]
     """Bands that no bin feeds."""
     reach: int
@@ -65,22 +61,36 @@ class Plan:
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
+    def pinv(self) -> Tensor:
+        """Moore-Penrose inverse of `F`, transposed, `[K, N]`; found when first asked for."""
+        return self._found("pinv", _pseudo_inverse)
+
+    @property
     def inverse(self) -> Tensor:
         """The non-negative inverse of `F`, transposed, `[K, N]`; found when first asked for."""
+        return self._found("inverse", non_negative_inverse)
+
+    @property
+    def top(self) -> float:
+        """`|F|^2`, the largest eigenvalue of `F^T F`; found when first asked for."""
+        return float(self._found("top", _largest_eigenvalue))
+
+    def _found(self, name: str, find: Callable[[Array], Array]) -> Tensor:
+        """What `find` makes of `F`, kept."""
         with self._making:
-            if "inverse" not in self._made:
-                found = non_negative_inverse(self.bank.t().double().cpu().numpy())
-                self._made["inverse"] = torch.as_tensor(found, dtype=self.dtype, device=self.device)
-            return self._made["inverse"]
+            if name not in self._made:
+                found = find(self.bank.t().double().cpu().numpy())
+                self._made[name] = torch.as_tensor(found, dtype=self.dtype, device=self.device)
+            return self._made[name]
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on the device; room for `inverse` is counted before it is found, so that a
-        cache's sum stays true.
+        """Bytes held on the device; room for both inverses is counted before they are found, so that
+        a cache's sum stays true.
         """
         values = (getattr(self, f.name) for f in fields(self))
         held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
-        held += self.bands.nbytes + self.pinv.numel() * self.pinv.element_size()
+        held += self.bands.nbytes + 2 * self.bank.numel() * self.bank.element_size()
         return held + (self.below.nbytes if self.below else 0)
 
     @property
@@ -95,6 +105,22 @@ class Plan:
 def _widened(bank: Array) -> Array:
     """Empty bands added up to the next multiple of `BAND_STEP`."""
     return np.pad(bank, ((0, -len(bank) % BAND_STEP), (0, 0)))
+
+
+def _largest_eigenvalue(bank: Array) -> Array:
+    """Of `F^T F`, as `[1]`."""
+    found: Array = np.linalg.eigvalsh(bank @ bank.T)[-1:].astype(np.float64)
+    return found
+
+
+def _pseudo_inverse(bank: Array) -> Array:
+    """Of `F` `[K, N]`, transposed, zero where nothing is: its rounding would not be.
+
+    Bands that are nearly sums of others are taken as such: they would only amplify noise.
+    """
+    found: Array = np.linalg.pinv(bank, rcond=1e-5).T.astype(np.float64)
+    found *= (bank.sum(axis=1) > 0)[:, None] & (bank.sum(axis=0) > 0)
+    return found
 
 
 def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> Plan:
@@ -141,9 +167,6 @@ def _plan(
     spread = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
     rowsum = bank.T @ weight
     step = np.divide(1.0, rowsum, out=np.zeros_like(rowsum), where=covered > 0)
-    # Bands that are nearly sums of others are taken as such: they would only amplify noise. The
-    # rounding that the inverse leaves where nothing is would not be zero.
-    pinv = np.linalg.pinv(bank, rcond=1e-5).T * (weight > 0)[:, None] * (covered > 0)
     quiet = np.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
 
     def put(values: np.ndarray) -> Tensor:
@@ -155,12 +178,10 @@ def _plan(
         bank=put(bank.T),
         spread=put(spread),
         bands=make_bands(bank, spread, device, dtype),
-        pinv=put(pinv),
         band_weight=put(np.where(weight > 0, weight, 1.0)),
         alive=put((weight > 0).astype(np.float64)),
         silence=put(quiet * weight),
         bin_step=put(step),
-        top=float(np.linalg.eigvalsh(bank @ bank.T)[-1]),
         empty=tuple(int(k) for k in empty_bands(bank[: config.n_mels])),
         reach=int(np.flatnonzero(covered > 0).max(initial=-1)) + 1,
         below=_below(config, bank, device, dtype, octaves),

@@ -92,17 +92,10 @@ def test_the_event_loop_answers_while_the_lanes_compute(url: str) -> None:
     assert asked > 3
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "reason"),
-    [
-        ("UNMEL_LANES", "many", "UNMEL_LANES: got 'many'"),
-        ("UNMEL_WARM_PRESETS", "hifigan-22k", "warm_presets"),  # not JSON
-    ],
-)
-def test_wrong_settings_end_the_process_with_the_reason(name: str, value: str, reason: str) -> None:
+def test_wrong_settings_end_the_process_with_the_reason() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "service"],
-        env={name: value},
+        env={"UNMEL_LANES": "many"},
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -110,7 +103,7 @@ def test_wrong_settings_end_the_process_with_the_reason(name: str, value: str, r
         check=False,
     )
     assert done.returncode == 2
-    assert reason in done.stderr
+    assert "UNMEL_LANES: got 'many'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -266,6 +266,7 @@ def test_librosas_nnls_stops_at_the_clipped_pseudo_inverse_in_a_mel_of_usual_lev
     assert np.linalg.norm(ours.T - theirs) < 1e-5 * np.linalg.norm(theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("name", NAMES)
 def test_librosas_nnls_pushed_to_its_end_meets_ours_and_comes_no_lower(

@@ -79,6 +79,7 @@ def test_pinned_samples_stay_and_the_rest_agrees_with_them() -> None:
     assert torch.allclose(pack.audio()[0], wave, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80", "tacotron2-22k", "librosa"])
 def test_blocks_lose_nothing_of_the_mel_and_not_a_sample(name: str) -> None:
     config = PRESETS[name].config
@@ -93,6 +94,7 @@ def test_blocks_lose_nothing_of_the_mel_and_not_a_sample(name: str) -> None:
     assert mel_error(config, wave, cut) < 1.5 * mel_error(config, wave, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -205,6 +207,8 @@ print(peak(rows - 3), peak(frames))
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.skipif(
     not Path("/proc/self/clear_refs").exists(), reason="only Linux can say what a process held"
 )

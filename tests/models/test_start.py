@@ -141,6 +141,7 @@ def test_a_clip_has_the_same_bits_alone_and_in_any_pack(start: str, name: str) -
     assert not alone[3].any()
 
 
+@pytest.mark.loops
 @pytest.mark.parametrize("name", PRESETS)
 def test_pghi_is_refused_where_fewer_than_four_windows_overlap(name: str) -> None:
     config = PRESETS[name].config

@@ -22,6 +22,8 @@ from models.transfer import download, upload
 from tests.models.pretend import CUDA, Crossing, PretendedCuda, is_there
 from tests.models.test_cuda import CPU, ROWS, agree, items, name_of, needs_cuda
 
+pytestmark = [pytest.mark.loops, pytest.mark.slow]
+
 # --- the copies themselves ----------------------------------------------------------------------
 
 PARTS = [

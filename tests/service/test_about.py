@@ -16,6 +16,7 @@ from tests.service.asking import post, problem, read
 from tests.service.conftest import wait_until_ready
 
 
+@pytest.mark.loops
 def test_ready_only_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, gate = Engine(), threading.Event()
     warm = engine.plans.warm

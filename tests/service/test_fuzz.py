@@ -12,6 +12,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -39,6 +40,8 @@ from service.keys import split_keys
 from service.settings import Settings
 from tests.cases import CASES
 from tests.service import fuzz
+
+pytestmark = pytest.mark.slow
 
 LOSSY = {"ogg", "opus", "mp3"}
 ACCEPTED = r"(audio/(wav|flac|ogg|\*)(; ?codecs=opus)?(;q=[0-9.]*)?,?)*"
@@ -244,6 +247,8 @@ def test_any_combination_of_options_is_answered_as_documented(
         assert answer.content
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_the_service_keeps_to_its_own_document() -> None:
     with service_process(**fuzz.SETTINGS) as (url, _):
         outcome = fuzz.run(url, examples=10, stateful=False)

@@ -160,6 +160,7 @@ def test_audio_made_to_hurt_is_refused_with_little_memory(
     assert peak < MOST * len(data) + 4 * MB
 
 
+@pytest.mark.slow
 def test_the_largest_json_that_is_parsed_takes_no_more_than_is_held_for_it() -> None:
     for part in (b"1.5,", b"0,", b'"ab",', b"null,"):
         data = b'{"mel": [[' + part * (8 * MB // len(part) - 10) + b"0]]}"

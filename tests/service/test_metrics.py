@@ -24,6 +24,8 @@ from service.settings import Settings
 from tests.service.conftest import wait_until_ready
 from tests.service.live import npy
 
+pytestmark = pytest.mark.loops
+
 NPY = {"Content-Type": "application/x-npy"}
 
 

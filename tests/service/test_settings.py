@@ -11,6 +11,7 @@ import torch
 from pydantic import SecretStr, ValidationError
 
 from models.errors import Invalid
+from service.__main__ import main
 from service.cores import usable_cores
 from service.settings import Settings
 
@@ -97,3 +98,23 @@ def test_a_file_of_keys_without_a_key_is_refused_and_does_not_open_the_service(
     (tmp_path / "keys").write_text("\n\n")
     with pytest.raises(ValidationError, match="no key"):
         Settings(api_keys_file=tmp_path / "keys")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("UNMEL_PORT", "many", "UNMEL_PORT: got 'many'"),
+        ("UNMEL_WARM_PRESETS", "hifigan-22k", "warm_presets"),  # not JSON
+        ("UNMEL_MAX_BODY_MB", "2000", "max_held_mb: less than one body"),
+    ],
+)
+def test_wrong_settings_in_the_environment_are_told_on_standard_error(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    reason: str,
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert main() == 2
+    assert reason in capsys.readouterr().err

@@ -37,6 +37,8 @@ from tests.service.engines import TestEngine
 from tests.service.live import Live, live, npy, problem
 from tests.signals import voice
 
+pytestmark = pytest.mark.loops
+
 CONFIG = PRESETS["hifigan-22k"].config
 HELLO = {"config": "hifigan-22k", "quality": "draft", "format": "f32le"}
 
