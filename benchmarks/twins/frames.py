@@ -19,10 +19,13 @@ _LEAST = 1e-2
 
 
 class Frames:
-    """Frames of a clip `[L]` of a config: `spectrum` and `wave` go to `[N, T]` and back."""
+    """Frames of a clip `[L]` of a config: `spectrum` and `wave` go to `[N, T]` and back.
 
-    def __init__(self, config: MelConfig, frames: int) -> None:
-        self.config, self.samples = config, config.samples(frames)
+    Where `samples` does not say `L`, it is what so many frames stand for.
+    """
+
+    def __init__(self, config: MelConfig, frames: int, samples: int | None = None) -> None:
+        self.config, self.samples = config, samples or config.samples(frames)
         self.hop, self.n_fft = config.hop_length, config.n_fft
         left = (config.n_fft - config.win_length) // 2
         right = config.n_fft - config.win_length - left
@@ -38,7 +41,9 @@ class Frames:
         end = (frames - 1) * self.hop + self.n_fft - self.pad - self.samples
         whole = np.pad(here, (self.pad, max(end, 0)), **around)
         self.index = np.stack([whole[t * self.hop :][: self.n_fft] for t in range(frames)])
-        self._weight = np.zeros((frames - 1) * self.hop + self.n_fft)
+        # A clip may be longer than its frames reach, by less than a hop, which is silent.
+        support = (frames - 1) * self.hop + self.n_fft
+        self._weight = np.zeros(max(support, self.pad + self.samples))
         for t in range(frames):
             self._weight[t * self.hop :][: self.n_fft] += self.window**2
         self._least = _LEAST * (self.window**2).sum() / self.hop

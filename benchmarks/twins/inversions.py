@@ -15,13 +15,14 @@ from benchmarks.twins.frames import Real
 def transpose(bank: Real, mel: Real) -> Real:
     """f0k in nnAudio issue 57: the bands' levels, spread by the transpose with rows of sum 1."""
     levels = mel / bank.sum(axis=1, keepdims=True)
-    return np.asarray(_spread(bank).T @ levels)
+    return np.asarray(spread(bank).T @ levels)
 
 
-def _spread(bank: Real) -> Real:
+def spread(bank: Real) -> Real:
+    """`S` transposed, `[K, N]`: a bin's weights of the bands that it feeds, which sum to 1."""
     covered = bank.sum(axis=0)
-    spread: Real = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
-    return spread
+    shares: Real = np.divide(bank, covered, out=np.zeros_like(bank), where=covered > 0)
+    return shares
 
 
 def pinv(bank: Real, mel: Real) -> Real:
@@ -68,7 +69,7 @@ def smooth(bank: Real, mel: Real, steps: int = 10) -> Real:
     """Richardson 1972, Lucy 1974, from the normalised transpose."""
     spectrum = transpose(bank, mel)
     for _ in range(steps):
-        spectrum = spectrum * (_spread(bank).T @ (mel / np.maximum(bank @ spectrum, 1e-300)))
+        spectrum = spectrum * (spread(bank).T @ (mel / np.maximum(bank @ spectrum, 1e-300)))
     return spectrum
 
 

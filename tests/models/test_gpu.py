@@ -32,6 +32,7 @@ from models.sliding import Options, Stream, advance
 from models.stft import PackedStft
 from tests.models.pretend import PretendedCuda
 from tests.models.test_engine import item
+from tests.models.test_twin_of_consistent import CONFIGS, TOLERANCE, apart, clips, written_out
 from tests.signals import voice
 
 CPU = torch.device("cpu")
@@ -99,6 +100,23 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: ModuleType, name: st
         found.append((spectrum, mending.behind[: pack.used]))
     for ours, torchs in zip(*found, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    "name",
+    ["hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"],
+)
+def test_a_run_gives_the_samples_of_the_method_written_out(
+    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    loops = LOOPS.wait()
+    assert loops is not None
+    # The start is torch's where there is a GPU, and the compiled loops' own on this CPU.
+    monkeypatch.setattr(interpreted, "spread", loops.spread, raising=False)
+    engine, clip = Engine(), clips(CONFIGS[name], n_iter=1)[2]
+    engine.kernels = interpreted
+    assert apart(engine.run([clip])[0].values, written_out(clip)) < TOLERANCE
 
 
 @needs_triton
