@@ -85,8 +85,8 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on the device; room for both inverses is counted before they are found, so that
-        a cache's sum stays true.
+        """Bytes held on the device; room for both inverses is counted before they are found, so
+        that a cache's sum stays true.
         """
         values = (getattr(self, f.name) for f in fields(self))
         held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
