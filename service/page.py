@@ -1,43 +1,31 @@
-"""The page at `/` and the files that it is made of: served by name, from a list, as they are."""
+"""The page at `/` and the files that it is made of: a browser asks whether they have changed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from starlette.staticfiles import StaticFiles
 
-from service.errors import NotFound
 from service.keys import STATIC
 
 router = APIRouter(include_in_schema=False)
 
-_FOLDER = Path(__file__).parent / "static"
-_TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-}
+_FILES = StaticFiles(directory=Path(__file__).parent / "static")
+_METHODS = ["GET", "HEAD"]
 
 
-@router.get("/")
-async def page() -> Response:
+# Routes of their own, not a mount: metrics and log name a request by its route.
+@router.api_route("/", methods=_METHODS)
+async def page(request: Request) -> Response:
     """The page."""
-    return _file("index.html")
+    return await static("index.html", request)
 
 
-@router.get(f"{STATIC}{{name}}")
-async def static(name: str) -> Response:
+@router.api_route(f"{STATIC}{{name}}", methods=_METHODS)
+async def static(name: str, request: Request) -> Response:
     """A file of the page."""
-    if name not in FILES:
-        raise NotFound("name", repr(name[:80]), "one of " + ", ".join(FILES))
-    return _file(name)
-
-
-FILES = {path.name: path.read_bytes() for path in sorted(_FOLDER.iterdir())}
-
-
-def _file(name: str) -> Response:
+    answer = await _FILES.get_response(name, request.scope)
     # Asked for again each time: a new version must not run with an old one's script.
-    headers = {"Cache-Control": "no-cache"}
-    return Response(FILES[name], media_type=_TYPES[Path(name).suffix], headers=headers)
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer

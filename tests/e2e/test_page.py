@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -20,8 +19,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from models.analysis import analyze
 from models.engine import Engine
 from models.presets import PRESETS
-from service.headers import security_headers
-from service.page import FILES
 from tests.service.live import TestEngine, live
 from tests.signals import voice
 
@@ -393,29 +390,3 @@ def test_every_control_has_a_name_for_a_screen_reader(opened: Watched) -> None:
                 "c => (c.labels?.length ?? 0) > 0 || c.ariaLabel || c.textContent.trim()"
             )
     assert opened.page.locator("html").get_attribute("lang") == "en"
-
-
-# --- without a browser ----------------------------------------------------------------------------
-
-
-def test_the_page_allows_itself_nothing_from_elsewhere_and_nothing_inline(url: str) -> None:
-    answer = httpx.get(url)
-    policy = answer.headers["content-security-policy"]
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
-    assert "unsafe" not in policy
-    assert "http" not in policy
-    for inline in ("<style", "style=", "onclick", "<script>", "//"):
-        assert inline not in answer.text.replace("http-equiv", ""), inline
-
-
-def test_the_pages_files_are_served_and_nothing_beside_them(url: str) -> None:
-    for name in FILES:
-        answer = httpx.get(f"{url}/static/{name}")
-        assert answer.status_code == 200
-        assert answer.headers["x-content-type-options"] == "nosniff"
-    for name in ("nothing.js", "..%2fapp.py", "%2e%2e/app.py", "..%5capp.py"):
-        assert httpx.get(f"{url}/static/{name}").status_code == 404
-    assert dict(security_headers("/static/page.js"))[b"content-security-policy"].startswith(
-        b"default-src 'none'; frame"
-    )
