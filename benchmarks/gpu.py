@@ -68,7 +68,7 @@ def gpu_table(packs: Packs) -> str:
     if not torch.cuda.is_available():
         return "torch finds no CUDA device: not run."
     device = torch.device("cuda")
-    engines = {"Triton": Engine(device), "torch": Engine(device, compiled=False)}
+    engines = {"Triton": Engine(device), "torch": Engine(device, backend="torch")}
     if DEVICE_LOOPS.wait() is None:
         del engines["Triton"]
     bandwidth = copy_bandwidth(device)

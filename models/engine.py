@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.analysis import Analysis, analyze
-from models.compiled import LOOPS
+from models.choose import Backend, Wanted, choose
 from models.config import MelConfig
-from models.device import DEVICE_LOOPS
 from models.errors import NonFiniteOutput, OutOfMemory
 from models.footprint import DEFAULT_PACK_BYTES, row_bytes
 from models.long import check_long, reconstruct_long
@@ -113,9 +112,8 @@ class Engine:
     On a CPU a call runs on one thread, which it sets for the process: an engine scales by being
     called from several threads at once, because torch's own threads spin and starve each other
     on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
-    is packed with. Before the first pack compiled loops are loaded, or compiled where no cache
-    holds them, unless `compiled` is False; where they cannot be, torch's give the same bits on a
-    CPU.
+    is packed with. The backend is chosen before the first pack, by whoever asks for it first, who
+    waits for its loops; see `choose`.
     """
 
     def __init__(
@@ -125,27 +123,31 @@ class Engine:
         dtype: torch.dtype = torch.float32,
         plan_bytes: int = 256 * 2**20,
         pack_bytes: int = DEFAULT_PACK_BYTES,
-        compiled: bool = True,
+        backend: Wanted = "auto",
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.plans = PlanCache(self.device, plan_bytes, dtype)
         self.pack_bytes = pack_bytes
-        self._compiled = compiled
+        self._wanted = backend
 
     @cached_property
+    def backend(self) -> Backend:
+        """What computes every pack; Invalid if what was named cannot be had."""
+        return choose(self._wanted, self.device)
+
+    @property
+    def chosen(self) -> Backend | None:
+        """The backend if it has been chosen: nobody waits."""
+        return self.__dict__.get("backend")
+
+    @property
     def kernels(self) -> ModuleType | None:
-        """The compiled loops of every pack: waited for by whoever asks first."""
-        if not self._compiled:
-            return None
-        if self.device.type == "cuda" and torch.cuda.is_available():
-            DEVICE_LOOPS.start(self.device)
-            if (loops := DEVICE_LOOPS.wait()) is not None:
-                return loops
-        return LOOPS.wait()
+        """The compiled loops of every pack."""
+        return self.backend.loops
 
     def load(self) -> None:
-        """Wait for the compiled loops, so that no request has to."""
-        _ = self.kernels
+        """Choose the backend and wait for its loops, so that no request has to."""
+        _ = self.backend
 
     def stream(self, config: MelConfig, options: Options) -> Stream:
         """A new stream, whose steps are items for `run`; OutOfMemory if there is none for it."""
@@ -165,7 +167,7 @@ class Engine:
         """Seconds that loops and the plan of a config are likely to take before its first pack; 0
         if they are there.
         """
-        loops = 0.0 if not self._compiled or LOOPS.done.is_set() else _LOOPS_SECONDS
+        loops = 0.0 if self.chosen or self._wanted == "torch" else _LOOPS_SECONDS
         if config in self.plans:
             return loops
         return loops + _PLAN_SECONDS * config.n_mels * config.n_bins

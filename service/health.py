@@ -24,11 +24,13 @@ async def readyz(request: Request) -> Response:
     """Warmed up, every lane at work, and taking requests."""
     parts = parts_of(request)
     ready = parts.warm.is_set() and parts.lanes.ready
-    return _health("ready" if ready else "not ready", ok=ready)
+    said = parts.backend if ready else {}
+    return _health("ready" if ready else "not ready", ok=ready, **said)
 
 
-def _health(status: str, *, ok: bool) -> Response:
-    return JSONResponse(Health(status=status, version=__version__).model_dump(), 200 if ok else 503)
+def _health(status: str, *, ok: bool, **said: str) -> Response:
+    health = Health(status=status, version=__version__, **said)
+    return JSONResponse(health.model_dump(exclude_none=True), 200 if ok else 503)
 
 
 @router.get("/metrics", **openapi.METRICS)

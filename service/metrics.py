@@ -47,6 +47,8 @@ class Snapshot:
     """Bytes of bodies, mels and answers."""
     streams: int
     """Streams that are open."""
+    backend: Mapping[str, str]
+    """What computes, in labels; empty while it is not chosen."""
 
 
 class Metrics:
@@ -138,6 +140,12 @@ class _Moment(Collector):
             yield GaugeMetricFamily(f"unmel_{name}", meaning, value)
         yield CounterMetricFamily("unmel_plan_cache_hits", "Plans found made.", now.plans.hits)
         yield CounterMetricFamily("unmel_plan_cache_misses", "Plans made.", now.plans.misses)
+        if now.backend:
+            info = GaugeMetricFamily(
+                "unmel_backend_info", "What computes.", labels=list(now.backend)
+            )
+            info.add_metric(list(now.backend.values()), 1)
+            yield info
         yield self._by("lanes", "Lanes by state.", "state", now.lanes)
         yield self._by("device_memory_bytes", "On a GPU, by kind.", "kind", now.device_memory)
 

@@ -62,7 +62,13 @@ class Parts:
             stream.end()
             while (step := stream.step) is not None:  # the first, one in between, and the last
                 self.engine.run([step])
-        logger.info("ready", extra={"plans": len(names), "device": str(self.engine.device)})
+        logger.info("ready", extra={"plans": len(names), **self.backend})
+
+    @property
+    def backend(self) -> dict[str, str]:
+        """What computes, in labels; empty while it is not chosen."""
+        chosen, device = self.engine.chosen, str(self.engine.device)
+        return {"backend": chosen.name, "fft": chosen.fft, "device": device} if chosen else {}
 
     async def watch(self) -> None:
         """Look after the lanes, for ever."""
@@ -82,6 +88,7 @@ class Parts:
             self.engine.memory(),
             self.budget.held,
             self.streams.taken,
+            self.backend,
         )
 
 
@@ -93,11 +100,15 @@ def build_engine(settings: Settings, kind: type[Engine] = Engine) -> Engine:
     if settings.otlp_endpoint is not None:
         tracing.configure(settings.otlp_endpoint)
     logs.configure(settings.log_level, settings.log_format)
-    return kind(
+    engine = kind(
         device,
+        backend=settings.backend,
         plan_bytes=settings.plan_cache_mb * 2**20,
         pack_bytes=settings.pack_mb * 2**20,
     )
+    if settings.backend != "auto":
+        engine.load()  # what is named and cannot be had ends the process, before it listens
+    return engine
 
 
 def make_parts(settings: Settings, engine: Engine) -> Parts:

@@ -275,3 +275,7 @@ class Health(BaseModel):
 
     status: str
     version: str
+    backend: str | None = None
+    """What computes, its transforms and its device, of a service that is ready."""
+    fft: str | None = None
+    device: str | None = None

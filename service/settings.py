@@ -9,6 +9,7 @@ import torch
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.choose import Wanted
 from models.errors import Invalid
 from models.presets import PRESETS
 from service.cores import usable_cores
@@ -28,6 +29,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to compute; auto takes CUDA if there is one."
+    )
+    backend: Wanted = Field(
+        "auto",
+        description="What computes: `torch`, `numba` on a CPU, `triton` on a GPU; auto takes the "
+        "fast one of the device, and torch with a warning where it cannot be had.",
     )
     lanes: int = Field(
         0, ge=0, le=1024, description="Packs computed at once; 0: a lane a core, or one on a GPU."

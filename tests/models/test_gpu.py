@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import benchmarks.gpu
+import models.choose
 import models.device
-import models.engine
 from benchmarks.gpu import iteration_bytes
 from models.analysis import analyze
 from models.compiled import LOOPS
@@ -129,7 +129,7 @@ def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: ModuleType) 
 @needs_triton
 def test_streams_of_a_device_are_those_of_torch(interpreted: ModuleType) -> None:
     config = PRESETS["hifigan-22k"].config
-    engine = Engine(compiled=False)
+    engine = Engine(backend="torch")
     mel = np.ascontiguousarray(analyze(engine.plans.get(config), voice(0.2)).T)
     heard = []
     for loops in (interpreted, None):
@@ -236,20 +236,6 @@ def test_loops_are_ready_once_they_are_proved(monkeypatch: pytest.MonkeyPatch) -
     assert proved == [(module, CPU)]
 
 
-@pytest.mark.parametrize("proved", [True, False])
-def test_an_engine_on_a_gpu_takes_its_loops_or_the_hosts_where_they_are_not_proved(
-    monkeypatch: pytest.MonkeyPatch, *, proved: bool
-) -> None:
-    loops, module = DeviceLoops(), ModuleType("gpu")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(models.engine, "DEVICE_LOOPS", loops)
-    monkeypatch.setattr(loops, "start", lambda _: None)
-    monkeypatch.setattr(loops, "_module", module if proved else None)
-    assert Engine("cuda").kernels is (module if proved else LOOPS.wait())
-    assert Engine().kernels is LOOPS.wait()
-    assert Engine("cuda", compiled=False).kernels is None
-
-
 def test_an_iterations_bytes_are_those_of_its_arrays() -> None:
     plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
     rows, hop, points, bins, held, bands = 1, 256, 1024, 513, plan.bands.count, 80
@@ -279,7 +265,7 @@ def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
-    monkeypatch.setattr(models.engine, "DEVICE_LOOPS", Unready())
+    monkeypatch.setattr(models.choose, "DEVICE_LOOPS", Unready())
     monkeypatch.setattr(benchmarks.gpu, "DEVICE_LOOPS", Unready())
     monkeypatch.setattr(benchmarks.gpu, "COPIED", 2**10)
     with PretendedCuda():

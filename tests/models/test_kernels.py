@@ -24,7 +24,7 @@ from tests.signals import voice
 
 pytestmark = pytest.mark.loops
 
-COMPILED, PLAIN = Engine(), Engine(compiled=False)
+COMPILED, PLAIN = Engine(), Engine(backend="torch")
 CPU = torch.device("cpu")
 
 

@@ -189,7 +189,7 @@ from models.recipe import resolve
 
 frames, rows, budget = map(int, sys.argv[1:4])
 config = PRESETS["hifigan-22k"].config
-engine = Engine(pack_bytes=budget, compiled=False)
+engine = Engine(pack_bytes=budget, backend="torch")
 recipe = resolve(1, n_iter=1, **eval(sys.argv[4]))
 
 def held(name):

@@ -21,7 +21,7 @@ from tests.signals import tone, voice
 
 pytestmark = pytest.mark.loops
 
-ENGINE, PLAIN = Engine(), Engine(compiled=False)
+ENGINE, PLAIN = Engine(), Engine(backend="torch")
 CONFIG = PRESETS["hifigan-22k"].config
 # Every padding, both powers, a window shorter than n_fft, a hop that does not divide it.
 KINDS = ("hifigan-22k", "whisper-80", "torchaudio", "nemo-22k", "pwg-24k", "audioldm-16k")

@@ -28,8 +28,8 @@ Real = NDArray[np.float64]
 # 80 at most. More iterations, or more bands of one bin that cancel, would show more.
 ROUNDED, TOLERANCE = 2.0**-23, 2.0**-16
 ENGINES = {
-    "torch in float64": (Engine(dtype=torch.float64, compiled=False), ROUNDED),
-    "torch": (Engine(compiled=False), TOLERANCE),
+    "torch in float64": (Engine(dtype=torch.float64, backend="torch"), ROUNDED),
+    "torch": (Engine(backend="torch"), TOLERANCE),
     "compiled loops": (Engine(), TOLERANCE),
 }
 # Of five stages, the lowest octave's first, 5, 3, 2, 1 and 1 iterations.

@@ -27,6 +27,12 @@ def test_ready_only_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
         gate.set()
         wait_until_ready(client)
         assert engine.plans.stats.plans == 1
+        ready, backend = client.get("/readyz").json(), engine.backend
+        assert ready["backend"] == backend.name == "numba"
+        assert (ready["fft"], ready["device"]) == (backend.fft, "cpu")
+        line = f'unmel_backend_info{{backend="numba",device="cpu",fft="{backend.fft}"}} 1.0'
+        assert line in client.get("/metrics").text
+        assert "backend" not in client.get("/livez").json()
 
 
 def test_presets_carry_their_sources(client: TestClient) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.engine import Engine, Result, Work
+from models.errors import Invalid
 from models.sliding import Step
 from service import parts
 from service.parts import build_engine, make_parts
@@ -78,3 +79,12 @@ def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
         text = (Path(parts.__file__).parent / f"{name}.py").read_text()
         assert "build_engine(settings" in text
         assert "Engine(" not in text
+
+
+def test_a_backend_that_is_named_and_not_to_be_had_ends_the_start_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parts.logs, "configure", lambda *_: None)
+    with pytest.raises(Invalid, match="UNMEL_BACKEND: got triton"):
+        build_engine(Settings(backend="triton", device="cpu"))
+    assert build_engine(Settings(backend="torch", device="cpu")).chosen is not None

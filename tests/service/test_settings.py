@@ -105,6 +105,7 @@ def test_a_file_of_keys_without_a_key_is_refused_and_does_not_open_the_service(
     [
         ("UNMEL_PORT", "many", "UNMEL_PORT: got 'many'"),
         ("UNMEL_WARM_PRESETS", "hifigan-22k", "warm_presets"),  # not JSON
+        ("UNMEL_BACKEND", "cupy", "UNMEL_BACKEND: got 'cupy'"),
         ("UNMEL_MAX_BODY_MB", "2000", "max_held_mb: less than one body"),
     ],
 )
