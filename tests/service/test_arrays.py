@@ -123,12 +123,43 @@ def test_many_members_and_objects_are_refused() -> None:
         by_hand(entry([3, 4], 48, 0), bytes(48)),
         by_hand(entry("34"), bytes(48)),
         by_hand(entry([3, 4], None), bytes(48)),
+        by_hand(entry({}, 0, 4), bytes(4)),
+        by_hand(entry([1] * 65, 0, 4), bytes(4)),
+        by_hand(entry([0, *[2**30] * 3], 0, 0)),
+        by_hand(entry([0, 2**64 - 1], 0, 0)),
+        by_hand(entry([12], 4, 52), bytes(52)),
+        by_hand(entry([12]), bytes(52)),
         (2**40).to_bytes(8, "little") + b"{}",
     ],
 )
 def test_safetensors_that_lie_are_unreadable(data: bytes) -> None:
     with pytest.raises(Unreadable):
         parse_safetensors("mel", data)
+
+
+def test_safetensors_whose_arrays_share_their_values_take_no_memory() -> None:
+    """Sixteen names for one array of bf16 would be widened to 32 times the file."""
+    same = entry([MB // 2], 0, MB, "BF16")["mel"]
+    data = by_hand({f"a{n}": same for n in range(16)}, bytes(MB))
+    tracemalloc.start()
+    with pytest.raises(Unreadable, match=r"(?i)invalid ?offset"):
+        parse_safetensors("mel", data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MB
+
+
+def test_a_long_header_of_safetensors_is_refused_before_it_is_parsed() -> None:
+    data = by_hand({f"a{n}": entry([0], 0, 0)["mel"] for n in range(2000)})
+    with pytest.raises(Unreadable, match="a safetensors header of over 65536 bytes"):
+        parse_safetensors("mel", data)
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("I64", 8), ("F8_E4M3", 1), ("BOOL", 1)])
+def test_a_sound_file_of_another_kind_is_told_from_one_that_lies(dtype: str, width: int) -> None:
+    with pytest.raises(Invalid, match=f"safetensors of '{dtype}'; expected one of F16") as refusal:
+        parse_safetensors("mel", by_hand(entry([12], 0, 12 * width, dtype), bytes(12 * width)))
+    assert not isinstance(refusal.value, Unreadable)
 
 
 @pytest.mark.parametrize("dtype", ["I64", "F8_E4M3", 3, None])
