@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
 from models.errors import Invalid, TooLarge, Unreadable
-from service.codecs import NPY, NPY_TYPES, parse_npy
+from service.codecs import NPY, NPY_TYPES, parse_npy, shaped
 from service.problems import brief
 
 NPZ = "application/x-npz"
@@ -123,8 +123,8 @@ def parse_safetensors(field: str, data: bytes) -> dict[str, NDArray[Any]]:
                 array = array.astype("<u4")
                 array <<= 16
                 array = array.view("<f4")
-            arrays[name] = array.reshape(entry["shape"])
-    except (SafetensorError, ValueError, OverflowError) as error:  # numpy has 64 axes at most
+            arrays[name] = shaped(field, array, entry["shape"])
+    except SafetensorError as error:
         reason = brief(str(error).removeprefix("Error while deserializing: "))
         got = f"{len(data)} bytes that are no safetensors file: {reason}"
         raise Unreadable(field, got, want) from error

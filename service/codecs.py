@@ -6,8 +6,8 @@ import base64
 import binascii
 import io
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pydantic_core
@@ -69,7 +69,20 @@ def parse_npy(field: str, data: bytes) -> NDArray[Any]:
             f"an npy header of {count} x {dtype.itemsize} bytes before {len(data) - start} bytes",
             "as many bytes as the header says",
         )
-    return np.frombuffer(data, dtype, count, start).reshape(shape, order="F" if fortran else "C")
+    values = np.frombuffer(data, dtype, count, start)
+    return shaped(field, values, shape, "F" if fortran else "C")
+
+
+def shaped(
+    field: str, values: NDArray[Any], shape: Sequence[int], order: Literal["C", "F"] = "C"
+) -> NDArray[Any]:
+    """As many values as the shape has; Unreadable where numpy has no such shape: beyond 64 axes,
+    or where sizes beside a zero are too large together.
+    """
+    try:
+        return values.reshape(shape, order=order)
+    except (ValueError, OverflowError):
+        raise Unreadable(field, "an impossible shape", "a shape such as [bands, frames]") from None
 
 
 def parse_json(data: bytes, max_parts: int) -> dict[str, Any]:
@@ -149,7 +162,7 @@ def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
             f"{len(raw)} bytes",
             f"{math.prod(shape) * dtype.itemsize} bytes for shape {shape} of {name}",
         )
-    return np.frombuffer(raw, dtype).reshape(shape)
+    return shaped(field, np.frombuffer(raw, dtype), shape)
 
 
 # --- audio in ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from models.presets import PRESETS, Preset
 from service import __version__, health, openapi, stages
 from service.answers import PacedResponse
 from service.bodies import read_body
-from service.codecs import parse_json, parse_json_array
+from service.codecs import parse_json, parse_json_array, shaped
 from service.errors import NotFound
 from service.formats import Finished, finish
 from service.intake import MOST_PARTS, Order, make_order, read_deadline, read_options
@@ -204,14 +204,14 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
         if values.size != count:
             raise Invalid("mel", f"{values.size} numbers for shape {shape}", f"{count} numbers")
         with np.errstate(over="ignore"):  # the check of the mel finds what overflows
-            return values.astype(dtype).reshape(shape)
+            return shaped("mel", values.astype(dtype), shape)
     if type(size) is not int or size != count * dtype.itemsize or size != len(raw):
         raise Invalid(
             "mel",
             f"binary_data_size {brief(size)} and {len(raw)} bytes for shape {shape} of {name}",
             f"{count * dtype.itemsize} bytes",
         )
-    return np.frombuffer(raw, dtype).reshape(shape)
+    return shaped("mel", np.frombuffer(raw, dtype), shape)
 
 
 async def _compute(parts: Parts, orders: Sequence[Order], answer_by: float | None) -> list[Served]:

@@ -37,6 +37,7 @@ def header(text: str, version: bytes = b"\x01\x00") -> bytes:
     return b"\x93NUMPY" + version + size + data
 
 
+HUGE = 2**31 - 1
 MEL = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
@@ -69,6 +70,8 @@ def test_npy_version_3_is_read() -> None:
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (True, 12), }\n") + MEL.tobytes(),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }\n") + MEL.tobytes(),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 3), }\n") + MEL.tobytes(),
+        header(str({"descr": "<f4", "fortran_order": False, "shape": (0, HUGE, HUGE)})),
+        header(str({"descr": "<u1", "fortran_order": False, "shape": (1,) * 65})) + b"x",
         saved(MEL)[:-1],
         saved(MEL) + b"x",
     ],
@@ -121,6 +124,7 @@ def test_base64_mel_round_trip(name: str) -> None:
         ({"data": "", "dtype": ["x"], "shape": [1]}, "mel.dtype"),
         ({"data": "", "shape": [-1]}, "mel.shape"),
         ({"data": "", "shape": "3"}, "mel.shape"),
+        ({"data": "", "shape": [0, HUGE, HUGE]}, "mel"),
         ({"data": "", "shape": [True]}, "mel.shape"),
         ({"data": ""}, "mel.shape"),
         ({"data": "", "shape": [0, 10**30]}, "mel.shape"),

@@ -194,6 +194,7 @@ def test_nested_lists_are_read_too(url: str) -> None:
         ({"inputs": [tensor(shape=[80])]}, "n_mels, frames"),
         ({"inputs": [tensor(shape=[80, -1])]}, "n_mels, frames"),
         ({"inputs": [tensor(shape=[80, 2])]}, "160 numbers"),
+        ({"inputs": [tensor(shape=[0, 2**31 - 1, 2**31 - 1], data=[])]}, "an impossible shape"),
         ({"inputs": [tensor(data=None)]}, "a list"),
         ({"inputs": [tensor(data=["a"] * 80)]}, "not all numbers"),
         ({"inputs": [tensor(data=[1e39] * 80)]}, "finite"),
