@@ -20,6 +20,7 @@ import models.choose
 import models.device
 from benchmarks.gpu import iteration_bytes
 from models.analysis import analyze
+from models.choose import Backend
 from models.compiled import LOOPS
 from models.device import DeviceLoops, Disagreement, prove
 from models.engine import Engine, Item
@@ -115,7 +116,7 @@ def test_a_run_gives_the_samples_of_the_method_written_out(
     # The start is torch's where there is a GPU, and the compiled loops' own on this CPU.
     monkeypatch.setattr(interpreted, "spread", loops.spread, raising=False)
     engine, clip = Engine(), clips(CONFIGS[name], n_iter=1)[2]
-    engine.kernels = interpreted
+    engine.backend = Backend("triton", "torch", interpreted)
     assert apart(engine.run([clip])[0].values, written_out(clip)) < TOLERANCE
 
 
