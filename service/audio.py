@@ -1,23 +1,23 @@
-"""POST /reconstruct and POST /analyze: mel to audio, audio to mel; GET /progress of the former."""
+"""POST /reconstruct and POST /analyze: mel to audio, audio to mel; GET /progress of both."""
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
 from models.errors import Invalid
-from service import answers, openapi, stages
-from service.bodies import query_fields, read_body
+from service import answers, openapi
+from service.bodies import Body, query_fields
 from service.chunked import reconstruct_chunked
-from service.following import Followed
 from service.formats import encode_npy
-from service.intake import read_analyze_order, read_deadline, read_order
+from service.intake import AnalyzeOrder, Order, read_analyze_order, read_deadline, read_order
 from service.parts import parts_of
-from service.presence import while_connected
 from service.schemas import Progress
+from service.tickets import Served
+from service.whole import serve_whole
 
 router = APIRouter(tags=["audio"])
 
@@ -25,42 +25,25 @@ router = APIRouter(tags=["audio"])
 @router.post("/reconstruct", **openapi.RECONSTRUCT)
 async def reconstruct(request: Request) -> Response:
     """A mel spectrogram in, audio out; as it is made, with `stream=true`."""
-    began, parts = time.monotonic(), parts_of(request)
-    answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
-    parts.lanes.knock(answer_by)
+    settings = parts_of(request).settings
     if _wants_stream(request):
+        answer_by = read_deadline(request.headers.get("x-deadline-ms"), time.monotonic())
+        parts_of(request).lanes.knock(answer_by)
         return await reconstruct_chunked(request)
-    with parts.following.follow(request.state.request_id) as followed:
-        return await _reconstruct_whole(request, began, answer_by, followed)
 
+    def read(body: Body) -> Order:
+        query = query_fields(request)
+        query.pop("stream", None)
+        return read_order(body, query, request.headers.get("accept"), settings)
 
-async def _reconstruct_whole(
-    request: Request, began: float, answer_by: float | None, followed: Followed
-) -> Response:
-    parts, hold = parts_of(request), request.state.hold
-    settings = parts.settings
-    body = await read_body(request, settings, hold)
-    query, accept = query_fields(request), request.headers.get("accept")
-    query.pop("stream", None)
-    order = await asyncio.to_thread(read_order, body, query, accept, settings)
-    hold.set(order.nbytes)
-    decoded = time.monotonic()
-    work = parts.lanes.submit(order.item, answer_by, followed.queued)
-    served = await while_connected(request, work)
-    computed = time.monotonic()
-    encoded = await asyncio.to_thread(answers.encode, order, served)
-    response = answers.answer(encoded, order.warnings + served.result.warnings)
-    answers.describe(response, order, served)
-    stages.tell(
-        request,
-        response,
-        [served],
-        began=began,
-        decoded=decoded,
-        computed=computed,
-        frames=order.item.frames,
-    )
-    return response
+    def encode(order: Order, served: Sequence[Served]) -> Response:
+        [one] = served
+        encoded = answers.encode(order, one)
+        response = answers.answer(encoded, order.warnings + one.result.warnings)
+        answers.describe(response, order, one)
+        return response
+
+    return await serve_whole(request, read, encode)
 
 
 def _wants_stream(request: Request) -> bool:
@@ -79,27 +62,13 @@ async def progress(request: Request, request_id: str) -> Progress:
 @router.post("/analyze", **openapi.ANALYZE)
 async def analyze(request: Request) -> Response:
     """An audio file in, its mel in a config out, as npy `[n_mels, frames]`."""
-    began, parts = time.monotonic(), parts_of(request)
-    answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
-    parts.lanes.knock(answer_by)
-    with parts.following.follow(request.state.request_id) as followed:
-        body = await read_body(request, parts.settings, request.state.hold)
-        query = query_fields(request)
-        order = await asyncio.to_thread(read_analyze_order, body, query, parts.settings)
-        request.state.hold.set(order.item.nbytes)
-        decoded = time.monotonic()
-        work = parts.lanes.submit(order.item, answer_by, followed.queued)
-        served = await while_connected(request, work)
-        computed = time.monotonic()
-        encoded = await asyncio.to_thread(encode_npy, served.result.values)
-        response = answers.answer(encoded, order.warnings + served.result.warnings)
-        stages.tell(
-            request,
-            response,
-            [served],
-            began=began,
-            decoded=decoded,
-            computed=computed,
-            frames=order.item.frames,
-        )
-        return response
+    settings = parts_of(request).settings
+
+    def read(body: Body) -> AnalyzeOrder:
+        return read_analyze_order(body, query_fields(request), settings)
+
+    def encode(order: AnalyzeOrder, served: Sequence[Served]) -> Response:
+        [one] = served
+        return answers.answer(encode_npy(one.result.values), order.warnings + one.result.warnings)
+
+    return await serve_whole(request, read, encode)

@@ -15,10 +15,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access import HEADER
 from service.errors import LaneLost, Overloaded
 from service.problems import problem_response
-
-HEADER = b"x-request-id"
 
 # A body that is larger is not kept, and its request not sent again.
 _KEPT_BYTES = 8 * 2**20

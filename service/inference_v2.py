@@ -7,10 +7,8 @@ https://github.com/triton-inference-server/server, docs/protocol/extension_binar
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,20 +17,21 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
+from models.engine import Item
 from models.errors import Invalid, TooLarge, Unreadable
 from models.presets import PRESETS, Preset
-from service import __version__, health, openapi, stages
+from service import __version__, health, openapi
 from service.answers import PacedResponse
-from service.bodies import read_body
+from service.bodies import Body
 from service.codecs import parse_json, parse_json_array, shaped
 from service.errors import NotFound
 from service.formats import Finished, finish
-from service.intake import MOST_PARTS, Order, make_order, read_deadline, read_options
-from service.parts import Parts, parts_of
-from service.presence import while_connected
+from service.intake import MOST_PARTS, Order, make_order, read_options
+from service.parts import parts_of
 from service.problems import brief
 from service.settings import Settings
 from service.tickets import Served
+from service.whole import serve_whole
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
@@ -88,31 +87,13 @@ async def model_ready(request: Request, model: str, version: str = VERSION) -> R
 @router.post("/models/{model}/versions/{version}/infer", **openapi.V2_INFER)
 async def infer(request: Request, model: str, version: str = VERSION) -> Response:
     """A mel, or a batch of mels of one length, to audio."""
-    began, parts = time.monotonic(), parts_of(request)
-    preset = _preset(model, version)
-    parts.lanes.knock()
-    hold = request.state.hold
-    body = await read_body(request, parts.settings, hold)
+    preset, settings = _preset(model, version), parts_of(request).settings
     length = request.headers.get(HEADER_LENGTH)
-    asked = await asyncio.to_thread(_read, body.data, length, preset, parts.settings)
-    hold.set(sum(order.nbytes for order in asked.orders))
-    answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
-    if asked.timeout is not None:
-        answer_by = min(answer_by or math.inf, began + asked.timeout)
-    decoded = time.monotonic()
-    served = await while_connected(request, _compute(parts, asked.orders, answer_by))
-    computed = time.monotonic()
-    response = await asyncio.to_thread(_answer, asked, served)
-    stages.tell(
-        request,
-        response,
-        served,
-        began=began,
-        decoded=decoded,
-        computed=computed,
-        frames=sum(order.item.frames for order in asked.orders),
-    )
-    return response
+
+    def read(body: Body) -> _Asked:
+        return _read(body.data, length, preset, settings)
+
+    return await serve_whole(request, read, _answer)
 
 
 def _ready(health_answer: Response) -> Response:
@@ -150,6 +131,14 @@ class _Asked:
             self.binary = _flag(given.get("binary_data", self.binary))
         self.orders: list[Order] = []
         self.batched = False
+
+    @property
+    def items(self) -> list[Item]:
+        return [order.item for order in self.orders]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(order.nbytes for order in self.orders)
 
 
 def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _Asked:
@@ -212,17 +201,6 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
             f"{count * dtype.itemsize} bytes",
         )
     return shaped("mel", np.frombuffer(raw, dtype), shape)
-
-
-async def _compute(parts: Parts, orders: Sequence[Order], answer_by: float | None) -> list[Served]:
-    """All of a batch, or the first fault and nothing."""
-    tasks = [asyncio.ensure_future(parts.lanes.submit(o.item, answer_by)) for o in orders]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _answer(asked: _Asked, served: Sequence[Served]) -> Response:

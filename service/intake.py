@@ -23,14 +23,15 @@ from service.codecs import NPY, parse_json, parse_json_array, read_audio
 from service.errors import UnsupportedMedia
 from service.formats import Finish, format_for
 from service.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
-from service.settings import Settings
+from service.settings import LONGEST_SECONDS, Settings
 
 Options = TypeVar("Options", bound=BaseModel)
 
+LONGEST_DEADLINE_MS = 1000 * LONGEST_SECONDS
+"""Upper bound of X-Deadline-Ms."""
+
 # Lists and objects of a JSON body beside a mel's frames.
 MOST_PARTS = 20_000
-# Of an X-Deadline-Ms: a day.
-_LONGEST_DEADLINE = 86_400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,11 @@ class Order:
     format: str
     finish: Finish
     warnings: tuple[str, ...]
+    timeout: float | None = None
+
+    @property
+    def items(self) -> tuple[Item]:
+        return (self.item,)
 
     @property
     def nbytes(self) -> int:
@@ -68,6 +74,16 @@ class AnalyzeOrder:
 
     item: Analysis
     warnings: tuple[str, ...]
+    timeout: float | None = None
+
+    @property
+    def items(self) -> tuple[Analysis]:
+        return (self.item,)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes while it is computed, of what came and of what will go out."""
+        return self.item.nbytes
 
 
 def read_deadline(value: str | None, now: float) -> float | None:
@@ -76,8 +92,8 @@ def read_deadline(value: str | None, now: float) -> float | None:
         return None
     if not (value.isascii() and value.isdecimal() and len(value) <= 8):
         raise Invalid("X-Deadline-Ms", repr(value[:40]), "whole milliseconds, 1 to a day's")
-    if not 1 <= int(value) <= _LONGEST_DEADLINE:
-        raise Invalid("X-Deadline-Ms", value, f"1 to {_LONGEST_DEADLINE}")
+    if not 1 <= int(value) <= LONGEST_DEADLINE_MS:
+        raise Invalid("X-Deadline-Ms", value, f"1 to {LONGEST_DEADLINE_MS}")
     return now + int(value) / 1000
 
 

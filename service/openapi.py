@@ -14,6 +14,7 @@ from service import metrics
 from service.arrays import NPZ, SAFETENSORS
 from service.codecs import BASE64_DTYPES, NPY
 from service.formats import FORMATS
+from service.intake import LONGEST_DEADLINE_MS
 from service.keys import OPEN_PATHS
 from service.problems import MEDIA_TYPE
 from service.schemas import (
@@ -196,7 +197,7 @@ _DEADLINE = {
     "required": False,
     "description": "Milliseconds from now in which the answer is wanted: 503 at once if it cannot "
     "be had, 504 if it missed it in the queue. The service's own deadline stays the longest.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": 86_400_000},
+    "schema": {"type": "integer", "minimum": 1, "maximum": LONGEST_DEADLINE_MS},
 }
 
 _STREAM = [

@@ -16,6 +16,9 @@ from service.cores import usable_cores
 from service.keys import split_keys
 from service.logs import Format
 
+LONGEST_SECONDS = 86_400
+"""Upper bound of every time that can be set or asked for: a day."""
+
 
 class Settings(BaseSettings):
     """Each field is read from `UNMEL_` and its name in capitals; lists are JSON."""
@@ -86,26 +89,29 @@ class Settings(BaseSettings):
     max_pack_seconds: float = Field(
         2.0,
         gt=0,
-        le=86_400,
+        le=LONGEST_SECONDS,
         description="Estimated seconds that a pack may take, beyond its first item.",
     )
     linger_ms: float = Field(
         0.0, ge=0, le=60_000, description="Milliseconds a free lane waits for others to join."
     )
     max_queue_seconds: float = Field(
-        20.0, gt=0, le=86_400, description="Estimated wait for a lane, seconds, before 503."
+        20.0,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="Estimated wait for a lane, seconds, before 503.",
     )
     deadline_seconds: float = Field(
         600.0,
         gt=0,
-        le=86_400,
+        le=LONGEST_SECONDS,
         description="Time for an answer, unless X-Deadline-Ms gives less: 503 at once if it cannot "
         "be kept, 504 if it was not.",
     )
     hang_seconds: float = Field(
         120.0,
         gt=0,
-        le=86_400,
+        le=LONGEST_SECONDS,
         description="A lane is replaced when a pack takes this and ten times the estimate.",
     )
     drain_seconds: int = Field(
