@@ -223,20 +223,32 @@ class MelConfig(BaseModel):
         """The analysis window `[win_length]`; not to be written to."""
         return _window(self.window, self.win_length)
 
+    def squared_window(self) -> NDArray[np.float64]:
+        """`[overlap, hop_length]`: row `r` is what a frame adds to the window envelope `r` hops
+        from its beginning.
+        """
+        squared = np.zeros(self.overlap * self.hop_length)
+        squared[: self.win_length] = self.window_values() ** 2
+        return squared.reshape(self.overlap, self.hop_length)
+
+    def envelope_floor(self) -> float:
+        """Least that a signal is divided by: a share of the envelope's mean in the middle of a
+        long signal.
+        """
+        return float(MIN_ENVELOPE * self.squared_window().sum() / self.hop_length)
+
     def least_envelope(self) -> float:
         """Smallest sum of squared windows over the samples that every frame count keeps,
         as a share of the mean in the middle of a long signal.
         """
-        squared = np.zeros(self.overlap * self.hop_length)
-        squared[: self.win_length] = self.window_values() ** 2
-        steps = squared.reshape(self.overlap, self.hop_length)
+        steps = self.squared_window()
         # The sum grows row by row over the first frames and falls likewise after the last of them.
         rising = steps.cumsum(axis=0)
         total = np.concatenate([rising, rising[-1] - rising[:-1]]).ravel()
         # A centred signal may be longer than (T - 1) hop; that tail is floored when divided by.
         steps_kept = self.overlap - 1 + (self.padding == "hifigan")
         kept = total[max(self.lead, 0) : self.lead + max(steps_kept, 1) * self.hop_length]
-        mean = squared.sum() / self.hop_length
+        mean = steps.sum() / self.hop_length
         return float(kept.min() / mean) if self.lead >= 0 and kept.size and mean > 0 else 0.0
 
     def frames(self, samples: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.config import MIN_ENVELOPE
 from models.lbfgs import Curvature, dot
 from models.projection import TINY, carried, squared_magnitude
 from models.start import synthesize
@@ -69,17 +68,12 @@ class _Problem:
 
     def metric(self) -> Tensor:
         """`1 / E` over all samples: the squared windows' sum, folded at the edges and floored."""
-        pack, config = self._pack, self._pack.plan.config
-        squared = torch.zeros(
-            pack.overlap, pack.hop, dtype=pack.signal.dtype, device=pack.signal.device
-        )
-        squared.view(-1)[: pack.win] = pack.plan.window.square()
+        pack, plan = self._pack, self._pack.plan
         total = torch.zeros_like(pack.signal)
         for r in range(pack.overlap):
-            total.view(-1, pack.hop)[r : r + pack.rows] += self._clips * squared[r]
+            total.view(-1, pack.hop)[r : r + pack.rows] += self._clips * plan.squared_window[r]
         pack.fold(total)
-        least = MIN_ENVELOPE * float((config.window_values() ** 2).sum()) / pack.hop
-        return total.clamp_min_(least).reciprocal_()
+        return total.clamp_min_(plan.config.envelope_floor()).reciprocal_()
 
     def evaluate(self) -> tuple[list[float], list[Tensor]]:
         """Each clip's error and the gradient over its samples, at the pack's signal."""

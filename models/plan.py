@@ -34,6 +34,8 @@ class Plan:
     config: MelConfig
     window: Tensor
     """Analysis window `[win_length]`."""
+    squared_window: Tensor
+    """`[overlap, hop_length]`: see `MelConfig.squared_window`."""
     bank: Tensor
     """`F` transposed, `[N, K]`: magnitudes `[T, N] @ bank` is the mel `[T, K]`."""
     spread: Tensor
@@ -175,6 +177,7 @@ def _plan(
     return Plan(
         config=config,
         window=put(config.window_values()),
+        squared_window=put(config.squared_window()),
         bank=put(bank.T),
         spread=put(spread),
         bands=make_bands(bank, spread, device, dtype),

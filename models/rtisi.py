@@ -73,9 +73,7 @@ class _Buffer:
         self._magnitude = zeros(held, n_bins)
         self._beneath = zeros(span)
         self._frames = zeros(held, self._n_fft)
-        squared = torch.zeros(pack.overlap * self._hop, dtype=plan.dtype, device=plan.device)
-        squared[: self._win] = plan.window.square()
-        envelope = squared.view(pack.overlap, self._hop).sum(dim=0)
+        envelope = plan.squared_window.sum(dim=0)
         self._inverse = envelope.reciprocal().repeat(held + pack.overlap - 1)
 
     def shrink(self, clips: int) -> None:

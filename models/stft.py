@@ -23,7 +23,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.config import MIN_ENVELOPE
 from models.plan import Plan
 from models.transfer import send, staging, upload
 
@@ -131,10 +130,7 @@ class PackedStft:
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
         config, hop = self.plan.config, self.hop
-        squared = np.zeros(self.overlap * hop)
-        squared[: self.win] = config.window_values() ** 2
-        steps = squared.reshape(self.overlap, hop)
-        least = MIN_ENVELOPE * squared.sum() / hop
+        steps, least = config.squared_window(), config.envelope_floor()
         # Of the type that is wanted at once: there is one for every sample.
         inverse: Envelope = np.zeros(
             self._signal.numel(), str(self.plan.dtype).removeprefix("torch.")

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.config import MIN_ENVELOPE, MelConfig
+from models.config import MelConfig
 from models.plan import Plan
 from models.stft import Envelope, PackedStft, reflect
 
@@ -54,9 +54,7 @@ class Windows(PackedStft):
         # As many samples as make the rows that a span takes.
         clips = [(s.frames, max(s.rows(plan.config) * hop - lead, 1)) for s in self.spans]
         super().__init__(plan, clips, kernels)
-        squared = torch.zeros(self.overlap * hop, dtype=plan.dtype, device=plan.device)
-        squared[: self.win] = plan.window.square()
-        envelope = squared.view(self.overlap, hop).sum(dim=0)
+        envelope = plan.squared_window.sum(dim=0)
         self._fade = envelope.reciprocal().repeat(self.rows + self.overlap - 1)
         self.raw = torch.zeros_like(self._signal)
         """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
@@ -94,13 +92,11 @@ def _geometry(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """A window's inverse envelope, and the gather of the stream's edges that lie in it."""
     hop = config.hop_length
-    squared = np.zeros(config.overlap * hop)
-    squared[: config.win_length] = config.window_values() ** 2
-    steps = squared.reshape(config.overlap, hop)
+    steps = config.squared_window()
     envelope = np.zeros((span.rows(config), hop))
     for r in range(config.overlap):
         envelope[r : r + span.frames] += steps[r]
-    reach, least = span.reach(config), MIN_ENVELOPE * squared.sum() / hop
+    reach, least = span.reach(config), config.envelope_floor()
     first = span.settled * hop or config.lead
     end = reach if span.end is None else span.end
     inverse = np.zeros(envelope.size)
