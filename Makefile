@@ -21,6 +21,8 @@ FOUND := $(call MINOR_OF,.venv/bin/python)
 VENV := .venv$(if $(and $(NAMED),$(FOUND),$(filter-out $(FOUND),$(call MINOR_OF,$(NAMED)))),-$(call \
 	MINOR_OF,$(NAMED)))
 BIN := $(VENV)/bin
+# One whose interpreter has gone is made anew, with all that was in it.
+$(shell test ! -e $(VENV) || $(BIN)/python -c '' 2>/dev/null || rm -rf $(VENV))
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
@@ -37,7 +39,7 @@ $(BIN)/python:
 		echo "Python's venv module is missing; installing it"; \
 		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
 		else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv >/dev/null; fi; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 
 # One stamp for each set of packages.
 $(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
@@ -58,7 +60,7 @@ $(VENV)/cluster.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 # Compiled once, so that no start has to; on another kind of processor a start does.
 $(VENV)/loops.stamp: $(wildcard models/*.py models/kernels/*.py) $(VENV)/base.stamp
-	@$(BIN)/python -m models.compiled
+	@$(BIN)/python -m models.compiled || echo "no compiled loops here: torch's are several times slower"
 	@touch $@
 
 serve: $(VENV)/base.stamp $(VENV)/loops.stamp ## Install what is missing and serve on HOST:PORT

@@ -45,7 +45,7 @@ def choose(wanted: Wanted, device: torch.device) -> Backend:
 
     Returns
     -------
-    The backend. Compiling its loops, where no cache holds them, has ended.
+    The backend. Its loops are compiled by then.
 
     Raises
     ------
@@ -59,15 +59,14 @@ def choose(wanted: Wanted, device: torch.device) -> Backend:
         raise Invalid(FIELD, wanted, f"auto, torch or {fast} on a device of type {device.type}")
     if wanted == "torch":
         return Backend("torch", "cufft" if cuda else "torch")
+    loops = host = LOOPS.wait()  # a GPU's methods have work for the host too
     if cuda:
         DEVICE_LOOPS.start(device)
         loops = DEVICE_LOOPS.wait()
-    else:
-        loops = LOOPS.wait()
     if loops is not None:
         mkl = not cuda and transforms(64) is not None
         return Backend(fast, "cufft" if cuda else "mkl" if mkl else "torch", loops)
     if wanted == fast:
         raise Invalid(FIELD, wanted, "auto or torch: its loops cannot be had here, see the log")
     logger.warning("backend torch in place of %s, which is several times as fast", fast)
-    return Backend("torch", "cufft", LOOPS.wait()) if cuda else Backend("torch", "torch")
+    return Backend("torch", "cufft", host) if cuda else Backend("torch", "torch")

@@ -78,12 +78,10 @@ class Loops:
     def _report(self, folder: Path | None, began: float) -> None:
         """A log line for every second that loading takes."""
         cached = folder is not None and any(folder.rglob("*.nbc"))
-        cause = "loading or compiling what is" if cached else "compiling, nothing is"
+        cause = "loading or compiling, some are" if cached else "compiling, none are"
         while not self.done.wait(_REPORT_SECONDS):
             seconds = time.monotonic() - began
-            logger.info(
-                "waiting for compiled loops, %.0f s: %s cached in %s", seconds, cause, folder
-            )
+            logger.info("waiting for compiled loops, %.0f s: %s kept in %s", seconds, cause, folder)
 
 
 LOOPS = Loops()

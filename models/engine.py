@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from types import ModuleType
 from typing import Literal, TypeVar
 
@@ -128,17 +128,17 @@ class Engine:
         self.device, self.dtype = torch.device(device), dtype
         self.plans = PlanCache(self.device, plan_bytes, dtype)
         self.pack_bytes = pack_bytes
-        self._wanted = backend
-
-    @cached_property
-    def backend(self) -> Backend:
-        """What computes every pack; Invalid if what was named cannot be had."""
-        return choose(self._wanted, self.device)
+        self._wanted, self._choosing = backend, threading.Lock()
+        self.chosen: Backend | None = None
+        """The backend, once it has been chosen."""
 
     @property
-    def chosen(self) -> Backend | None:
-        """The backend if it has been chosen: nobody waits."""
-        return self.__dict__.get("backend")
+    def backend(self) -> Backend:
+        """What computes every pack; Invalid if what was named cannot be had."""
+        with self._choosing:
+            if self.chosen is None:
+                self.chosen = choose(self._wanted, self.device)
+            return self.chosen
 
     @property
     def kernels(self) -> ModuleType | None:

@@ -82,8 +82,9 @@ class AnalyzeOrder:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes while it is computed, of what came and of what will go out."""
-        return self.item.nbytes
+        """Bytes of what came and of what will go out."""
+        item = self.item
+        return item.wave.nbytes + 4 * item.frames * item.config.n_mels
 
 
 def read_deadline(value: str | None, now: float) -> float | None:

@@ -88,11 +88,11 @@ def _settle(tickets: Sequence[Ticket], computed: Computed, deliver: Deliver) -> 
         if is_finite(result):
             good.append((ticket, result))
         else:
-            ticket.settle(NonFiniteOutput("the reconstruction is not finite"))
+            ticket.settle(NonFiniteOutput("the result is not finite"))
     if good:
         deliver([t for t, _ in good], replace(computed, results=[r for _, r in good]))
 
 
 def is_finite(result: Result) -> bool:
-    """Whether a result can be handed on: what is not finite is never passed off as audio."""
+    """Whether a result can be handed on: what is not finite is never passed off as a result."""
     return bool(np.isfinite(result.values).all())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import math
 import socket
 import struct
 import sys
@@ -22,15 +23,16 @@ from service.settings import Settings
 
 logger = logging.getLogger("unmel.server")
 
-# Of the grace period, what is kept for the answers to those that it was not enough for.
+# Of the grace period, what is kept for whatever comes after the accepted work.
 _LAST_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 # Most that a connection is waited for whose first request has not come yet.
 _HEAR_SECONDS = 1.0
 _ASKED = object()
-# From a second signal to the process's end, and what of it answers may take.
-_FORCED_SECONDS = 0.8
+# What the last 503s may take.
 _ANSWER_SECONDS = 0.5
+# From a second signal to the process's end.
+_FORCED_SECONDS = 0.8
 
 
 class Server(uvicorn.Server):
@@ -56,13 +58,12 @@ class Server(uvicorn.Server):
                 server_header=False,
                 ws_max_size=settings.max_message_bytes,
                 ws_per_message_deflate=False,  # samples hardly shrink, and it costs a core
-                timeout_graceful_shutdown=settings.drain_seconds,
             )
         )
         self._lanes: Lanes = app.state.parts.lanes
         self._settings, self._at_last = settings, at_last
         self._draining: asyncio.Task[None] | None = None
-        self._stop_asked = False
+        self._stop_asked, self._grace_ends = False, math.inf
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's own, and the kernel is told to end connections whose client takes nothing for
@@ -77,9 +78,9 @@ class Server(uvicorn.Server):
                 bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Uvicorn's own, but for two kinds of client that it would cut off: those that the kernel
-        has connected and the process has not accepted yet, and those that are connected and whose
-        request is still on its way. Told to hurry, it answers what waits.
+        """Uvicorn's own, after whoever has connected was answered: those in the kernel's queue are
+        accepted, a first request that is still on its way is waited for, and what is not done
+        shortly before the grace period's end, or at a second signal, is told 503.
         """
         for server in self.servers:
             for bound in server.sockets:
@@ -87,32 +88,28 @@ class Server(uvicorn.Server):
         await asyncio.sleep(_LOOK_SECONDS)  # the kernel's queue is accepted
         for server in self.servers:
             server.close()
-        if self.force_exit:
-            await self._break_off()
-        else:
-            await self._hear_out()
+        state, last = self.server_state, self._grace_ends - _ANSWER_SECONDS
+        await self._while(self._some_have_not_asked, min(time.monotonic() + _HEAR_SECONDS, last))
+        for connection in list(state.connections):
+            connection.shutdown()  # its answer is its last
+        await self._while(lambda: bool(state.tasks or state.connections), last)
+        for task in (left := list(state.tasks)):
+            task.cancel()  # AccessMiddleware answers it
+        if left:
+            await asyncio.wait(left, timeout=_ANSWER_SECONDS)
+        # From Python 3.12 on a server that has closed waits for its clients to leave.
+        self.config.timeout_graceful_shutdown = 0 if self.force_exit else 1
         await super().shutdown(sockets)
 
-    async def _hear_out(self) -> None:
-        """Wait for connections to bring their first request, which is told 503."""
-        end = time.monotonic() + _HEAR_SECONDS
-        while time.monotonic() < end and any(
-            getattr(connection, "cycle", _ASKED) is None
-            for connection in self.server_state.connections
-        ):
+    async def _while(self, holds: Callable[[], bool], until: float) -> None:
+        """Wait while something holds, up to a time, and no longer after a second signal."""
+        while holds() and time.monotonic() < until and not self.force_exit:
             await asyncio.sleep(_LOOK_SECONDS / 5)
 
-    async def _break_off(self) -> None:
-        """Cancel every request, which AccessMiddleware answers, and wait for the answers."""
-        for connection in list(self.server_state.connections):
-            connection.shutdown()  # its answer is its last
-        tasks = list(self.server_state.tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=_ANSWER_SECONDS)
-        # From Python 3.12 on a server that has closed waits for its clients to leave.
-        self.config.timeout_graceful_shutdown = 0
+    def _some_have_not_asked(self) -> bool:
+        """Whether a connection has brought no request yet; WebSockets have."""
+        connections = self.server_state.connections
+        return any(getattr(one, "cycle", _ASKED) is None for one in connections)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: the first begins the drain, another one ends at once."""
@@ -135,17 +132,14 @@ class Server(uvicorn.Server):
     async def _drain(self) -> None:
         """Refuse what comes, wait for what was accepted, and let uvicorn end."""
         grace = self._settings.drain_seconds
-        end = time.monotonic() + grace
+        self._grace_ends = time.monotonic() + grace
         self._end_after(grace)
         logger.info("draining", extra={"outstanding": self._lanes.outstanding})
         self._lanes.drain()
-        while self._lanes.outstanding and time.monotonic() < end - _LAST_SECONDS:
+        while self._lanes.outstanding and time.monotonic() < self._grace_ends - _LAST_SECONDS:
             await asyncio.sleep(_LOOK_SECONDS)
         if self._lanes.outstanding:
             logger.error("the grace period is over", extra={"left": self._lanes.outstanding})
-        # What is left of it is for answers on their way. uvicorn cancels the requests that are
-        # still there then, and AccessMiddleware answers them.
-        self.config.timeout_graceful_shutdown = max(1, round(end - time.monotonic()))
         self.should_exit = True
 
 
@@ -162,7 +156,7 @@ _SO_ATTACH_FILTER = 26
 
 
 def _take_no_more(bound: socket.socket) -> None:
-    """Let no further client connect to a listening socket, while those that have begun to finish.
+    """Let no further client connect to a listening socket; one that is connecting may finish.
 
     To close it would reset those that wait in the kernel's queue, and another may come into it
     between the last look and the close. Where there is no such filter nothing happens.

@@ -1,4 +1,4 @@
-"""Where a reconstruction's time went: told alike to its client, the metrics, the log, the trace."""
+"""Where a request's time went: told alike to its client, the metrics, the log, the trace."""
 
 from __future__ import annotations
 

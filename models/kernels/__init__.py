@@ -3,7 +3,7 @@
 Each is the twin of torch code (named in its docstring) and takes the same steps of float32 in
 the same order, without fused or reordered arithmetic, so that both give the same bits. Loops run
 over slices of one row and with few arrays at a time, or LLVM does not vectorise them. Importing
-this package compiles or loads everything in it: `models/compiled.py` does that in the background.
+this package compiles or loads everything in it: `models/compiled.py` does that.
 """
 
 from models.kernels.frames import frame, move, overlap_add
@@ -14,7 +14,7 @@ from models.kernels.powers import polar, raise_to
 from models.kernels.turns import iterate
 from models.transforms import transforms
 
-transforms(64)  # looked for now, in the background, and not by the first request
+transforms(64)  # looked for now, and not by the first request
 
 DEVICE = "cpu"
 """Whose tensors these loops take."""

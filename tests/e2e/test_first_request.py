@@ -47,7 +47,7 @@ def place(messages: list[str], beginning: str) -> int:
 def test_readiness_waits_for_the_compiler_once_and_no_request_ever_does(tmp_path: Path) -> None:
     said, ready, after, answer = started(tmp_path)
     waiting = [k for k, text in enumerate(said) if text.startswith("waiting for compiled loops")]
-    assert all("nothing is cached in " + str(tmp_path) in said[k] for k in waiting)
+    assert all("none are kept in " + str(tmp_path) in said[k] for k in waiting)
     assert waiting[-1] < place(said, "compiled loops ready") < place(said, "ready")
     assert ready
     assert ready == after
@@ -66,6 +66,6 @@ def test_readiness_waits_for_the_compiler_once_and_no_request_ever_does(tmp_path
     assert done.stdout.count("\n") == 1
 
     said, found, after, again = started(tmp_path)
-    assert not [text for text in said if "nothing is cached" in text]
+    assert not [text for text in said if "none are kept" in text]
     assert found == after == ready
     assert again == answer

