@@ -94,6 +94,7 @@ def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
     monkeypatch.setattr(__main__, "build_engine", lambda *given: kinds.append(given) or made)
     monkeypatch.setattr(__main__, "create_app", lambda _, engine: engine)
     monkeypatch.setattr(__main__, "Server", lambda engine, *_, **__: Started(engine))
+    monkeypatch.setattr(__main__, "_end", lambda: None)  # other tests' lanes are no reason to end
     Started.engines.clear()
     assert main(TestEngine) == 0
     assert Started.engines == [made]
