@@ -119,6 +119,7 @@ def test_griffin_lim_is_torchaudios_own(momentum: float) -> None:
     np.testing.assert_allclose(ours, theirs[0].numpy(), atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
     ("method", "params"),
@@ -149,6 +150,7 @@ def test_the_difference_map_of_beta_one_makes_the_last_move_too() -> None:
     np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tacotron2-22k", "hifigan-22k", "pwg-24k"])
 def test_lbfgs_comes_as_low_as_scipys_on_the_same_error_in_as_many_evaluations(name: str) -> None:
     frames, wave, magnitude, phases = case(name, 0.4)
@@ -166,6 +168,7 @@ def test_the_first_step_of_lbfgs_is_one_of_griffin_lim() -> None:
     np.testing.assert_allclose(one[1024:-1024], same[1024:-1024], atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["griffin_lim", "accelerated", "admm", "raar", "difference_map", "lbfgs"]
 )
@@ -183,6 +186,7 @@ def test_looking_ahead_helps() -> None:
     assert magnitude_error(TACOTRON, wave, ahead) < magnitude_error(TACOTRON, wave, blind) < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hifigan-22k", *ODD])
 @pytest.mark.parametrize("method", PHASES)
 def test_a_clip_has_the_same_bits_alone_and_in_any_pack(method: str, name: str) -> None:

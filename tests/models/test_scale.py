@@ -38,6 +38,7 @@ def config(**fields: Any) -> MelConfig:
     return MelConfig(sample_rate=16000, n_fft=512, hop_length=128, n_mels=3, **fields)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fields", SCALES, ids=str)
 @given(exponents=st.lists(st.floats(-6.0, 0.9), min_size=3, max_size=12))
 def test_decompress_undoes_compress_above_the_floor(

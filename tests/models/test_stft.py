@@ -50,6 +50,7 @@ def test_a_spectrum_of_a_signal_gives_that_signal_back(name: str) -> None:
         assert torch.allclose(back[:kept], wave[:kept], atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_spectrum_is_librosas_of_each_clip_alone(name: str) -> None:
     config = PRESETS[name].config

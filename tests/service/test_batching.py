@@ -127,6 +127,7 @@ POLICY = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(waiting=WAITING, policy=POLICY)
 def test_every_request_has_one_fate_and_a_pack_keeps_its_bounds(
@@ -148,6 +149,7 @@ def test_every_request_has_one_fate_and_a_pack_keeps_its_bounds(
         assert all(NOW + seconds <= w.start_by + w.seconds for w in decision.pack)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(waiting=WAITING, policy=POLICY)
 def test_a_free_lane_idles_only_to_linger_and_knows_for_how_long(
@@ -169,6 +171,7 @@ def test_a_free_lane_idles_only_to_linger_and_knows_for_how_long(
         assert NOW < decision.look_again <= min(w.arrived for w in live) + policy.linger
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(waiting=WAITING, policy=POLICY)
 def test_deciding_again_and_again_empties_the_queue_oldest_heads_first(

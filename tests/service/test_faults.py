@@ -164,6 +164,7 @@ def test_a_client_that_leaves_in_the_midst_of_its_body_leaves_nothing_held(servi
     assert service.engine.calls == []
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_holds_no_lane_and_is_broken_off() -> None:
     with live(client_seconds=1.0) as service:
         stuck = socket.socket()
