@@ -177,7 +177,7 @@ def neural_table(engine: Engine, clips: Clips, repeats: int) -> str:
 
 def start_table(repeats: int) -> str:
     """What a start takes, by the clock."""
-    rows = [f"| {name} | {taken:.1f} |" for name, taken in start_up(repeats)]
+    rows = [f"| {name} | {taken:.2f} |" for name, taken in start_up(repeats)]
     return "\n".join(["| start | s |", "|---|---|", *rows])
 
 
