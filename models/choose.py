@@ -24,7 +24,7 @@ FIELD = "UNMEL_BACKEND"
 
 @dataclass(frozen=True)
 class Backend:
-    """What computes, for a process's life."""
+    """A backend: its name, its transforms and its loops, kept for a process's life."""
 
     name: Name
     fft: Literal["mkl", "torch", "cufft"]

@@ -134,7 +134,7 @@ class Engine:
 
     @property
     def backend(self) -> Backend:
-        """What computes every pack; Invalid if what was named cannot be had."""
+        """The backend of every pack; Invalid if one was named that cannot be had."""
         with self._choosing:
             if self.chosen is None:
                 self.chosen = choose(self._wanted, self.device)

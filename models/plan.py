@@ -78,7 +78,7 @@ class Plan:
         return float(self._found("top", _largest_eigenvalue))
 
     def _found(self, name: str, find: Callable[[Array], Array]) -> Tensor:
-        """What `find` makes of `F`, kept."""
+        """A result of `find` on `F`, kept."""
         with self._making:
             if name not in self._made:
                 found = find(self.bank.t().double().cpu().numpy())
@@ -110,13 +110,13 @@ def _widened(bank: Array) -> Array:
 
 
 def _largest_eigenvalue(bank: Array) -> Array:
-    """Of `F^T F`, as `[1]`."""
+    """The largest eigenvalue of `F^T F`, as `[1]`."""
     found: Array = np.linalg.eigvalsh(bank @ bank.T)[-1:].astype(np.float64)
     return found
 
 
 def _pseudo_inverse(bank: Array) -> Array:
-    """Of `F` `[K, N]`, transposed, zero where nothing is: its rounding would not be.
+    """Pseudo-inverse of `F` `[K, N]`, transposed, with exact zeros where `F` has no band or bin.
 
     Bands that are nearly sums of others are taken as such: they would only amplify noise.
     """

@@ -48,7 +48,7 @@ class Snapshot:
     streams: int
     """Streams that are open."""
     backend: Mapping[str, str]
-    """What computes, in labels; empty while it is not chosen."""
+    """The backend as labels; empty while none is chosen."""
 
 
 class Metrics:

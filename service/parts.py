@@ -66,7 +66,7 @@ class Parts:
 
     @property
     def backend(self) -> dict[str, str]:
-        """What computes, in labels; empty while it is not chosen."""
+        """The backend as labels; empty while none is chosen."""
         chosen, device = self.engine.chosen, str(self.engine.device)
         return {"backend": chosen.name, "fft": chosen.fft, "device": device} if chosen else {}
 

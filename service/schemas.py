@@ -276,6 +276,6 @@ class Health(BaseModel):
     status: str
     version: str
     backend: str | None = None
-    """What computes, its transforms and its device, of a service that is ready."""
+    """Backend, its transforms and its device, of a service that is ready."""
     fft: str | None = None
     device: str | None = None
