@@ -59,21 +59,22 @@ $(VENV)/cluster.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/base.stamp $(VENV)/test.stamp $(VENV)/bench.stamp
 
 # Compiled once, so that no start has to; on another kind of processor a start does.
-$(VENV)/loops.stamp: $(wildcard models/*.py models/kernels/*.py) $(VENV)/base.stamp
-	@$(BIN)/python -m models.compiled || echo "no compiled loops here: torch's are several times slower"
+$(VENV)/loops.stamp: $(wildcard models/backends/*.py models/backends/cpu/*.py) $(VENV)/base.stamp
+	@$(BIN)/python -m unmel.models.backends.cpu.compiled || echo "no compiled loops here: torch's are several times slower"
 	@touch $@
 
 serve: $(VENV)/base.stamp $(VENV)/loops.stamp ## Install what is missing and serve on HOST:PORT
-	UNMEL_HOST=$(HOST) UNMEL_PORT=$(PORT) exec $(BIN)/python -m service
+	UNMEL_HOST=$(HOST) UNMEL_PORT=$(PORT) exec $(BIN)/python -m unmel.service
 
 check: lint types ## Install what is missing; lint, types and the unit tests: for the edit loop
 	$(PYTEST) -m "not loops and not process and not slow"
 
 test: lint types tests ## Install what is missing; lint, types and the whole test suite
 
-lint: $(VENV)/test.stamp ## Check style
+lint: $(VENV)/test.stamp ## Check style, and that imports between rooms go down
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 types: $(VENV)/test.stamp ## Check types
 	$(BIN)/mypy

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.peers import Wave, extract, librosa_audio, torchaudio_audio
 from benchmarks.process import usage
 from benchmarks.scores import Score, mean, score
-from models.config import MelConfig
-from models.presets import PRESETS
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
 
 PEER_ITERATIONS = 100
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.ray_server import ray_service
 from benchmarks.server import running_service
-from models.presets import PRESETS
+from unmel.models.mel.presets import PRESETS
 
 PRESET = "hifigan-22k"
 CLIENTS = 8

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from models.analysis import analyze
-from models.config import MelConfig
-from models.engine import Engine, Item
-from models.errors import Invalid
-from models.inversion import INVERSIONS
-from models.joint import JOINT
-from models.phase import PHASES
-from models.presets import PRESETS
-from models.recipe import resolve
-from models.start import STARTS, check_start
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.errors import Invalid
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.inversion.inversions import INVERSIONS
+from unmel.models.methods.joint.joints import JOINT
+from unmel.models.methods.phase.phases import PHASES
+from unmel.models.methods.recipe import resolve
+from unmel.models.methods.start.starts import STARTS, check_start
 
 NAMES = ("hifigan-22k", "whisper-80", "librosa", "fish-44k")
 

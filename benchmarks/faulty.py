@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from models.engine import Engine, Item, Result, Work
-from models.errors import OutOfMemory
-from service.__main__ import main
+from unmel.models.engine.engine import Engine, Item, Result, Work
+from unmel.models.errors import OutOfMemory
+from unmel.service.__main__ import main
 
 HANG_SECONDS = 12.0
 """Longer than a lane is waited for with the settings of the soak."""

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import torch
 
-from models.device import DEVICE_LOOPS
-from models.engine import Engine, Item
-from models.octaves import stages
-from models.plan import Plan
+from unmel.models.backends.cuda.prove import DEVICE_LOOPS
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.methods.joint.octaves import stages
+from unmel.models.signal.plan import Plan
 
 Packs = Callable[[Engine, int], Sequence[Item]]
 """Items for an engine, of which so many make a pack."""

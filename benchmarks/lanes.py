@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 
 from benchmarks.timing import at_once, neighbours
-from models.compiled import LOOPS
-from models.engine import Engine, Item
+from unmel.models.backends.cpu.compiled import LOOPS
+from unmel.models.engine.engine import Engine, Item
 
 _ENGINES: list[Engine] = []  # of a worker process
 

@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from benchmarks.client import Answer, Client
 from benchmarks.process import usage
 from benchmarks.server import service_process
-from models.analysis import analyze
-from models.engine import Engine, Item
-from models.presets import PRESETS
-from models.recipe import resolve
-from models.schedule import Quality
-from service.cores import usable_cores
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.recipe import resolve
+from unmel.models.methods.schedule import Quality
+from unmel.service.ops.cores import usable_cores
 
 PRESET = "hifigan-22k"
 CONFIG = PRESETS[PRESET].config

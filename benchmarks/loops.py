@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Work, in_turns, two_transforms
-from models.compiled import LOOPS
-from models.config import MelConfig
-from models.engine import _cpu_thread
-from models.mending import Aim, Mending, Step
-from models.plan import build_plan
-from models.stft import PackedStft
-from models.transforms import block_rows, transforms, width
+from unmel.models.backends.base import StepCoefficients
+from unmel.models.backends.cpu.compiled import LOOPS
+from unmel.models.backends.cpu.transforms import block_rows, transforms, width
+from unmel.models.engine.engine import _cpu_thread
+from unmel.models.mel.config import MelConfig
+from unmel.models.methods.joint.mel_step import Aim, Mending
+from unmel.models.signal.packed_stft import PackedStft
+from unmel.models.signal.plan import build_plan
 
 _REPEATS = 60
 _AT_ONCE = 10  # iterations of one call
@@ -36,7 +37,7 @@ def loops_table(config: MelConfig, length: float) -> str:
     kernels, made = LOOPS.wait(), transforms(config.n_fft)
     if kernels is None or made is None:
         return "no compiled loops, or none of MKL's transforms, on this machine: not run."
-    transform = import_module("models.kernels.turns").transform_rows
+    transform = import_module("unmel.models.backends.cpu.iterations").transform_rows
     plan = build_plan(config, torch.device("cpu"))
     frames, step = config.frames(int(length * config.sample_rate)), _step(config)
     with torch.inference_mode(), _cpu_thread(plan.device):
@@ -80,5 +81,5 @@ def loops_table(config: MelConfig, length: float) -> str:
     return "\n".join(lines)
 
 
-def _step(config: MelConfig) -> Step:
-    return Step(2.1, 0.7, 0.3, 1.3 / config.power, 0.97, 0.2)
+def _step(config: MelConfig) -> StepCoefficients:
+    return StepCoefficients(2.1, 0.7, 0.3, 1.3 / config.power, 0.97, 0.2)

@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 
 from benchmarks.peers import load_torchaudio
-from models.config import MelConfig
+from unmel.models.mel.config import MelConfig
 
 _TORCHAUDIO = ("torchaudio", "torchaudio.functional", "torchaudio.functional.functional")
 

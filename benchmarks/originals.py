@@ -28,10 +28,10 @@ from benchmarks.peers import (
 )
 from benchmarks.twins import inversions, joint, phases, starts
 from benchmarks.twins.frames import Frames, Real
-from models.config import MelConfig
-from models.errors import Invalid
-from models.presets import PRESETS
-from models.start import check_start
+from unmel.models.errors import Invalid
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.start.starts import check_start
 
 FIVE = ("hifigan-22k", "tacotron2-22k", "speecht5-16k", "whisper-80", "librosa")
 N_ITER = 32

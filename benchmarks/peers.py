@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.config import MelConfig
-from models.scale import LogScale
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.scale import LogScale
 
 Wave = NDArray[np.float32]
 

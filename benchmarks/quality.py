@@ -27,12 +27,12 @@ from benchmarks.peers import load_torchaudio
 from benchmarks.picture import draw
 from benchmarks.scores import mean
 from benchmarks.server import service_process
-from models.config import MelConfig
-from models.inversion import INVERSIONS
-from models.joint import JOINT
-from models.phase import PHASES
-from models.presets import PRESETS
-from models.schedule import Quality
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.inversion.inversions import INVERSIONS
+from unmel.models.methods.joint.joints import JOINT
+from unmel.models.methods.phase.phases import PHASES
+from unmel.models.methods.schedule import Quality
 
 PRESET = "hifigan-22k"
 # The inversion that phase methods are compared on, and the phases that inversions are.

@@ -22,11 +22,11 @@ from pesq import NoUtterancesError
 from benchmarks.bench import at_rate, read_clips
 from benchmarks.peers import Wave, extract
 from benchmarks.scores import score
-from models.config import MelConfig
-from models.engine import Engine, Item
-from models.presets import preset
-from models.recipe import Recipe
-from models.schedule import QUALITIES, Ramp, Schedule
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import preset
+from unmel.models.methods.recipe import Recipe
+from unmel.models.methods.schedule import QUALITIES, Ramp, Schedule
 
 PIECE_SECONDS = 2.4
 # How far a step of one may reach, in the order of `_numbers`.

@@ -22,7 +22,7 @@ def running_service(**settings: str) -> Iterator[str]:
 
 @contextmanager
 def service_process(
-    log: list[str] | None = None, module: str = "service", **settings: str
+    log: list[str] | None = None, module: str = "unmel.service", **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """As `running_service`, with the process beside the address; `log` gets its lines."""
     environment = {**os.environ, "UNMEL_PORT": "0", **settings}

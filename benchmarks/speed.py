@@ -41,14 +41,14 @@ from benchmarks.timing import (
     start_up,
     two_transforms,
 )
-from models.analysis import analyze
-from models.compiled import LOOPS
-from models.config import MelConfig
-from models.engine import Engine, Item
-from models.octaves import stages
-from models.presets import PRESETS
-from models.recipe import resolve
-from models.schedule import Quality, iterations
+from unmel.models.backends.cpu.compiled import LOOPS
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.joint.octaves import stages
+from unmel.models.methods.recipe import resolve
+from unmel.models.methods.schedule import Quality, iterations
 
 Clips = Sequence[tuple[Wave, int]]
 

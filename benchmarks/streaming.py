@@ -26,14 +26,14 @@ from benchmarks.bench import at_rate, read_clips
 from benchmarks.peers import Wave, extract
 from benchmarks.scores import Score, mean, score
 from benchmarks.server import running_service
-from models.compiled import LOOPS
-from models.config import MelConfig
-from models.engine import Engine, Item
-from models.presets import PRESETS
-from models.recipe import Recipe, resolve
-from models.schedule import QUALITIES
-from models.sliding import DEFAULT_LOOKAHEAD, ITERATIONS, Options, Stream
-from models.stream import Session
+from unmel.models.backends.cpu.compiled import LOOPS
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.session import Session
+from unmel.models.engine.streams import DEFAULT_LOOKAHEAD, ITERATIONS, Options, Stream
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.recipe import Recipe, resolve
+from unmel.models.methods.schedule import QUALITIES
 
 PRESET = "hifigan-22k"
 LOOKAHEADS = (2, 4, 8, 16)

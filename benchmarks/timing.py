@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.server import service_process
-from models.config import MelConfig
+from unmel.models.mel.config import MelConfig
 
 Work = Callable[[], object]
 
@@ -108,14 +108,14 @@ def start_up(repeats: int) -> list[tuple[str, float]]:
             add(f"first request, {kind}", taken[0])
             add(f"hundredth request, {kind}", taken[-1])
 
-    loops = "from models.compiled import LOOPS; assert LOOPS.wait()"
+    loops = "from unmel.models.backends.cpu.compiled import LOOPS; assert LOOPS.wait()"
     found: dict[str, list[float]] = {}
 
     def add(name: str, taken: float) -> None:
         found.setdefault(name, []).append(taken)
 
     for _ in range(repeats):
-        add("import of the service", python("import service.app"))
+        add("import of the service", python("import unmel.service.app"))
         with tempfile.TemporaryDirectory() as cache:
             serve(cache, "empty cache")
             serve(cache, "full cache")

@@ -1,4 +1,4 @@
-"""Unmel over HTTP: codecs, the batching queue and the routes around `models.engine`."""
+"""Unmel over HTTP: codecs, the batching queue and the routes around the engine."""
 
 from importlib.metadata import PackageNotFoundError, version
 

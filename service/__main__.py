@@ -1,4 +1,4 @@
-"""`python -m service`: settings from the environment, an engine, and a server around the app."""
+"""`python -m unmel.service`: settings from the environment, an engine, a server for the app."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import threading
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from models.engine import Engine
-from models.errors import Invalid
-from service.app import create_app
-from service.lane import LANE_NAME
-from service.parts import build_engine
-from service.problems import WHOLE, faults_of
-from service.server import Server
-from service.settings import Settings
+from unmel.models.engine.engine import Engine
+from unmel.models.errors import Invalid
+from unmel.service.app import create_app
+from unmel.service.ops.settings import Settings
+from unmel.service.queue.lane import LANE_NAME
+from unmel.service.server import Server
+from unmel.service.web.components import build_engine
+from unmel.service.wire.problems import WHOLE, faults_of
 
 
 def main(engine_kind: type[Engine] = Engine) -> int:

@@ -10,22 +10,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from models.engine import Engine
-from service import (
-    __version__,
-    about,
-    audio,
-    health,
-    inference_v2,
-    openapi,
-    page,
-    problems,
-    streaming,
-)
-from service.access import AccessMiddleware, KeyMiddleware
-from service.keys import Keys
-from service.parts import Parts, make_parts
-from service.settings import Settings
+from unmel.models.engine.engine import Engine
+from unmel.service import __version__
+from unmel.service.ops.keys import Keys
+from unmel.service.ops.settings import Settings
+from unmel.service.routes import about, health, page, reconstruct, stream, v2
+from unmel.service.web import openapi
+from unmel.service.web.access import AccessMiddleware, KeyMiddleware
+from unmel.service.web.components import Parts, make_parts
+from unmel.service.wire import problems
 
 logger = logging.getLogger("unmel.app")
 
@@ -57,11 +50,11 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     _surround(app, parts)
     problems.add_handlers(app)
     for router in (
-        audio.router,
-        streaming.router,
+        reconstruct.router,
+        stream.router,
         about.router,
         health.router,
-        inference_v2.router,
+        v2.router,
         page.router,
     ):
         app.include_router(router)

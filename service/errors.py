@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from models.errors import Invalid
+from unmel.models.errors import Invalid
 
 Reason = Literal["queue", "deadline", "lanes", "draining", "memory", "streams"]
 """Why a request is refused that another time would be taken: the metric's label."""

@@ -18,8 +18,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from service.lanes import Lanes
-from service.settings import Settings
+from unmel.service.ops.settings import Settings
+from unmel.service.queue.lanes import Lanes
 
 logger = logging.getLogger("unmel.server")
 

@@ -12,12 +12,12 @@ import httpx
 import pytest
 import torch
 
-from models.compiled import LOOPS
-from models.engine import Engine
-from service.app import create_app
-from service.settings import Settings
 from tests.cases import CASES
 from tests.service.live import ListeningServer
+from unmel.models.backends.cpu.compiled import LOOPS
+from unmel.models.engine.engine import Engine
+from unmel.service.app import create_app
+from unmel.service.ops.settings import Settings
 
 # As an engine does: torch's own threads spin, and starve those of the other test process.
 torch.set_num_threads(1)

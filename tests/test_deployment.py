@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 
-from service.settings import Settings
+from tests.root import ROOT
+from unmel.service.ops.settings import Settings
 
-ROOT = Path(__file__).parents[1]
 MANIFESTS = list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / "unmel.yaml").read_text()))
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from benchmarks.twins.frames import Complex, Frames, Real
 from benchmarks.twins.inversions import spread, transpose
-from models.config import MelConfig
-from models.filterbank import filterbank
-from models.schedule import Schedule
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.filterbank import filterbank
+from unmel.models.methods.schedule import Schedule
 
 Marks = NDArray[np.bool_]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers import window
-from models.config import MelConfig
+from unmel.models.mel.config import MelConfig
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]

@@ -50,7 +50,7 @@ def inverse(bank: Real, mel: Real, steps: int = 150) -> Real:
 
 
 def inverse_matrix(bank: Real, steps: int) -> Real:
-    """`G` `[N, K]` as `models/inverse.py` says it, where every band and bin holds something."""
+    """`G` `[N, K]` of `signal/inverse.py`, where every band and bin holds something."""
     bands, n_bins = bank.shape
     scaled = bank / bank.sum(axis=1, keepdims=True)
     place = np.interp(np.arange(n_bins), scaled @ np.arange(n_bins), np.arange(bands))

@@ -7,7 +7,7 @@ import heapq
 import numpy as np
 
 from benchmarks.twins.frames import Real
-from models.config import MelConfig
+from unmel.models.mel.config import MelConfig
 
 
 def random(config: MelConfig, magnitude: Real, seed: int) -> Real:

@@ -9,10 +9,10 @@ import httpx
 import numpy as np
 from fastapi.testclient import TestClient
 
-from models.engine import Engine
-from models.presets import PRESETS
-from service.app import create_app
-from service.settings import Settings
+from unmel.models.engine.engine import Engine
+from unmel.models.mel.presets import PRESETS
+from unmel.service.app import create_app
+from unmel.service.ops.settings import Settings
 
 NPY = {"Content-Type": "application/x-npy"}
 PRESET_NAMES = ("hifigan-22k", "vocos-24k", "whisper-80")

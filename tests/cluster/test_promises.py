@@ -15,12 +15,12 @@ import yaml
 from websockets.sync.client import connect
 
 from benchmarks.ray_server import ROOT, RayService, ray_service
-from models.engine import Engine
-from models.presets import PRESETS
-from models.sliding import Options
-from models.stream import Session
-from service.settings import Settings
 from tests.cluster.jobs import Job, mel
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.session import Session
+from unmel.models.engine.streams import Options
+from unmel.models.mel.presets import PRESETS
+from unmel.service.ops.settings import Settings
 
 
 @pytest.fixture(scope="module")

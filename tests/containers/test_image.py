@@ -29,8 +29,8 @@ def test_no_build_tools_and_nothing_but_the_product_are_in_it(service: Container
     assert service.run("sh", "-c", tools) == ""
     # setuptools puts the package's metadata beside the two storeys
     there = {name for name in service.run("ls", "/opt/unmel").split() if "dist-info" not in name}
-    assert there <= {"models", "service", "bin"}
-    assert {"models", "service"} <= there
+    assert there <= {"unmel", "bin"}
+    assert "unmel" in there
     left = "find /opt /var/cache/unmel /root /home -name '*.whl' -o -name pip"
     assert service.run("sh", "-c", f"{left} 2>/dev/null; true") == ""
 
@@ -43,7 +43,7 @@ def test_it_starts_with_the_loops_that_were_compiled_when_it_was_built(
     service: Container,
 ) -> None:
     code = (
-        "from models.compiled import LOOPS; kernels = LOOPS.wait();"
+        "from unmel.models.backends.cpu.compiled import LOOPS; kernels = LOOPS.wait();"
         "stats = kernels.frame.stats; print(sum(stats.cache_hits.values()), stats.cache_misses)"
     )
     hits, misses = service.run("python", "-c", code).splitlines()[-1].split(maxsplit=1)

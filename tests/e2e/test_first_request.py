@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from benchmarks.server import service_process
+from tests.root import ROOT
 from tests.service.asking import NPY, npy
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
-ROOT = Path(__file__).parent.parent.parent
 BODY = npy(np.full((80, 40), -5.0, np.float32))
 
 
@@ -52,7 +52,7 @@ def test_readiness_waits_for_the_compiler_once_and_no_request_ever_does(tmp_path
     assert ready
     assert ready == after
 
-    command = [sys.executable, "-m", "models.compiled"]
+    command = [sys.executable, "-m", "unmel.models.backends.cpu.compiled"]
     done = subprocess.run(
         command,
         env={"NUMBA_CACHE_DIR": str(tmp_path)},

@@ -8,7 +8,6 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,15 +15,16 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from models.analysis import analyze
-from models.engine import Engine
-from models.presets import PRESETS
+from tests.root import ROOT
 from tests.service.live import TestEngine, live
 from tests.signals import voice
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine
+from unmel.models.mel.presets import PRESETS
 
 pytestmark = [pytest.mark.process, pytest.mark.loops, pytest.mark.slow]
 
-CLIP = Path(__file__).parent.parent.parent / "examples" / "clip.wav"
+CLIP = ROOT / "examples" / "clip.wav"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
 

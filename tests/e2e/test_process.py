@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -16,14 +15,14 @@ import pytest
 import soundfile
 
 from benchmarks.server import service_process
-from models.analysis import analyze
-from models.engine import Engine
-from models.presets import PRESETS
+from tests.root import ROOT
 from tests.signals import voice
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine
+from unmel.models.mel.presets import PRESETS
 
 pytestmark = [pytest.mark.process, pytest.mark.loops]
 
-ROOT = Path(__file__).parent.parent.parent
 CLIP = ROOT / "examples" / "clip.wav"
 NPY = {"Content-Type": "application/x-npy"}
 
@@ -94,7 +93,7 @@ def test_the_event_loop_answers_while_the_lanes_compute(url: str) -> None:
 
 def test_wrong_settings_end_the_process_with_the_reason() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "service"],
+        [sys.executable, "-m", "unmel.service"],
         env={"UNMEL_LANES": "many"},
         cwd=ROOT,
         capture_output=True,

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.engine import _cpu_thread
-from models.phase import PHASES
-from models.plan import Plan, build_plan
-from models.presets import PRESETS
-from models.start import STARTS
-from models.stft import PackedStft
 from tests.signals import voice
+from unmel.models.engine.engine import _cpu_thread
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.phase.phases import PHASES
+from unmel.models.methods.start.starts import STARTS
+from unmel.models.signal.packed_stft import PackedStft
+from unmel.models.signal.plan import Plan, build_plan
 
 
 @functools.cache

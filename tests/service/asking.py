@@ -9,10 +9,10 @@ import numpy as np
 import soundfile
 from fastapi.testclient import TestClient
 
-from models.analysis import analyze
-from models.engine import Engine
-from models.presets import PRESETS
 from tests.signals import voice
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine
+from unmel.models.mel.presets import PRESETS
 
 NPY = {"Content-Type": "application/x-npy"}
 HIFIGAN = PRESETS["hifigan-22k"].config

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from models.engine import Engine
-from service.app import create_app
-from service.settings import Settings
+from unmel.models.engine.engine import Engine
+from unmel.service.app import create_app
+from unmel.service.ops.settings import Settings
 
 
 def wait_until_ready(client: TestClient) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.analysis import Analysis
-from models.config import MelConfig
-from models.engine import Engine, Item, Result, Work
-from models.errors import OutOfMemory
-from models.presets import PRESETS
-from models.recipe import resolve
+from unmel.models.engine.analysis import Analysis
+from unmel.models.engine.engine import Engine, Item, Result, Work
+from unmel.models.errors import OutOfMemory
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.recipe import resolve
 
 CONFIG = PRESETS["hifigan-22k"].config
 

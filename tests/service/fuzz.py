@@ -21,7 +21,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
 from benchmarks.server import service_process
-from service.schemas import ReconstructOptions
+from unmel.service.wire.schemas import ReconstructOptions
 
 # What the document cannot say: whether bytes are an array, and an array a mel of that config.
 _REFUSALS = ["400", "413", "415", "422"]

@@ -17,11 +17,11 @@ from urllib.parse import urlencode
 import httpx
 import numpy as np
 
-from service.app import create_app
-from service.parts import Parts
-from service.server import Server
-from service.settings import Settings
 from tests.service.engines import CONFIG, TestEngine
+from unmel.service.app import create_app
+from unmel.service.ops.settings import Settings
+from unmel.service.server import Server
+from unmel.service.web.components import Parts
 
 NPY = "application/x-npy"
 

@@ -1,0 +1,1 @@
+"""What computes a pack: torch, numba on a CPU or Triton on a GPU, one for a process."""

@@ -1,0 +1,1 @@
+"""The numba backend: loops that are compiled for this processor, transforms among them."""

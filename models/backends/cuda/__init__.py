@@ -1,0 +1,1 @@
+"""The Triton backend: loops that are compiled for a GPU."""

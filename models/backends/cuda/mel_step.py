@@ -1,0 +1,225 @@
+"""The mel step of `consistent` on a GPU: one look at a spectrum for its bands, one to mend it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from unmel.models.backends import base
+from unmel.models.backends.base import StepCoefficients
+from unmel.models.backends.cuda.host import check_whole, on
+from unmel.models.signal.band_tables import Bands
+
+_ROWS, _BANDS = 8, 16  # that a program sums
+_BINS = 512  # that a program mends, of a row
+_TINY, _LARGEST_RATIO = tl.constexpr(base.TINY), tl.constexpr(base.LARGEST_RATIO)
+
+
+class _Tables(NamedTuple):
+    """`Bands` on the device, as these loops take it."""
+
+    begins: Tensor
+    offsets: Tensor
+    weights: Tensor
+    longest: Tensor
+    """`[K / _BANDS]`: bins of the widest of the bands that a program sums."""
+    below: Tensor
+    shares: Tensor
+
+
+_TABLES: WeakKeyDictionary[Bands, _Tables] = WeakKeyDictionary()
+
+
+def _tables(bands: Bands, device: torch.device) -> _Tables:
+    """Put there once in a plan's life."""
+    if bands not in _TABLES:
+        widths = np.diff(bands.offsets)
+        filled = np.pad(widths, (0, -len(widths) % _BANDS)).reshape(-1, _BANDS)
+        whole = (bands.begins, bands.offsets, bands.weights, filled.max(axis=1))
+        found = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in whole]
+        shares = [torch.from_numpy(a).to(device) for a in (bands.below, bands.shares)]
+        _TABLES[bands] = _Tables(*found, *shares)
+    return _TABLES[bands]
+
+
+@triton.jit
+def _parts(at, held):
+    """Real and imaginary parts, zero where they are not `held`."""
+    return tl.load(at, mask=held, other=0.0), tl.load(at + 1, mask=held, other=0.0)
+
+
+@triton.jit
+def _wish(re, im, past_re, past_im, reach, blend, rest):
+    """`t` of `R` and what the last step left, `Q`, and `Q / |t|`."""
+    to_re, to_im = reach * re - past_re, reach * im - past_im
+    length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
+    level = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
+    return to_re, to_im, level, level / length
+
+
+@triton.jit(do_not_specialize=["rows", "bands", "all_bands", "width", "count", "low"])
+def _ratios(
+    here,
+    past,
+    mel,
+    bound,
+    begins,
+    offsets,
+    weights,
+    longest,
+    ratio,
+    rows,
+    bands,
+    all_bands,
+    width,
+    count,
+    low,
+    reach,
+    blend,
+    rest,
+    exponent,
+    power: tl.constexpr,
+    some_rows: tl.constexpr,
+    some_bands: tl.constexpr,
+):
+    """What each band of a row should be multiplied by: `Mending._mend` up to its `raised`."""
+    row = (tl.program_id(0) * some_rows + tl.arange(0, some_rows)).to(tl.int64)[:, None]
+    k = tl.program_id(1) * some_bands + tl.arange(0, some_bands)
+    real = k < bands
+    begin = tl.load(begins + k, mask=real, other=0)
+    offset = tl.load(offsets + k, mask=real, other=0)
+    wide = tl.load(offsets + k + 1, mask=real, other=0) - offset
+    spectrum = here + 2 * (row * width + low + begin[None, :])
+    behind = past + 2 * (row * count + begin[None, :])
+    total = tl.full([some_rows, some_bands], 0.0, tl.float32)
+    # A band's bins from its lowest to its highest, those of all bands at once.
+    for m in range(tl.load(longest + tl.program_id(1)).to(tl.int32)):
+        held = (m < wide)[None, :] & (row < rows)
+        re, im = _parts(spectrum + 2 * m, held)
+        past_re, past_im = _parts(behind + 2 * m, held)
+        _, _, level, _ = _wish(re, im, past_re, past_im, reach, blend, rest)
+        if power == 2:
+            level = level * level
+        weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
+        total += weight[None, :] * level
+    there = (row < rows) & real[None, :]
+    aim = tl.load(mel + row * all_bands + k[None, :], mask=there, other=0.0)
+    only = tl.load(bound + row * all_bands + k[None, :], mask=there, other=0)
+    limit = tl.where(only != 0, 1.0, _LARGEST_RATIO)
+    found = tl.minimum(aim / (total + _TINY), limit)
+    # The logarithm of what is not positive is never taken.
+    raised = tl.exp2(exponent * tl.log2(tl.where(found > 0.0, found, 1.0)))
+    found = tl.where(exponent == 1.0, found, tl.where(found > 0.0, raised, 0.0))
+    tl.store(ratio + row * bands + k[None, :], found, mask=there)
+
+
+@triton.jit(do_not_specialize=["bands", "width", "count", "low"])
+def _take(
+    here,
+    past,
+    ratio,
+    below,
+    shares,
+    bands,
+    width,
+    count,
+    low,
+    reach,
+    blend,
+    rest,
+    keep,
+    reflect,
+    some_bins: tl.constexpr,
+):
+    """The next `C` of a row in place, and what the next step subtracts."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.program_id(1) * some_bins + tl.arange(0, some_bins)
+    n = column - low
+    held = (n >= 0) & (n < count)
+    spectrum, behind = here + 2 * (row * width + column), past + 2 * (row * count + n)
+    re, im = _parts(spectrum, held)
+    past_re, past_im = _parts(behind, held)
+    to_re, to_im, _, quotient = _wish(re, im, past_re, past_im, reach, blend, rest)
+    k = tl.load(below + n, mask=held, other=0)
+    own = tl.load(ratio + row * bands + k, mask=held, other=0.0)
+    next_one = tl.load(ratio + row * bands + tl.minimum(k + 1, bands - 1), mask=held, other=0.0)
+    gain = own * tl.load(shares + n, mask=held, other=0.0)
+    gain += next_one * tl.load(shares + count + n, mask=held, other=0.0)
+    factor = gain * quotient
+    to_re, to_im = to_re * factor, to_im * factor
+    # Bins that no band holds have been read as zero, and become it.
+    tl.store(spectrum, to_re, mask=column < width)
+    tl.store(spectrum + 1, to_im, mask=column < width)
+    tl.store(behind, keep * re + reflect * to_re, mask=held)
+    tl.store(behind + 1, keep * im + reflect * to_im, mask=held)
+
+
+def aim(mel: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
+    """`[rows, K]` as these loops take them."""
+    return mel, bound.view(torch.uint8)
+
+
+def mend(
+    spectrum: Tensor,
+    behind: Tensor,
+    aim: tuple[Tensor, Tensor],
+    row: int,
+    bands: Bands,
+    step: StepCoefficients,
+    power: int,
+) -> None:
+    """`Mending.mend` on a pack's spectrum `[rows, N]`: a step of `consistent`, in place.
+
+    `behind` `[rows, W]` is what it remembers; of `aim`'s bands the first are those of `bands`.
+    """
+    check_whole(row)
+    rows, width = spectrum.shape
+    tables = _tables(bands, spectrum.device)
+    count, k, (mel, bound) = bands.count, len(tables.begins), aim
+    here, past = torch.view_as_real(spectrum), torch.view_as_real(behind)
+    ratio = torch.empty(rows, k, dtype=torch.float32, device=spectrum.device)
+    sizes = (k, mel.stride(0), width, count, bands.first)
+    with on(spectrum):
+        _ratios[triton.cdiv(rows, _ROWS), triton.cdiv(k, _BANDS)](
+            here,
+            past,
+            mel,
+            bound,
+            tables.begins,
+            tables.offsets,
+            tables.weights,
+            tables.longest,
+            ratio,
+            rows,
+            *sizes,
+            step.relaxation,
+            step.blend,
+            step.rest,
+            step.exponent,
+            power=power,
+            some_rows=_ROWS,
+            some_bands=_BANDS,
+        )
+        _take[rows, triton.cdiv(width, _BINS)](
+            here,
+            past,
+            ratio,
+            tables.below,
+            tables.shares,
+            k,
+            width,
+            count,
+            bands.first,
+            step.relaxation,
+            step.blend,
+            step.rest,
+            step.keep,
+            step.reflect,
+            some_bins=_BINS,
+        )

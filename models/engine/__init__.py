@@ -1,0 +1,1 @@
+"""Items in, results out: packs by memory, long clips in blocks, streams."""

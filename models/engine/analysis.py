@@ -1,0 +1,100 @@
+"""Audio to mel in any config: what the extractors do, for round trips and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unmel.models.errors import Invalid
+from unmel.models.mel.config import MelConfig
+from unmel.models.methods.method import Work
+from unmel.models.signal.packed_stft import reflect
+from unmel.models.signal.plan import Plan
+
+_BLOCK = 1024  # frames transformed at once, which bounds the memory
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """One analysis to be run by an engine: samples `[L]`, full scale at 1, to a mel."""
+
+    wave: NDArray[np.float32]
+    config: MelConfig
+    audio_seconds = 0.0
+    """Seconds of audio that it makes."""
+
+    @property
+    def frames(self) -> int:
+        return self.config.frames(len(self.wave))
+
+    @property
+    def rows(self) -> int:
+        return self.frames
+
+    @property
+    def key(self) -> Hashable:
+        """Analyses of one key are run in one call, one by one."""
+        return self.config, Analysis
+
+    speed_key = key
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes while it is computed: samples and their places, one block's frames
+        and spectra, the mel.
+        """
+        config, block = self.config, min(self.frames, _BLOCK)
+        return 24 * len(self.wave) + 16 * block * config.n_fft + 8 * self.frames * config.n_mels
+
+    @property
+    def cost(self) -> float:
+        """Work in the units of `Recipe.points`: half a pair of transforms and a product a row."""
+        return self.frames * Work(pairs=0.5, products=1.0).points(self.config)
+
+
+def linear_mel(plan: Plan, wave: Tensor) -> Tensor:
+    """Linear mel `[T, K]` of samples `[L]` in the plan's dtype.
+
+    Raises Invalid when there are too few samples for a frame.
+    """
+    config = plan.config
+    samples = int(wave.shape[0])
+    frames = config.frames(samples)
+    if frames < 1:
+        raise Invalid("audio", f"{samples} samples", "enough samples for one frame of this config")
+    first = -config.lead
+    positions = np.arange(first, first + (frames - 1) * config.hop_length + config.win_length)
+    outside = (positions < 0) | (positions >= samples)
+    index = torch.as_tensor(np.where(outside, reflect(positions, samples), positions))
+    support = wave[index.to(wave.device)]
+    if config.padding == "center_constant":
+        support = support.masked_fill(torch.as_tensor(outside, device=wave.device), 0.0)
+    rows = support.unfold(0, config.win_length, config.hop_length)
+    out = torch.empty(frames, config.n_mels, dtype=plan.dtype, device=wave.device)
+    for first in range(0, frames, _BLOCK):
+        block = slice(first, min(first + _BLOCK, frames))
+        magnitude = torch.fft.rfft(rows[block] * plan.window, n=config.n_fft).abs()
+        if config.magnitude_eps or config.magnitude_floor:
+            power = (magnitude**2).clamp_min(config.magnitude_floor**2) + config.magnitude_eps
+            magnitude = power.sqrt()
+        out[block] = torch.mm(magnitude**config.power, plan.bank)[:, : config.n_mels]
+    return out
+
+
+def analyze(plan: Plan, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mel `[n_mels, T]` that the config's extractor makes of samples `[L]`, full scale at 1.
+
+    Computed in the plan's dtype and handed out as float32; raises Invalid for too few samples,
+    and for samples so loud that the mel is not finite.
+    """
+    with torch.inference_mode():
+        linear = linear_mel(plan, torch.tensor(wave, dtype=plan.dtype, device=plan.device))
+        values = plan.config.compress(linear).T.contiguous().to("cpu", torch.float32)
+        if not bool(torch.isfinite(values).all()):
+            raise Invalid("audio", "samples too large: the mel overflows", "samples near 1")
+        return values.numpy().astype(np.float32, copy=False)

@@ -1,0 +1,313 @@
+"""MelConfig: everything that says how a mel spectrogram was made; itself the cache key."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from unmel.models.errors import Invalid
+from unmel.models.mel.scale import (
+    CoquiScale,
+    DecibelScale,
+    LinearScale,
+    LogScale,
+    Scale,
+    WhisperScale,
+)
+
+# Below this share of its mean the squared-window sum divides noise up into the audio.
+MIN_ENVELOPE = 1e-2
+# Frames that may share a sample: overlap-add takes a step for each.
+MAX_OVERLAP = 64
+MIN_FFT = 32
+# Octaves below the whole band that are worth a run: the lowest of four is a sixteenth of it, where
+# speech has its pitch.
+MAX_OCTAVES = 4
+# More members than any config has: refused before each is looked at.
+_MAX_MEMBERS = 64
+
+_SCALE_NAMES: dict[str, Scale] = {
+    "linear": LinearScale(),
+    "ln": LogScale(kind="ln"),
+    "log10": LogScale(kind="log10"),
+    "db": DecibelScale(),
+    "coqui": CoquiScale(),
+    "whisper": WhisperScale(),
+}
+
+
+def _scale_by_name(value: object) -> object:
+    """Let `"scale": "ln"` stand for the kind with its defaults."""
+    if isinstance(value, dict) and len(value) > _MAX_MEMBERS:
+        raise ValueError(f"at most {_MAX_MEMBERS} members")
+    if isinstance(value, str):
+        if value not in _SCALE_NAMES:
+            raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
+        return _SCALE_NAMES[value]
+    return value
+
+
+Moment = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
+Spread = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
+
+
+@lru_cache(maxsize=64)  # every pack of a config asks, at each of its octaves
+def _window(kind: str, length: int) -> NDArray[np.float64]:
+    span = length if kind == "hann" else length - 1
+    values: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / span)
+    values.setflags(write=False)
+    return values
+
+
+class MelConfig(BaseModel):
+    """One mel extractor, frozen and hashable.
+
+    Bounds live here and nowhere else; a field outside them raises pydantic's ValidationError.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
+    n_fft: int = Field(
+        ge=MIN_FFT, le=16_384, description="Length of the Fourier transform, samples."
+    )
+    hop_length: int = Field(ge=1, le=16_384, description="Step between frames, samples.")
+    win_length: int = Field(
+        default_factory=lambda given: given["n_fft"],
+        ge=2,
+        le=16_384,
+        description="Window length, samples, centred in n_fft; n_fft if not given.",
+    )
+    window: Literal["hann", "hann_symmetric"] = Field(
+        "hann",
+        description="Periodic Hann (torch's default) or symmetric Hann (numpy.hanning).",
+    )
+    n_mels: int = Field(ge=1, le=1024, description="Number of mel bands.")
+    fmin: float = Field(0.0, ge=0, le=192_000, description="Lower edge of the lowest band, Hz.")
+    fmax: float = Field(
+        default_factory=lambda given: given["sample_rate"] / 2,
+        gt=0,
+        le=192_000,
+        description="Upper edge of the highest band, Hz; half the sample rate if not given.",
+    )
+    mel_scale: Literal["slaney", "htk"] = Field(
+        "slaney", description="Formula of the mel: Slaney's Auditory Toolbox or HTK."
+    )
+    norm: Literal["slaney"] | None = Field(
+        "slaney",
+        description="'slaney': each triangle divided by half its width in Hz; null: peaks of 1.",
+    )
+    filterbank_rate: int = Field(
+        default_factory=lambda given: given["sample_rate"],
+        ge=1000,
+        le=384_000,
+        description="Rate the filterbank was built for, Hz; the sample rate if not given "
+        "(StyleTTS 2 builds its own for 16,000 Hz and feeds it 24,000).",
+    )
+    power: Literal[1, 2] = Field(1, description="1: mel of magnitudes; 2: of powers.")
+    padding: Literal["center_reflect", "center_constant", "hifigan"] = Field(
+        "center_reflect",
+        description="Frames centred on multiples of the hop with n_fft/2 of reflection or zeros "
+        "at both ends, or HiFi-GAN's (n_fft - hop)/2 of reflection without centring.",
+    )
+    drop_last: bool = Field(
+        default=False, description="The last centred frame is left out (Whisper)."
+    )
+    magnitude_eps: float = Field(
+        0.0,
+        ge=0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="e in sqrt(|X|^2 + e); 0 for the plain magnitude.",
+    )
+    magnitude_floor: float = Field(
+        0.0,
+        ge=0,
+        le=1.0,
+        allow_inf_nan=False,
+        description="Magnitudes below this are raised to it before the filterbank (ESPnet).",
+    )
+    scale: Annotated[Scale, BeforeValidator(_scale_by_name)] = Field(
+        description="How the values are written: an object with a `kind`, or its name alone: "
+        + ", ".join(_SCALE_NAMES)
+        + "."
+    )
+    mean: Moment | Annotated[tuple[Moment, ...], Field(max_length=1024)] = Field(
+        0.0, description="Subtracted after the scale: one number, or one per band."
+    )
+    std: Spread | Annotated[tuple[Spread, ...], Field(max_length=1024)] = Field(
+        1.0, description="Divides after the mean: one number, or one per band."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_members(cls, data: object) -> object:
+        if isinstance(data, dict) and len(data) > _MAX_MEMBERS:
+            raise ValueError(f"at most {_MAX_MEMBERS} members")
+        return data
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> MelConfig:
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length {self.win_length} exceeds n_fft {self.n_fft}")
+        if self.fmin >= self.fmax:
+            raise ValueError(f"fmin {self.fmin} is not below fmax {self.fmax}")
+        if self.fmin >= self.filterbank_rate / 2:
+            raise ValueError(f"fmin {self.fmin} is at or above half the filterbank's rate")
+        if self.padding == "hifigan" and self.hop_length > self.n_fft:
+            raise ValueError(f"hop_length {self.hop_length} exceeds n_fft {self.n_fft}")
+        if self.drop_last and self.padding == "hifigan":
+            raise ValueError("drop_last needs a centred padding")
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.n_mels:
+                raise ValueError(f"{name} has {len(value)} values for {self.n_mels} bands")
+        if self.overlap > MAX_OVERLAP:
+            raise ValueError(
+                f"hop_length {self.hop_length} is below win_length / {MAX_OVERLAP}: more frames "
+                "share a sample than any known front-end has"
+            )
+        if self.least_envelope() < MIN_ENVELOPE:
+            raise ValueError(
+                f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
+                "that no window covers, which no method can bring back: take a hop of at most "
+                "half the window"
+            )
+        return self
+
+    # --- geometry -------------------------------------------------------------------------
+
+    @property
+    def overlap(self) -> int:
+        """Frames that share a sample."""
+        return -(-self.win_length // self.hop_length)
+
+    @property
+    def octaves(self) -> int:
+        """How often the lengths can be halved with frames that stand at the same instants, up to
+        `MAX_OCTAVES` and to transforms of `MIN_FFT` points.
+        """
+        lengths = self.n_fft // 2, self.hop_length, self.win_length, self.lead
+        even = min((n & -n).bit_length() - 1 if n else MAX_OCTAVES for n in lengths)
+        small = (self.n_fft // MIN_FFT).bit_length() - 1
+        return min(even if self.n_fft % 2 == 0 else 0, small, MAX_OCTAVES)
+
+    def rows(self, frames: int, samples: int) -> int:
+        """Rows of a pack that a clip takes: its frames, and as many as its samples reach beyond."""
+        return max(frames + self.overlap - 1, -(-(self.lead + samples) // self.hop_length))
+
+    @property
+    def n_bins(self) -> int:
+        """`N`, bins of the one-sided spectrum."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def pad(self) -> int:
+        """Samples that the extractor adds before the first one."""
+        if self.padding == "hifigan":
+            return (self.n_fft - self.hop_length) // 2
+        return self.n_fft // 2
+
+    @property
+    def lead(self) -> int:
+        """Samples between the start of the first frame's window and the first sample."""
+        return self.pad - (self.n_fft - self.win_length) // 2
+
+    def window_values(self) -> NDArray[np.float64]:
+        """The analysis window `[win_length]`; not to be written to."""
+        return _window(self.window, self.win_length)
+
+    def squared_window(self) -> NDArray[np.float64]:
+        """`[overlap, hop_length]`: row `r` is what a frame adds to the window envelope `r` hops
+        from its beginning.
+        """
+        squared = np.zeros(self.overlap * self.hop_length)
+        squared[: self.win_length] = self.window_values() ** 2
+        return squared.reshape(self.overlap, self.hop_length)
+
+    def envelope_floor(self) -> float:
+        """Least that a signal is divided by: a share of the envelope's mean in the middle of a
+        long signal.
+        """
+        return float(MIN_ENVELOPE * self.squared_window().sum() / self.hop_length)
+
+    def least_envelope(self) -> float:
+        """Smallest sum of squared windows over the samples that every frame count keeps,
+        as a share of the mean in the middle of a long signal.
+        """
+        steps = self.squared_window()
+        # The sum grows row by row over the first frames and falls likewise after the last of them.
+        rising = steps.cumsum(axis=0)
+        total = np.concatenate([rising, rising[-1] - rising[:-1]]).ravel()
+        # A centred signal may be longer than (T - 1) hop; that tail is floored when divided by.
+        steps_kept = self.overlap - 1 + (self.padding == "hifigan")
+        kept = total[max(self.lead, 0) : self.lead + max(steps_kept, 1) * self.hop_length]
+        mean = steps.sum() / self.hop_length
+        return float(kept.min() / mean) if self.lead >= 0 and kept.size and mean > 0 else 0.0
+
+    def frames(self, samples: int) -> int:
+        """Frames `T` that the extractor makes of `samples` samples; 0 if too few."""
+        if samples < 1:
+            return 0
+        covered = samples + 2 * self.pad - self.n_fft
+        count = covered // self.hop_length + 1 - self.drop_last
+        return max(count, 0)
+
+    def samples(self, frames: int) -> int:
+        """Samples `L` that `frames` frames stand for, when the caller does not say.
+
+        Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Centred frames
+        fit `hop` different lengths; the shortest, `(T - 1) * hop`, is taken as librosa and
+        torch do, except for one frame, where it would be nothing: there half a hop.
+        """
+        if frames < 1:
+            return 0
+        lowest, highest = self.sample_range(frames)
+        if self.padding != "hifigan" and not self.drop_last and frames == 1:
+            return min(max(self.hop_length // 2, 1), highest)
+        return lowest
+
+    def sample_range(self, frames: int) -> tuple[int, int]:
+        """Smallest and largest number of samples of which `frames` frames come."""
+        lowest = (frames - 1 + self.drop_last) * self.hop_length + self.n_fft - 2 * self.pad
+        return max(lowest, 1), max(lowest + self.hop_length - 1, 1)
+
+    def length_for(self, frames: int, length: int | None) -> int:
+        """Samples `L` to make of `frames` frames; Invalid if `length` is no such number."""
+        lowest, highest = self.sample_range(frames)
+        if length is None:
+            return self.samples(frames)
+        if not lowest <= length <= highest:
+            raise Invalid(
+                "length",
+                str(length),
+                f"{lowest} to {highest} samples for {frames} frames of this config",
+            )
+        return length
+
+    # --- levels ---------------------------------------------------------------------------
+
+    @property
+    def loudest_magnitude(self) -> float:
+        """|X| of a full-scale constant, the most that samples within +-1 can reach in a bin."""
+        return float(self.window_values().sum())
+
+    def compress(self, mel: Tensor) -> Tensor:
+        """Linear mel `[T, K]` to the values that the extractor hands out."""
+        values = self.scale.compress(mel, self.power)
+        return (values - self._moment(self.mean, values)) / self._moment(self.std, values)
+
+    def decompress(self, values: Tensor) -> Tensor:
+        """The extractor's values `[T, K]` to linear mel, at least zero."""
+        plain = values * self._moment(self.std, values) + self._moment(self.mean, values)
+        return self.scale.decompress(plain, self.power)
+
+    @staticmethod
+    def _moment(value: float | tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(value, dtype=like.dtype, device=like.device)

@@ -1,0 +1,1 @@
+"""First phases for a magnitude."""

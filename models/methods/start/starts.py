@@ -1,0 +1,84 @@
+"""Where an iteration starts: each clip's first phases, by name.
+
+Every function takes the pack, the first magnitude `[rows, N]`, the clips' seeds and the share of
+the circle that random phases fill, and gives phases `[rows, N]` in radians, counted from the
+first sample of a frame's window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unmel.models.backends.polar import polar
+from unmel.models.mel.config import MelConfig
+from unmel.models.methods.method import Cost, Method, Work
+from unmel.models.methods.start.pghi import check_overlap, pghi
+from unmel.models.methods.start.spsi import spsi
+from unmel.models.signal.packed_stft import PackedStft
+
+_DIRECTIONS = 2**16
+
+
+def random_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
+    """Random phases: one of 65,536 directions on `turn` of the circle, from the clip's seed.
+
+    They are drawn on the CPU, so that a seed means the same on every device.
+    """
+    n_bins, step = pack.plan.config.n_bins, np.float32(2.0 * np.pi * turn / _DIRECTIONS)
+    parts = []
+    for (frames, _), seed in zip(pack.clips, seeds, strict=True):
+        # Two bytes a bin take a third of the time of a float each.
+        generator = np.random.Generator(np.random.PCG64(seed))
+        drawn = generator.integers(0, _DIRECTIONS, (frames, n_bins), dtype=np.uint16)
+        phases = np.multiply(drawn, step, dtype=np.float32)
+        parts.append(torch.from_numpy(phases).to(pack.plan.dtype))
+    return pack.spread_rows(parts)
+
+
+def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
+    """Make the inverse STFT of `magnitude` and `phases` `[rows, N]` the pack's signal."""
+    pack.begin()
+    for block in pack.blocks():
+        pack.add(block, polar(magnitude[block], phases[block], pack.kernels))
+    pack.finish()
+
+
+def zero_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
+    """Zero phases, at every frame's middle, where the window is highest."""
+    config = pack.plan.config
+    bins = torch.arange(config.n_bins, dtype=pack.plan.dtype, device=pack.plan.device)
+    slope = -2.0 * torch.pi * (config.win_length // 2) / config.n_fft
+    return (bins * slope).expand(pack.rows, -1).clone()
+
+
+STARTS: dict[str, Method] = {
+    "random": Method(random_phases, "Griffin and Lim 1984; librosa's default", Cost()),
+    "zero": Method(zero_phases, "the usual baseline", Cost()),
+    "spsi": Method(
+        spsi,
+        "Beauregard, Harish and Wyse 2015",
+        Cost(once=Work(pairs=10), note=" in time, frame after frame"),
+        bin_floats=28,
+    ),
+    "pghi": Method(
+        pghi,
+        "Prusa, Balazs and Sondergaard 2017",
+        Cost(once=Work(pairs=30), note=" in time, for a heap over frames and bins on the CPU"),
+        allows=check_overlap,
+        bin_floats=24,
+    ),
+}
+
+
+def check_start(name: str, config: MelConfig) -> None:
+    """Invalid where the config does not allow a start; the start itself would say so later.
+
+    Phases that are given instead of a start of that name are allowed everywhere.
+    """
+    row = STARTS.get(name)
+    if row is not None and row.allows is not None:
+        row.allows(config)

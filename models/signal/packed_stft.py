@@ -1,0 +1,325 @@
+"""Packed STFT: many clips as one long array of frames, without padding to a common length.
+
+Clips stand one after the other with `overlap - 1` empty rows between them, where `overlap` is
+the number of frames that share a sample, so that overlap-add never mixes two clips. Frames and
+overlap-add touch the window's support alone; index 0 of a frame is the window's first sample.
+Each clip's edges are mended after every overlap-add by one precomputed gather, which repeats
+what its extractor's padding does. On a CPU the rows are worked through in blocks, which stay in
+the cache; where a matrix product is taken they are of one fixed size, with which a row has the
+same bits wherever in the pack it stands.
+
+Frames and overlap-add exist twice: in torch, and as compiled loops (`models/kernels`) that give
+the same bits; `models/gpu` has those of a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unmel.models.signal.plan import Plan
+from unmel.models.signal.transfer import send, staging, upload
+
+Envelope = NDArray[np.float64] | NDArray[np.float32]
+
+CPU_BLOCK = 64  # rows of a matrix product
+_RUN_POINTS = 2**17  # of a run's transforms: 128 frames of 1024 points
+
+
+def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Indices into `[0, length)` of positions outside it, mirrored as often as needed."""
+    if length == 1:
+        return np.zeros_like(position)
+    period = 2 * (length - 1)
+    folded = np.abs(position) % period
+    return np.where(folded < length, folded, period - folded)
+
+
+class Arrays(NamedTuple):
+    """What compiled loops need of a pack, as they take it: on a CPU as numpy's arrays."""
+
+    signal: Any
+    frame: Any
+    carry: Any
+    window: Any
+    inverse: Any
+    edge_to: Any
+    edge_from: Any
+    pin_to: Any
+    pins: Any
+
+
+class PackedStft:
+    """Frames and overlap-add of a pack of clips that share a plan.
+
+    `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
+    take (`MelConfig.rows`), `rows` the same filled up to whole blocks. `kernels` is
+    `models/kernels`, or `models/gpu` for a GPU, if it is there: the pack has it as `loops`, and as
+    `kernels` where its own tensors are what those are compiled for, float32 on their device.
+    """
+
+    product_rows = CPU_BLOCK
+    """Rows of a block on a CPU."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        clips: Sequence[tuple[int, int]],
+        kernels: ModuleType | None = None,
+    ) -> None:
+        config = plan.config
+        self.plan, self.clips, self.loops = plan, tuple(clips), kernels
+        cpu = plan.device.type == "cpu"
+        mine = kernels is not None and plan.device.type == kernels.DEVICE
+        self.kernels = kernels if mine and plan.dtype == torch.float32 else None
+        self.hop, self.win = config.hop_length, config.win_length
+        self.overlap = config.overlap
+        self.starts: list[int] = []
+        self.used = 0
+        for frames, samples in self.clips:
+            self.starts.append(self.used)
+            self.used += config.rows(frames, samples)
+        self.block = self.product_rows if cpu else max(self.used, 1)
+        self.rows = -(-self.used // self.block) * self.block
+        # Multiples of the eight rows that compiled loops mend together.
+        self._run = max(_RUN_POINTS // config.n_fft // 8 * 8, 16) if cpu else self.block
+
+        def zeros(*shape: int, dtype: torch.dtype = plan.dtype) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=plan.device)
+
+        self._signal = zeros((self.rows + self.overlap - 1) * self.hop)
+        self._carry = zeros(self.overlap - 1, self.hop)
+        self._frame = zeros(max(self.block, min(self._run, self.used)), config.n_fft)
+        self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
+        inverse, targets, sources = self._edges()
+        self._pinned: list[tuple[slice, Tensor]] = []
+        self.pasts: list[Tensor] = []
+        """What `pin` was given."""
+        self._edges_at_home = targets, sources
+        tables = (
+            torch.as_tensor(inverse, dtype=plan.dtype),
+            *map(torch.from_numpy, (targets, sources)),
+        )
+        self._inverse, self._edge_to, self._edge_from = upload(tables, plan.device)
+        self._look()
+        self.begin()
+
+    def _look(self) -> None:
+        """Look at the tensors' memory once, as the compiled loops take it."""
+        if self.kernels is not None:
+            view = self.kernels.view
+            self.arrays = Arrays(
+                *map(view, (self._signal, self._frame, self._carry, self.plan.window)),
+                *map(view, (self._inverse, self._edge_to, self._edge_from)),
+                *map(view, self._pins()),
+            )
+
+    def _pins(self) -> tuple[Tensor, Tensor]:
+        """Where samples are pinned, and to what, for loops of the host."""
+        if not self._pinned or self.plan.device.type != "cpu":
+            return self._edge_to[:0], self._signal[:0]
+        places = [torch.arange(place.start, place.stop) for place, _ in self._pinned]
+        return torch.cat(places), torch.cat([past for _, past in self._pinned])
+
+    def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
+        """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
+        config, hop = self.plan.config, self.hop
+        steps, least = config.squared_window(), config.envelope_floor()
+        # Of the type that is wanted at once: there is one for every sample.
+        inverse: Envelope = np.zeros(
+            self._signal.numel(), str(self.plan.dtype).removeprefix("torch.")
+        )
+        targets: list[NDArray[np.int64]] = []
+        sources: list[NDArray[np.int64]] = []
+        for (frames, samples), start in zip(self.clips, self.starts, strict=True):
+            # Between the first frames and the last every hop is like the next.
+            few = min(frames, self.overlap)
+            envelope = np.zeros((few + self.overlap - 1, hop))
+            for r in range(self.overlap):
+                envelope[r : r + few] += steps[r]
+            envelope = 1.0 / np.maximum(envelope, least)
+            place = inverse[start * hop :][: (frames + self.overlap - 1) * hop].reshape(-1, hop)
+            place[: self.overlap - 1] = envelope[: self.overlap - 1]
+            place[self.overlap - 1 : frames] = envelope[few - 1 : few]
+            place[frames:] = envelope[few:]
+            first = start * hop + config.lead
+            place.reshape(-1)[: config.lead] = 0.0
+            place.reshape(-1)[config.lead + samples :] = 0.0
+            if config.padding != "center_constant":
+                support = (frames - 1) * hop + self.win
+                outside = np.concatenate(
+                    [np.arange(config.lead), np.arange(config.lead + samples, support)]
+                )
+                targets.append(start * hop + outside)
+                sources.append(first + reflect(outside - config.lead, samples))
+        if not targets:
+            return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return inverse, np.concatenate(targets), np.concatenate(sources)
+
+    def blocks(self) -> Iterator[slice]:
+        """The rows of the pack in blocks of one size, for what takes matrix products."""
+        for first in range(0, self.rows, self.block):
+            yield slice(first, first + self.block)
+
+    def runs(self) -> Iterator[slice]:
+        """The used rows in runs that the cache holds, for what does not depend on their size."""
+        for first in range(0, self.used, self._run):
+            yield slice(first, min(first + self._run, self.used))
+
+    def spread_rows(self, parts: Sequence[Tensor]) -> Tensor:
+        """Per-clip rows `[T, ...]` laid out as the pack's rows `[rows, ...]`, zero in the gaps;
+        those of the host are laid out there, and go to the device at once.
+        """
+        first, device = parts[0], self.plan.device
+        shape = self.rows, *first.shape[1:]
+        if first.device.type == "cpu":
+            out = staging(shape, first.dtype, device).zero_()
+        else:
+            out = torch.zeros(shape, dtype=first.dtype, device=device)
+        for part, start in zip(parts, self.starts, strict=True):
+            out[start : start + part.shape[0]] = part
+        return send(out, device)
+
+    def spectrum(self, block: slice) -> Tensor:
+        """STFT `[block, N]` of the present signal."""
+        count = block.stop - block.start
+        frames = self._frame[:count]
+        if self.kernels is not None:
+            own = self.arrays
+            self.kernels.frame(own.signal, own.window, own.frame[:count], block.start, self.hop)
+        else:
+            rows = self._signal.as_strided((count, self.win), (self.hop, 1), block.start * self.hop)
+            torch.mul(rows, self.plan.window, out=frames[:, : self.win])
+        # Not into a buffer: torch would transform into a new tensor and copy that.
+        spectrum: Tensor = torch.fft.rfft(frames)
+        return spectrum
+
+    def begin(self, raw: Tensor | None = None) -> None:
+        """Start a new overlap-add, to be given all blocks in order.
+
+        It replaces the present signal, block by block behind where `spectrum` still reads; or
+        leaves that alone and puts the sums, not divided by the envelope, into `raw`, laid out
+        as `signal`.
+        """
+        self._carry.zero_()
+        self._into = self._signal if raw is None else raw
+        self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
+        if self.kernels is not None:
+            view = self.kernels.view
+            self._outlet = view(self._scale), view(self._into)
+
+    def add(self, block: slice, spectrum: Tensor) -> None:
+        """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide
+        what is complete by the window envelope: the least-squares signal.
+
+        The rows between clips must be zero: they would reach into their neighbours.
+        Frames are added to a sample from the earliest to the latest, whatever the blocks: a
+        float sum depends on its order, and a clip's must not depend on where it stands.
+        """
+        frames, window = torch.fft.irfft(spectrum, n=self.plan.config.n_fft), self.plan.window
+        if self.kernels is not None:
+            own = self.arrays
+            self.kernels.overlap_add(
+                self.kernels.view(frames),
+                own.window,
+                own.carry,
+                *self._outlet,
+                block.start,
+                self.hop,
+            )
+            return
+        count, hop = len(frames), self.hop
+        total = torch.zeros_like(self._carry[:1]).repeat(count + self.overlap - 1, 1)
+        total[: self.overlap - 1] = self._carry
+        for r in range(self.overlap - 1, -1, -1):
+            part = slice(r * hop, min((r + 1) * hop, self.win))
+            total[r : r + count, : part.stop - part.start] += frames[:, part] * window[part]
+        done = slice(block.start * hop, block.stop * hop)
+        torch.mul(total[:count].view(-1), self._scale[done], out=self._into[done])
+        self._carry.copy_(total[count:])
+
+    def finish(self) -> None:
+        """The last block has been added: mend the edges."""
+        self.mend()
+
+    def pin(self, pasts: Sequence[Tensor]) -> None:
+        """Hold the first samples of every clip, from its first frame's window on, to these: what
+        it begins with is a past that is settled, not an edge. An empty past holds nothing.
+        """
+        self.pasts = list(pasts)
+        for past, start in zip(pasts, self.starts, strict=True):
+            if not len(past):
+                continue
+            place = slice(start * self.hop, start * self.hop + len(past))
+            self._pinned.append((place, past))
+            targets, sources = self._edges_at_home
+            beside = (targets < place.start) | (targets >= place.stop)
+            self._edges_at_home = targets[beside], sources[beside]
+        edges = [torch.from_numpy(edge) for edge in self._edges_at_home]
+        self._edge_to, self._edge_from = upload(edges, self.plan.device)
+        self._look()
+
+    def mend(self) -> None:
+        """Make what the present signal has beyond the clips' edges what the extractor pads, and
+        what is pinned what it is pinned to.
+        """
+        for place, past in self._pinned:
+            self._signal[place] = past
+        if self.kernels is not None:
+            self.kernels.move(self.arrays.signal, self.arrays.edge_to, self.arrays.edge_from)
+        elif self._edge_to.numel():
+            self._signal[self._edge_to] = self._signal[self._edge_from]
+
+    def fold(self, samples: Tensor) -> None:
+        """The transpose of `mend`, in place: what lies beyond an edge is added to its source, and
+        what is pinned counts for nothing.
+        """
+        if self._edge_to.numel():
+            samples.index_add_(0, self._edge_from, samples[self._edge_to])
+            samples[self._edge_to] = 0.0
+        for place, _ in self._pinned:
+            samples[place] = 0.0
+
+    @property
+    def signal(self) -> Tensor:
+        """The present signal, all clips with their edges in one `[samples]`; may be written to."""
+        return self._signal
+
+    def audio(self) -> list[Tensor]:
+        """The present signal of each clip `[L]`, copied out of the pack."""
+        lead = self.plan.config.lead
+        return [
+            self._signal[start * self.hop + lead :][:samples].clone()
+            for (_, samples), start in zip(self.clips, self.starts, strict=True)
+        ]
+
+    def load(self, waves: Sequence[Tensor]) -> None:
+        """Make `waves`, one `[L]` for each clip, the present signal."""
+        self._signal.zero_()
+        lead = self.plan.config.lead
+        for wave, (_, samples), start in zip(waves, self.clips, self.starts, strict=True):
+            self._signal[start * self.hop + lead :][:samples] = wave
+        self.mend()
+
+
+def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:
+    """Phase `[N]` that a shift from the n_fft frame's first sample to the window's adds."""
+    shift = (n_fft - win_length) // 2
+    bins = torch.arange(like.shape[-1], dtype=torch.float64, device=like.device)
+    turns = torch.remainder(bins * shift / n_fft, 1.0)  # before it is rounded to float32
+    return (2.0 * torch.pi * turns).to(like.real.dtype)
+
+
+def to_frame_start(n_fft: int, win_length: int, spectrum: Tensor) -> Tensor:
+    """Phases counted from the n_fft frame's first sample, as torch.stft and librosa count them.
+
+    `spectrum` `[T, N]` counts them from the window's first sample, `(n_fft - win) // 2` later.
+    """
+    slope = frame_start_slope(n_fft, win_length, spectrum)
+    return spectrum * torch.polar(torch.ones_like(slope), -slope)

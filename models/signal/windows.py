@@ -1,0 +1,111 @@
+"""Windows that slide over streams, several as one pack: a settled past, and a future to come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unmel.models.mel.config import MelConfig
+from unmel.models.signal.packed_stft import Envelope, PackedStft, reflect
+from unmel.models.signal.plan import Plan
+
+
+class Span(NamedTuple):
+    """What a window sees of its stream; positions count from its first frame's first sample."""
+
+    settled: int
+    """Hops at its beginning whose samples stay as they are; 0 where the stream begins with it."""
+    frames: int
+    end: int | None
+    """Position behind the stream's last sample, or None where the stream goes on."""
+
+    def reach(self, config: MelConfig) -> int:
+        """Position behind the last sample that its frames or the stream's end touch."""
+        support = (self.frames - 1) * config.hop_length + config.win_length
+        return support if self.end is None else max(support, self.end)
+
+    def rows(self, config: MelConfig) -> int:
+        """Rows of a pack that it takes, its gap included."""
+        return max(self.frames + config.overlap - 1, -(-self.reach(config) // config.hop_length))
+
+
+class Windows(PackedStft):
+    """A pack of windows.
+
+    A window's settled samples are put back after every overlap-add, so that all that moves has to
+    be consistent with them. Where the stream goes on, the last samples are divided by what there
+    is of the windows' envelope: nothing is made up of frames that are not known yet.
+    """
+
+    product_rows = 1  # nothing here takes matrix products, and a few rows need no filling up
+
+    def __init__(
+        self, plan: Plan, spans: Sequence[Span], kernels: ModuleType | None = None
+    ) -> None:
+        self.spans, hop = tuple(spans), plan.config.hop_length
+        lead = plan.config.lead
+        # As many samples as make the rows that a span takes.
+        clips = [(s.frames, max(s.rows(plan.config) * hop - lead, 1)) for s in self.spans]
+        super().__init__(plan, clips, kernels)
+        envelope = plan.squared_window.sum(dim=0)
+        self._fade = envelope.reciprocal().repeat(self.rows + self.overlap - 1)
+        self.raw = torch.zeros_like(self._signal)
+        """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
+
+    def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
+        inverse = np.zeros(self._signal.numel())
+        targets, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for span, start in zip(self.spans, self.starts, strict=True):
+            own, outside, mirrored = _geometry(self.plan.config, span)
+            origin = start * self.hop
+            inverse[origin : origin + own.size] = own
+            targets.append(origin + outside)
+            sources.append(origin + mirrored)
+        return inverse, np.concatenate(targets), np.concatenate(sources)
+
+    def part(self, samples: Tensor, k: int) -> Tensor:
+        """What of `samples`, laid out as the signal, is the `k`-th window's own."""
+        span, origin = self.spans[k], self.starts[k] * self.hop
+        return samples[origin : origin + span.rows(self.plan.config) * self.hop]
+
+    def listen(self) -> None:
+        """Make `raw` the signal as if all that is to come were silent, which fades out."""
+        torch.mul(self.raw, self._fade, out=self._signal)
+        self.mend()
+
+    def divide(self) -> None:
+        """Make `raw` the signal, divided by what there is of the envelope."""
+        torch.mul(self.raw, self._inverse, out=self._signal)
+        self.mend()
+
+
+@lru_cache(maxsize=256)  # nearly all windows have the same span
+def _geometry(
+    config: MelConfig, span: Span
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """A window's inverse envelope, and the gather of the stream's edges that lie in it."""
+    hop = config.hop_length
+    steps = config.squared_window()
+    envelope = np.zeros((span.rows(config), hop))
+    for r in range(config.overlap):
+        envelope[r : r + span.frames] += steps[r]
+    reach, least = span.reach(config), config.envelope_floor()
+    first = span.settled * hop or config.lead
+    end = reach if span.end is None else span.end
+    inverse = np.zeros(envelope.size)
+    inverse[first:end] = 1.0 / np.maximum(envelope.ravel()[first:end], least)
+    if config.padding == "center_constant":
+        return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    outside = np.arange(end, reach)
+    mirrored = 2 * (end - 1) - outside
+    if not span.settled:
+        outside = np.concatenate([np.arange(config.lead), outside])
+        mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
+    return inverse, outside, mirrored

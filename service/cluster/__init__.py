@@ -1,0 +1,1 @@
+"""Unmel on Ray Serve."""

@@ -1,0 +1,1 @@
+"""What an operator meets: settings, processors, keys, logs, metrics, traces, limits."""

@@ -1,0 +1,94 @@
+"""What the service says of itself: its presets, its methods and what the qualities run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Literal
+
+from fastapi import APIRouter
+
+from unmel.models.mel.presets import PRESETS, Preset
+from unmel.models.methods.inversion.inversions import INVERSIONS
+from unmel.models.methods.joint.joints import JOINT
+from unmel.models.methods.method import Method
+from unmel.models.methods.phase.phases import PHASES
+from unmel.models.methods.recipe import (
+    DEFAULT_INVERSION,
+    DEFAULT_METHOD,
+    DEFAULT_PHASE,
+    DEFAULT_START,
+)
+from unmel.models.methods.schedule import QUALITIES
+from unmel.models.methods.start.starts import STARTS
+from unmel.service.errors import NotFound
+from unmel.service.web.openapi import NO_PRESET
+from unmel.service.wire.schemas import MethodInfo, Methods, ParameterInfo, PresetInfo, QualityInfo
+
+router = APIRouter(tags=["about"])
+
+Kind = Literal["joint", "inversion", "phase", "start"]
+_KINDS: tuple[tuple[Kind, dict[str, Method], str], ...] = (
+    ("joint", JOINT, DEFAULT_METHOD),
+    ("inversion", INVERSIONS, DEFAULT_INVERSION),
+    ("phase", PHASES, DEFAULT_PHASE),
+    ("start", STARTS, DEFAULT_START),
+)
+
+
+@router.get("/presets")
+async def presets() -> list[PresetInfo]:
+    """Every named mel config, with the file that it was read from."""
+    return [_preset_info(row) for row in PRESETS.values()]
+
+
+@router.get("/presets/{name}", responses=NO_PRESET)
+async def one_preset(name: str) -> PresetInfo:
+    """One named mel config."""
+    if name not in PRESETS:
+        raise NotFound("name", repr(name[:80]), "one of " + ", ".join(PRESETS))
+    return _preset_info(PRESETS[name])
+
+
+def _preset_info(row: Preset) -> PresetInfo:
+    return PresetInfo(
+        name=row.name, project=row.project, source=row.source, note=row.note, config=row.config
+    )
+
+
+@router.get("/methods")
+async def methods() -> Methods:
+    """Every method by name, and what the qualities of the joint method run."""
+    return Methods(
+        methods=[
+            _method_info(name, kind, method, default=name == default)
+            for kind, table, default in _KINDS
+            for name, method in table.items()
+        ],
+        qualities=[
+            QualityInfo(
+                name=name,
+                power=power,
+                n_iter=schedule.n_iter,
+                momentum=(schedule.momentum.first, schedule.momentum.last),
+                reflection=(schedule.reflection.first, schedule.reflection.last),
+                exponent=(schedule.exponent.first, schedule.exponent.last),
+                blend=(schedule.blend.first, schedule.blend.last),
+                turn=schedule.turn,
+                shares=schedule.shares,
+            )
+            for power, table in QUALITIES.items()
+            for name, schedule in table.items()
+        ],
+    )
+
+
+def _method_info(name: str, kind: Kind, method: Method, *, default: bool) -> MethodInfo:
+    return MethodInfo(
+        name=name,
+        kind=kind,
+        summary=method.summary,
+        source=method.source,
+        cost=method.cost,
+        parameters=[ParameterInfo(**asdict(parameter)) for parameter in method.parameters],
+        default=default,
+    )

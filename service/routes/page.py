@@ -1,0 +1,31 @@
+"""The page at `/` and the files that it is made of: a browser asks whether they have changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from starlette.staticfiles import StaticFiles
+
+from unmel.service.ops.keys import STATIC
+
+router = APIRouter(include_in_schema=False)
+
+_FILES = StaticFiles(directory=Path(__file__).parent / "static")
+_METHODS = ["GET", "HEAD"]
+
+
+# Routes of their own, not a mount: metrics and log name a request by its route.
+@router.api_route("/", methods=_METHODS)
+async def page(request: Request) -> Response:
+    """The page."""
+    return await static("index.html", request)
+
+
+@router.api_route(f"{STATIC}{{name}}", methods=_METHODS)
+async def static(name: str, request: Request) -> Response:
+    """A file of the page."""
+    answer = await _FILES.get_response(name, request.scope)
+    # Asked for again each time: a new version must not run with an old one's script.
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer

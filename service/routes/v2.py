@@ -1,0 +1,259 @@
+"""The Open Inference Protocol, version 2: a preset is a model, its mel the input `mel`.
+
+As the protocol and Triton's binary tensor extension have it:
+https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md;
+https://github.com/triton-inference-server/server, docs/protocol/extension_binary_data.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
+
+from unmel.models.engine.engine import Item
+from unmel.models.errors import Invalid, TooLarge, Unreadable
+from unmel.models.mel.presets import PRESETS, Preset
+from unmel.service import __version__
+from unmel.service.errors import NotFound
+from unmel.service.ops.settings import Settings
+from unmel.service.queue.tickets import Served
+from unmel.service.routes import health
+from unmel.service.web import openapi
+from unmel.service.web.components import parts_of
+from unmel.service.web.pipeline import serve_whole
+from unmel.service.web.responses import PacedResponse
+from unmel.service.wire.bodies import Body
+from unmel.service.wire.codecs import parse_json, parse_json_array, shaped
+from unmel.service.wire.formats import Finished, finish
+from unmel.service.wire.problems import brief
+from unmel.service.wire.requests import MOST_PARTS, Order, make_order, read_options
+
+router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
+
+VERSION = "1"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+_DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
+# The preset is the config, and the output is one tensor of floats.
+_NO_PARAMETERS = frozenset({"config", "format", "output"})
+_MICROSECONDS = 1_000_000
+
+
+@router.get("")
+async def server() -> dict[str, Any]:
+    """What this server is."""
+    return {"name": "unmel", "version": __version__, "extensions": ["binary_tensor_data"]}
+
+
+@router.get("/health/live", **openapi.V2_HEALTH)
+async def live(request: Request) -> Response:
+    """As `/livez`."""
+    return JSONResponse({"live": True}, (await health.livez(request)).status_code)
+
+
+@router.get("/health/ready", **openapi.V2_HEALTH)
+async def ready(request: Request) -> Response:
+    """As `/readyz`."""
+    return _ready(await health.readyz(request))
+
+
+@router.get("/models/{model}", **openapi.V2)
+@router.get("/models/{model}/versions/{version}", **openapi.V2)
+async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
+    """A preset's tensors."""
+    bands = _preset(model, version).config.n_mels
+    return {
+        "name": model,
+        "versions": [VERSION],
+        "platform": "unmel",
+        "inputs": [{"name": "mel", "datatype": "FP32", "shape": [bands, -1]}],
+        "outputs": [{"name": "audio", "datatype": "FP32", "shape": [-1]}],
+    }
+
+
+@router.get("/models/{model}/ready", **openapi.V2_HEALTH)
+@router.get("/models/{model}/versions/{version}/ready", **openapi.V2_HEALTH)
+async def model_ready(request: Request, model: str, version: str = VERSION) -> Response:
+    """Every preset is as ready as the service."""
+    _preset(model, version)
+    return _ready(await health.readyz(request))
+
+
+@router.post("/models/{model}/infer", **openapi.V2_INFER)
+@router.post("/models/{model}/versions/{version}/infer", **openapi.V2_INFER)
+async def infer(request: Request, model: str, version: str = VERSION) -> Response:
+    """A mel, or a batch of mels of one length, to audio."""
+    preset, settings = _preset(model, version), parts_of(request).settings
+    length = request.headers.get(HEADER_LENGTH)
+
+    def read(body: Body) -> _Asked:
+        return _read(body.data, length, preset, settings)
+
+    return await serve_whole(request, read, _answer)
+
+
+def _ready(health_answer: Response) -> Response:
+    is_ready = health_answer.status_code == 200
+    return JSONResponse({"ready": is_ready}, health_answer.status_code)
+
+
+def _preset(model: str, version: str) -> Preset:
+    if model not in PRESETS:
+        raise NotFound("model", repr(model[:80]), "one of " + ", ".join(PRESETS))
+    if version != VERSION:
+        raise NotFound("version", repr(version[:80]), VERSION)
+    return PRESETS[model]
+
+
+class _Asked:
+    """A request's orders, one a mel, and how it wants its answer."""
+
+    def __init__(self, head: dict[str, Any], model: str) -> None:
+        self.model = model
+        self.id = head.get("id")
+        if self.id is not None and not isinstance(self.id, str):
+            raise Invalid("id", brief(self.id), "a string")
+        self.parameters = _object("parameters", head.get("parameters", {}))
+        self.binary = _flag(self.parameters.pop("binary_data_output", False))
+        timeout = self.parameters.pop("timeout", None)
+        if timeout is not None and not (type(timeout) is int and timeout > 0):
+            raise Invalid("parameters.timeout", brief(timeout), "microseconds above zero")
+        self.timeout = None if timeout is None else timeout / _MICROSECONDS
+        for output in _list("outputs", head.get("outputs", [])):
+            entry = _object("outputs", output)
+            if entry.get("name") != "audio":
+                raise Invalid("outputs", brief(entry.get("name")), "'audio'")
+            given = _object("outputs.parameters", entry.get("parameters", {}))
+            self.binary = _flag(given.get("binary_data", self.binary))
+        self.orders: list[Order] = []
+        self.batched = False
+
+    @property
+    def items(self) -> list[Item]:
+        return [order.item for order in self.orders]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(order.nbytes for order in self.orders)
+
+
+def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _Asked:
+    """What the head and the bytes behind it ask for; raises Invalid or one of its kinds."""
+    size = len(data)
+    if length is not None:
+        if not (length.isascii() and length.isdecimal()) or int(length[:18]) > size:
+            raise Unreadable(HEADER_LENGTH, repr(length[:40]), f"at most the body's {size} bytes")
+        size = int(length)
+    if size > settings.max_json_bytes:
+        raise TooLarge("body", f"{size} bytes of JSON", f"at most {settings.max_json_bytes}")
+    head = parse_json(data[:size], settings.max_frames + MOST_PARTS)
+    asked = _Asked(head, preset.name)
+    mels = _mels(_list("inputs", head.get("inputs")), memoryview(data)[size:])
+    asked.batched = mels.ndim == 3
+    refused = sorted(_NO_PARAMETERS & set(asked.parameters))
+    if refused:
+        raise Invalid(f"parameters.{refused[0]}", "a value", "nothing: the model says it")
+    options = read_options({**asked.parameters, "config": preset.name})
+    if mels.size > settings.max_frames * preset.config.n_mels:
+        shape = "x".join(map(str, mels.shape))
+        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames in all")
+    batch = mels if asked.batched else mels[None]
+    asked.orders = [make_order(mel, None, options, "pcm_f32", settings) for mel in batch]
+    if not asked.orders:
+        raise Invalid("mel", "a batch of none", "at least one mel")
+    return asked
+
+
+def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
+    """The input tensor, of the JSON or of the bytes behind it: two axes, or three if batched."""
+    if len(inputs) != 1:
+        raise Invalid("inputs", brief(inputs), "one, 'mel'")
+    tensor = _object("inputs", inputs[0])
+    if tensor.get("name") != "mel":
+        raise Invalid("inputs", brief(tensor.get("name")), "'mel'")
+    name, shape = tensor.get("datatype"), tensor.get("shape")
+    dtype = _DTYPES.get(name) if isinstance(name, str) else None
+    if dtype is None:
+        raise Invalid("mel", f"datatype {brief(name)}", "FP32 or FP16")
+    if (
+        not isinstance(shape, list)
+        or len(shape) not in (2, 3)
+        or not all(type(n) is int and 0 <= n < 2**31 for n in shape)
+    ):
+        raise Invalid("mel", f"shape {brief(shape)}", "[n_mels, frames], or a batch before them")
+    count = math.prod(shape)
+    parameters = _object("mel.parameters", tensor.get("parameters", {}))
+    size = parameters.get("binary_data_size")
+    if size is None:
+        values = parse_json_array("mel", tensor.get("data")).reshape(-1)
+        if values.size != count:
+            raise Invalid("mel", f"{values.size} numbers for shape {shape}", f"{count} numbers")
+        with np.errstate(over="ignore"):  # the check of the mel finds what overflows
+            return shaped("mel", values.astype(dtype), shape)
+    if type(size) is not int or size != count * dtype.itemsize or size != len(raw):
+        raise Invalid(
+            "mel",
+            f"binary_data_size {brief(size)} and {len(raw)} bytes for shape {shape} of {name}",
+            f"{count * dtype.itemsize} bytes",
+        )
+    return shaped("mel", np.frombuffer(raw, dtype), shape)
+
+
+def _answer(asked: _Asked, served: Sequence[Served]) -> Response:
+    clips = [_finished(o, s) for o, s in zip(asked.orders, served, strict=True)]
+    samples = np.stack([clip.samples for clip in clips]).astype("<f4", copy=False)
+    if not asked.batched:
+        samples = samples[0]
+    warnings = {
+        warning
+        for order, one in zip(asked.orders, served, strict=True)
+        for warning in (*order.warnings, *one.result.warnings)
+    }
+    output: dict[str, Any] = {"name": "audio", "datatype": "FP32", "shape": list(samples.shape)}
+    said: dict[str, Any] = {"sample_rate": clips[0].sample_rate}
+    if warnings:
+        said["warnings"] = "; ".join(sorted(warnings))
+    head: dict[str, Any] = {"model_name": asked.model, "model_version": VERSION}
+    if asked.id is not None:
+        head["id"] = asked.id
+    head |= {"parameters": said, "outputs": [output]}
+    if not asked.binary:
+        output["data"] = samples.reshape(-1).tolist()
+        return PacedResponse(json.dumps(head).encode(), media_type="application/json")
+    raw = samples.tobytes()
+    output["parameters"] = {"binary_data_size": len(raw)}
+    text = json.dumps(head).encode()
+    return PacedResponse(
+        text + raw,
+        headers={HEADER_LENGTH: str(len(text))},
+        media_type="application/octet-stream",
+    )
+
+
+def _finished(order: Order, served: Served) -> Finished:
+    wave = np.asarray(served.result.values, np.float32)
+    return finish(wave, order.item.config.sample_rate, order.finish, bounded=False)
+
+
+def _object(field: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Invalid(field, brief(value), "an object")
+    return dict(value)
+
+
+def _list(field: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise Invalid(field, brief(value), "a list")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid("parameters", brief(value), "true or false for binary data")
+    return value

@@ -1,0 +1,1 @@
+"""What routes share: access, whole requests, streams' sessions, the API's description."""

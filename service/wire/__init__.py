@@ -1,0 +1,1 @@
+"""Bytes to checked work, and samples to bytes; it knows no queue."""

@@ -1,0 +1,195 @@
+"""One table from exceptions to statuses, and the problem+json (RFC 9457) made of each."""
+
+from __future__ import annotations
+
+import logging
+import math
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from unmel.models.errors import Invalid, NonFiniteOutput, OutOfMemory, TooLarge, Unreadable
+from unmel.service.errors import (
+    DeadlineMissed,
+    LaneLost,
+    NotAcceptable,
+    NotFound,
+    Overloaded,
+    SlowClient,
+    Unauthorized,
+    UnsupportedMedia,
+)
+
+logger = logging.getLogger("unmel.problems")
+
+# Faults that one answer names.
+_MOST_FAULTS = 16
+
+MEDIA_TYPE = "application/problem+json"
+_V2 = "/v2/"
+
+WHOLE = "body"
+"""The field that is named when it is all of them together."""
+
+
+# Looked up along the exception's bases, so a subclass needs a row only where it differs.
+STATUSES: dict[type[BaseException], int] = {
+    Unreadable: 400,
+    TooLarge: 413,
+    NotFound: 404,
+    NotAcceptable: 406,
+    UnsupportedMedia: 415,
+    Invalid: 422,
+    ValidationError: 422,
+    RequestValidationError: 422,
+    NonFiniteOutput: 422,
+    ClientDisconnect: 499,  # nobody is left to read it; the number is nginx's, for the log
+    Unauthorized: 401,
+    SlowClient: 408,
+    Overloaded: 503,
+    LaneLost: 503,
+    OutOfMemory: 503,
+    DeadlineMissed: 504,
+    Exception: 500,
+}
+
+# What a problem says where the exception's own words are for the log.
+_DETAILS: dict[type[BaseException], str] = {
+    NonFiniteOutput: "The reconstruction with these options ran out of the range of numbers; "
+    "a smaller momentum or other parameters may help.",
+    OutOfMemory: "The device has no memory for this request at the moment.",
+    ClientDisconnect: "The client went away.",
+}
+_TITLES = {413: "Content Too Large", 499: "Client Closed Request"}
+
+# Seconds after which a lane is likely to be back, or a device's memory to be free.
+_RECOVERY_SECONDS = 2.0
+
+
+def status_of(error: BaseException) -> int:
+    """The HTTP status that an exception answers with."""
+    if isinstance(error, HTTPException):
+        return error.status_code
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
+
+
+def close_code_of(error: BaseException) -> int:
+    """The code that closes a WebSocket for an exception: 1008 where the client is at fault, 1013
+    where another time would do, 1011 where the service is at fault (RFC 6455 and its registry).
+    """
+    status = status_of(error)
+    return 1008 if status < 500 else 1013 if status == 503 else 1011
+
+
+def brief(value: object) -> str:
+    """A value as it came, short enough to send back."""
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if isinstance(value, dict):
+        return f"an object with {len(value)} members"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
+    """Every field that a validation refused: its name, what came, what would do."""
+    faults = []
+    for fault in islice(error.errors(), _MOST_FAULTS):
+        if fault["type"] == "default_factory_not_called":
+            continue  # a field that follows from a faulty one; the faulty one is named itself
+        got, expected = brief(fault.get("input")), str(fault["msg"])
+        if fault["type"] == "missing":
+            got, expected = "nothing", "a value"
+        elif fault["type"] == "extra_forbidden":
+            expected = "no field of this name"
+        for prefix in ("Value error, ", "Input should be "):
+            expected = expected.removeprefix(prefix)
+        field = ".".join(str(part)[:40] for part in fault["loc"] if part != "query")[:120]
+        faults.append({"field": field or WHOLE, "got": got, "expected": expected})
+    return faults
+
+
+def problem_body(error: BaseException, status: int) -> dict[str, Any]:
+    """The members of the problem; a fault of the service's own says nothing of the inside."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": _TITLES.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+    }
+    faults: list[dict[str, str]] = []
+    if isinstance(error, Invalid):
+        faults = [{"field": error.field, "got": error.got, "expected": error.expected}]
+    elif isinstance(error, ValidationError | RequestValidationError):
+        faults = faults_of(error)
+    if faults:
+        body["detail"] = "; ".join(
+            f"{f['field']}: got {f['got']}; expected {f['expected']}" for f in faults[:8]
+        )
+        body |= faults[0]
+        if len(faults) > 1:
+            body["errors"] = faults
+        if isinstance(error, Invalid) and error.fits:
+            body["fits"] = list(error.fits)
+            body["detail"] += "; these values would fit " + " or ".join(error.fits)
+    elif status == 500:
+        body["detail"] = "The service failed; the request was not at fault."
+    elif type(error) in _DETAILS:
+        body["detail"] = _DETAILS[type(error)]
+    elif isinstance(error, HTTPException):
+        body["detail"] = str(error.detail)
+    else:
+        body["detail"] = str(error)
+    if isinstance(error, Overloaded) and error.estimate is not None:
+        body["estimate_seconds"] = round(error.estimate, 3)
+    return body
+
+
+def problem_response(request: Request, error: BaseException) -> Response:
+    """The answer to a request that failed with `error`."""
+    status = status_of(error)
+    if status == 500:
+        logger.error("request failed", exc_info=error)
+    body = problem_body(error, status)
+    request_id = getattr(request.state, "request_id", None)
+    if request_id:
+        body["request_id"] = request_id
+    if isinstance(error, Overloaded):
+        request.state.refused = error.reason
+    if request.url.path.startswith(_V2):  # its clients know no other form
+        return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
+    return JSONResponse(body, status, _headers_of(error, status), MEDIA_TYPE)
+
+
+def _headers_of(error: BaseException, status: int) -> dict[str, str]:
+    if isinstance(error, HTTPException):
+        return dict(error.headers or {})
+    if isinstance(error, Unauthorized):
+        fault = ', error="invalid_token"' if error.given else ""
+        return {"WWW-Authenticate": f'Bearer realm="unmel"{fault}'}
+    if isinstance(error, SlowClient):
+        return {"Connection": "close"}  # what comes of the body now would be taken for a request
+    if status == 503:
+        seconds = error.retry_after if isinstance(error, Overloaded) else _RECOVERY_SECONDS
+        return {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return {}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every exception of the table's kinds with its problem.
+
+    What no row names is caught around the whole app, by the access middleware.
+    """
+
+    async def handle(request: Request, error: Exception) -> Response:
+        return problem_response(request, error)
+
+    for kind in (*STATUSES, HTTPException):
+        if kind is not Exception:
+            app.add_exception_handler(kind, handle)

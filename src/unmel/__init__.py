@@ -1,0 +1,1 @@
+"""Mel spectrograms back into audio, over HTTP, without trained weights."""

@@ -1,0 +1,300 @@
+"""A GPU's loops without a GPU: interpreted they do what torch does, and they can be compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+import benchmarks.gpu
+import unmel.models.backends.choose
+from benchmarks.gpu import iteration_bytes
+from tests.models.backends.test_twin_of_consistent import (
+    CONFIGS,
+    TOLERANCE,
+    apart,
+    clips,
+    written_out,
+)
+from tests.models.engine.test_engine import item
+from tests.models.pretend import PretendedCuda
+from tests.signals import voice
+from unmel.models.backends.base import StepCoefficients
+from unmel.models.backends.choose import Backend
+from unmel.models.backends.cpu.compiled import LOOPS
+from unmel.models.backends.cuda import prove as prove_module
+from unmel.models.backends.cuda.prove import DeviceLoops, Disagreement, prove
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.streams import Options, Stream, advance
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.joint.mel_step import Aim, Mending
+from unmel.models.methods.recipe import resolve
+from unmel.models.methods.start.pghi import grow_islands
+from unmel.models.signal.packed_stft import PackedStft
+from unmel.models.signal.plan import build_plan
+
+CPU = torch.device("cpu")
+TRITON = importlib.util.find_spec("triton") is not None
+REQUIRED = os.environ.get("UNMEL_TEST_TRITON") == "required"
+needs_triton = pytest.mark.skipif(not TRITON and not REQUIRED, reason="needs Triton: make triton")
+CUDA_ROOM = "unmel.models.backends.cuda"
+pytestmark = [
+    pytest.mark.skipif(
+        torch.cuda.is_available(),
+        reason="with a GPU test_cuda.py runs them on it",
+    ),
+    pytest.mark.loops,
+    pytest.mark.slow,
+]
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.startswith(CUDA_ROOM)]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def interpreted() -> Iterator[ModuleType]:
+    """A GPU's loops on this machine's CPU: Triton asks for the variable when one is defined."""
+    _forget()
+    os.environ["TRITON_INTERPRET"] = "1"
+    try:
+        loops = importlib.import_module("unmel.models.backends.cuda.kernels")
+        loops.DEVICE = "cpu"  # type: ignore[attr-defined] # of the tensors that it is given here
+        yield loops
+    finally:
+        os.environ.pop("TRITON_INTERPRET", None)
+        _forget()
+
+
+@needs_triton
+def test_interpreted_loops_agree_with_torchs(interpreted: ModuleType) -> None:
+    prove(interpreted, CPU)
+
+
+@needs_triton
+@pytest.mark.parametrize("what", ["frame", "overlap_add", "move", "mend"])
+def test_a_loop_that_is_wrong_is_found_out(
+    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(interpreted, what, lambda *_: None)
+    with pytest.raises(Disagreement, match="of the largest sample"):
+        prove(interpreted, CPU)
+
+
+@needs_triton
+@pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80"])
+def test_a_step_of_a_preset_agrees_with_torchs(interpreted: ModuleType, name: str) -> None:
+    plan = build_plan(PRESETS[name].config, CPU)
+    found = []
+    for kernels in (interpreted, None):
+        generator = torch.Generator().manual_seed(3)
+        pack = PackedStft(plan, [(5, plan.config.samples(5))], kernels)
+        aim = torch.rand(pack.rows, len(plan.alive), generator=generator) * plan.alive
+        mending = Mending(pack, Aim(pack, aim, aim < 0.2))
+        shape = pack.used, plan.config.n_bins
+        parts = torch.rand(2, *shape, generator=generator)
+        spectrum = torch.complex(parts[0], parts[1])
+        mending.begin(slice(0, pack.used), spectrum, 0.4)
+        mending.mend(slice(0, pack.used), spectrum, StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4))
+        found.append((spectrum, mending.behind[: pack.used]))
+    for ours, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    "name",
+    ["hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"],
+)
+def test_a_run_gives_the_samples_of_the_method_written_out(
+    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    loops = LOOPS.wait()
+    assert loops is not None
+    # The start is torch's where there is a GPU, and the compiled loops' own on this CPU.
+    monkeypatch.setattr(interpreted, "spread", loops.spread, raising=False)
+    engine, clip = Engine(), clips(CONFIGS[name], n_iter=1)[2]
+    engine.chosen = Backend("triton", "torch", interpreted)
+    assert apart(engine.run([clip])[0].values, written_out(clip)) < TOLERANCE
+
+
+@needs_triton
+def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: ModuleType) -> None:
+    one, frames, carry = torch.zeros(64), torch.zeros(2, 64), torch.zeros(3, 16)
+    with pytest.raises(ValueError, match="one block"):
+        interpreted.overlap_add(frames, one, carry, one, one, 3, 16)
+
+
+@needs_triton
+def test_streams_of_a_device_are_those_of_torch(interpreted: ModuleType) -> None:
+    config = PRESETS["hifigan-22k"].config
+    engine = Engine(backend="torch")
+    mel = np.ascontiguousarray(analyze(engine.plans.get(config), voice(0.2)).T)
+    heard = []
+    for loops in (interpreted, None):
+        streams = [Stream(engine.plans.get(config), Options("draft", 2, seed)) for seed in (1, 2)]
+        parts: list[np.ndarray] = []
+        for count in (4, 6):  # the first step of both, and one that goes on
+            for stream in streams:
+                stream.feed(mel[:count])
+            steps = [stream.step for stream in streams if stream.step is not None]
+            parts.extend(advance(loops, [dataclasses.replace(s, n_iter=1) for s in steps]))
+        heard.append(np.concatenate(parts))
+    assert len(heard[0]) > 0
+    np.testing.assert_allclose(heard[0], heard[1], atol=1e-3 * np.abs(heard[1]).max())
+
+
+_FLOATS, _PLACES, _NUMBER, _COUNT = "*fp32", "*i64", "fp32", "i32"
+_STEP = dict.fromkeys(["reach", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
+# Of each kernel's arguments the types that its caller gives.
+SIGNATURES: dict[str, dict[str, str | int]] = {
+    "frames._frame": {"block": 256},
+    "frames._overlap_add": {"block": 256},
+    "frames._move": {"block": 1024, "targets": _PLACES, "sources": _PLACES},
+    "mel._ratios": _STEP
+    | {"power": 2, "some_rows": 8, "some_bands": 16, "bound": "*u8"}
+    | dict.fromkeys(["begins", "offsets", "longest"], _PLACES),
+    "mel._take": _STEP | {"some_bins": 512, "below": "*i32"},
+}
+_COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
+
+
+@needs_triton
+def test_every_kernel_is_named_here(interpreted: ModuleType) -> None:
+    modules = [interpreted.frame.__module__, interpreted.mend.__module__]
+    kernels = {
+        f"{module.rpartition('.')[2]}.{name}"
+        for module in modules
+        for name, value in vars(sys.modules[module]).items()
+        if hasattr(value, "arg_names")
+    }
+    assert kernels == SIGNATURES.keys() | {"mel._parts", "mel._wish"}  # parts of two others
+
+
+@needs_triton
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_every_kernel_compiles_for_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, capability: int
+) -> None:
+    """To machine code, which needs no GPU: an A100's and an H100's."""
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # newer ones warn where it is not said
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    _forget()
+    module, _, function = name.partition(".")
+    kernel = getattr(importlib.import_module(f"{CUDA_ROOM}.{module}"), function)
+    compiler = importlib.import_module("triton.compiler")
+    target = importlib.import_module("triton.backends.compiler").GPUTarget("cuda", capability, 32)
+    types = dict.fromkeys(kernel.arg_names, _FLOATS) | dict.fromkeys(_COUNTS, _COUNT)
+    types |= {key: "constexpr" if isinstance(v, int) else v for key, v in SIGNATURES[name].items()}
+    constants = {key: value for key, value in SIGNATURES[name].items() if isinstance(value, int)}
+    signature = {key: types[key] for key in kernel.arg_names}
+    source = compiler.ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assert compiler.compile(source, target=target).asm["cubin"].startswith(b"\x7fELF")
+    _forget()
+
+
+@needs_triton
+def test_a_heap_is_the_hosts_work(interpreted: ModuleType) -> None:
+    found = []
+    for grow in (interpreted.grow, grow_islands):
+        loud = -np.pad(np.arange(1.0, 7.0).reshape(2, 3), 1).ravel()
+        todo, phase = np.pad(np.ones((2, 3), bool), 1).ravel(), np.zeros(20)
+        order = np.flatnonzero(todo)[np.argsort(loud[todo], kind="stable")]
+        grow(order, loud, np.full(20, 0.3), np.full(20, 0.2), todo, phase, 5)
+        found.append(phase)
+    assert np.array_equal(*found)
+    assert found[0].any()
+
+
+def test_loops_that_cannot_be_compiled_leave_torchs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(name: str) -> ModuleType:
+        raise ImportError(f"no {name}")
+
+    monkeypatch.setattr(prove_module, "import_module", missing)
+    loops = DeviceLoops()
+    assert loops.wait() is None  # not begun
+    loops.start(CPU)
+    loops.start(CPU)
+    assert loops.wait() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "no compiled loops for the GPU; torch's are slower"
+    ]
+
+
+def test_loops_are_ready_once_they_are_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    proved, module = [], ModuleType("gpu")
+    monkeypatch.setattr(
+        prove_module,
+        "import_module",
+        {"unmel.models.backends.cuda.kernels": module}.__getitem__,
+    )
+    monkeypatch.setattr(prove_module, "prove", lambda *given: proved.append(given))
+    loops = DeviceLoops()
+    loops.start(CPU)
+    assert loops.wait() is module
+    assert proved == [(module, CPU)]
+
+
+def test_an_iterations_bytes_are_those_of_its_arrays() -> None:
+    plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
+    rows, hop, points, bins, held, bands = 1, 256, 1024, 513, plan.bands.count, 80
+    frames, spectrum = torch.empty(rows, points), torch.empty(rows, bins, dtype=torch.complex64)
+    behind, ratio = torch.empty(rows, held, dtype=torch.complex64), torch.empty(rows, bands)
+    signal = torch.empty(rows, hop)
+    inside = spectrum[:, plan.bands.inside]
+    touched = [
+        *(signal, frames),  # cut
+        *(frames, spectrum),  # transformed
+        *(inside, behind, ratio, ratio),  # summed by bands; the other ratio is the aim
+        *(inside, behind, ratio, spectrum, behind),  # mended
+        *(spectrum, frames),  # transformed back
+        *(frames, signal, signal),  # added; the other signal is the envelope
+    ]
+    assert iteration_bytes(plan) == sum(t.numel() * t.element_size() for t in touched)
+
+
+def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = PRESETS["hifigan-22k"].config
+    assert benchmarks.gpu.gpu_table(lambda *_: []) == "torch finds no CUDA device: not run."
+
+    def packs(engine: Engine, count: int) -> list[Item]:
+        recipe = resolve(config.power, n_iter=1)
+        return [item(voice(0.1, config.sample_rate), config, recipe) for _ in range(count)]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
+    monkeypatch.setattr(unmel.models.backends.choose, "DEVICE_LOOPS", Unready())
+    monkeypatch.setattr(benchmarks.gpu, "DEVICE_LOOPS", Unready())
+    monkeypatch.setattr(benchmarks.gpu, "COPIED", 2**10)
+    with PretendedCuda():
+        table = benchmarks.gpu.gpu_table(packs)
+    assert table.startswith("Card, which copies ")
+    assert [line.split("|")[1:3] for line in table.splitlines()[4:]] == [
+        [" torch ", f" {count} clips "] for count in (1, 8, 64)
+    ]
+
+
+class Unready:
+    """Loops of a device that has none."""
+
+    def start(self, device: torch.device) -> None:
+        pass
+
+    def wait(self) -> None:
+        pass

@@ -1,0 +1,139 @@
+"""The default method does what docs/method.md says: the engine's samples beside a slow twin's."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.peers import extract
+from benchmarks.twins import consistent as twin
+from tests.signals import voice
+from unmel.models.engine.engine import Engine, Item
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.recipe import resolve
+from unmel.models.methods.schedule import NONE, Ramp, Schedule
+
+pytestmark = pytest.mark.loops
+
+Real = NDArray[np.float64]
+
+# Distances in roundings of float32, 2^-24. Float64 is rounded once, when its samples go out: two
+# are allowed. Float32 is rounded in every step of twelve iterations: 256 are, and these clips show
+# 80 at most. More iterations, or more bands of one bin that cancel, would show more.
+ROUNDED, TOLERANCE = 2.0**-23, 2.0**-16
+ENGINES = {
+    "torch in float64": (Engine(dtype=torch.float64, backend="torch"), ROUNDED),
+    "torch": (Engine(backend="torch"), TOLERANCE),
+    "compiled loops": (Engine(), TOLERANCE),
+}
+# Of five stages, the lowest octave's first, 5, 3, 2, 1 and 1 iterations.
+FEW = 2
+HIFIGAN = PRESETS["hifigan-22k"].config
+
+
+def altered(**changes: object) -> MelConfig:
+    return MelConfig.model_validate(HIFIGAN.model_dump() | changes)
+
+
+CONFIGS = {
+    # Magnitudes. Epsilons and HiFi-GAN's padding; a window shorter than the transform, and three
+    # stages; a hop that does not divide the window; zeros beyond the edges.
+    **{name: PRESETS[name].config for name in ("hifigan-22k", "vits-22k", "pwg-24k")},
+    **{name: PRESETS[name].config for name in ("audioldm-16k", "nemo-22k")},
+    # Powers. A floor below the peak, a last frame left out, a hop that does not divide the window,
+    # and four stages; empty bands; a filterbank of another rate; zeros beyond the edges.
+    **{name: PRESETS[name].config for name in ("whisper-80", "whisper-128", "torchaudio")},
+    **{name: PRESETS[name].config for name in ("styletts2-24k", "librosa")},
+    "one-stage": altered(n_fft=2048, hop_length=275, win_length=1100),
+    "an-octave-of-seven-bands": altered(n_mels=20, fmax=11025),
+    "an-octave-of-eight-bands": altered(n_mels=24, fmax=11025),
+    "a-window-from-an-odd-sample-on": altered(hop_length=254, win_length=1022),
+}
+
+
+def clips(config: MelConfig, n_iter: int = FEW) -> list[Item]:
+    """As long as its frames allow; so quiet that much is at the floor; of three frames, which some
+    edges mirror more than once. Two of the seeds reach the largest ratio (torchaudio, whisper-128).
+    """
+    recipe = resolve(config.power, n_iter=n_iter)
+    whole, quiet = (
+        np.ascontiguousarray(extract(config, level * voice(seconds, config.sample_rate)).values.T)
+        for seconds, level in ((0.55, np.float32(1.0)), (0.3, np.float32(0.01)))
+    )
+    return [
+        Item(whole, config, recipe, config.sample_range(len(whole))[1], seed=0),
+        Item(quiet, config, recipe, config.samples(len(quiet)), seed=3),
+        Item(whole[5:8].copy(), config, recipe, config.samples(3), seed=6),
+    ]
+
+
+def written_out(item: Item, schedule: Schedule | None = None, *, floors: bool = True) -> Real:
+    """The twin's samples of an item, by another schedule than its own where one is given."""
+    config, schedule = item.config, schedule or item.recipe.schedule
+    generator = np.random.Generator(np.random.PCG64(item.seed))
+    drawn = generator.integers(0, 2**16, (item.frames, config.n_bins), dtype=np.uint16)
+    # In float32 as Unmel has them: how a phase is rounded is no part of the method.
+    phases = (drawn.T * np.float32(2.0 * np.pi * schedule.turn / 2**16)).astype(np.float64)
+    mel, bound = twin.aim(config, item.mel.T)
+    return twin.consistent(config, mel, bound & floors, phases, schedule, item.samples)
+
+
+def apart(ours: NDArray[np.floating], theirs: Real) -> float:
+    """Distance of samples `[L]` as a share of the twin's."""
+    assert ours.shape == theirs.shape
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_backend_gives_the_samples_of_the_method_written_out(name: str) -> None:
+    items = clips(CONFIGS[name])
+    expected = [written_out(item) for item in items]
+    for backend, (engine, tolerance) in ENGINES.items():
+        for clip, (result, theirs) in enumerate(zip(engine.run(items), expected, strict=True)):
+            error = apart(result.values, theirs)
+            assert error < tolerance, (backend, clip, error)
+
+
+def test_no_iteration_is_the_start_written_out() -> None:
+    item = clips(HIFIGAN, n_iter=0)[0]
+    for engine, tolerance in ENGINES.values():
+        assert apart(engine.run([item])[0].values, written_out(item)) < tolerance
+
+
+def scaled(ramp: Ramp) -> Ramp:
+    return Ramp(1.01 * ramp.first, 1.01 * ramp.last)
+
+
+WRONG: dict[str, Callable[[Schedule], Schedule]] = {
+    "momentum": lambda s: dataclasses.replace(s, momentum=scaled(s.momentum)),
+    "reflection": lambda s: dataclasses.replace(s, reflection=scaled(s.reflection)),
+    "blend": lambda s: dataclasses.replace(s, blend=scaled(s.blend)),
+    "exponent": lambda s: dataclasses.replace(s, exponent=scaled(s.exponent)),
+    "turn": lambda s: dataclasses.replace(s, turn=1.01 * s.turn),
+    "no reflection": lambda s: dataclasses.replace(s, reflection=NONE),
+    "two stages": lambda s: dataclasses.replace(s, shares=s.shares[-2:]),
+    "one iteration": lambda s: dataclasses.replace(s, n_iter=1),
+}
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80"])
+@pytest.mark.parametrize("what", WRONG)
+def test_a_number_wrong_by_a_hundredth_is_far_outside_the_tolerance(what: str, name: str) -> None:
+    item = clips(CONFIGS[name])[0]
+    wrong = written_out(item, WRONG[what](item.recipe.schedule))
+    for engine, tolerance in ENGINES.values():
+        assert apart(engine.run([item])[0].values, wrong) > 64 * tolerance
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80"])
+def test_a_floor_taken_for_a_level_is_far_outside_the_tolerance(name: str) -> None:
+    item = clips(CONFIGS[name])[1]
+    wrong = written_out(item, floors=False)
+    for engine, tolerance in ENGINES.values():
+        assert apart(engine.run([item])[0].values, wrong) > 64 * tolerance

@@ -1,0 +1,144 @@
+"""MelConfig: what it accepts, what it refuses and why, and how long everything is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from benchmarks.peers import extract
+from unmel.models.errors import Invalid
+from unmel.models.mel.config import MelConfig
+
+BASE: dict[str, Any] = {
+    "sample_rate": 22050,
+    "n_fft": 1024,
+    "hop_length": 256,
+    "n_mels": 80,
+    "scale": "ln",
+}
+
+
+def test_what_is_not_given_follows_from_what_is() -> None:
+    made = MelConfig(**BASE)
+    assert (made.win_length, made.fmax, made.filterbank_rate) == (1024, 11025.0, 22050)
+
+
+def test_equal_configs_are_one_cache_key_and_cannot_be_changed() -> None:
+    a, b = MelConfig(**BASE), MelConfig(**BASE, win_length=1024, fmax=11025)
+    assert a == b
+    assert hash(a) == hash(b)
+    with pytest.raises(ValidationError, match="frozen"):
+        a.n_mels = 3  # type: ignore[misc] # the point of the test
+
+
+def test_per_band_moments_are_hashable_too() -> None:
+    made = MelConfig(**BASE, mean=[0.5] * 80, std=[2.0] * 80)
+    assert len({made, MelConfig(**BASE, mean=[0.5] * 80, std=[2.0] * 80)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"sample_rate": 999}, "greater than or equal to 1000"),
+        ({"n_fft": 8}, "greater than or equal to 32"),
+        ({"n_fft": 32768}, "less than or equal to 16384"),
+        ({"hop_length": 0}, "greater than or equal to 1"),
+        ({"n_mels": 0}, "greater than or equal to 1"),
+        ({"win_length": 2048}, "exceeds n_fft"),
+        ({"fmin": 9000, "fmax": 8000}, "not below fmax"),
+        ({"fmin": 12000, "fmax": 15000}, "half the filterbank's rate"),
+        ({"fmin": float("nan")}, "fmin\n  Input should be less than"),
+        ({"power": 3}, "1 or 2"),
+        ({"window": "kaiser"}, "'hann' or 'hann_symmetric'"),
+        ({"padding": "none"}, "center_reflect"),
+        ({"scale": "log2"}, "no scale 'log2'; there are linear, ln"),
+        ({"scale": {"kind": "ln", "clip": 0}}, "keep log\\(0\\) away"),
+        ({"mean": [0.0, 1.0]}, "2 values for 80 bands"),
+        ({"std": 0.0}, "greater than"),
+        ({"drop_last": True, "padding": "hifigan"}, "centred padding"),
+        ({"colour": "blue"}, "Extra inputs"),
+        ({"win_length": 256, "padding": "hifigan"}, "no window covers"),
+        ({"hop_length": 1024}, "no window covers"),
+        ({"hop_length": 16384}, "no window covers"),
+        ({"hop_length": 1}, "below win_length / 64"),
+        ({"hop_length": 1, "n_fft": 16384}, "below win_length / 64"),
+        ({"win_length": 2, "hop_length": 1, "window": "hann_symmetric"}, "no window covers"),
+        ({"scale": {"kind": "ln", "clip": 1e-50}}, "keep log\\(0\\) away"),
+        ({"scale": {"kind": "ln", "clip": 0, "offset": 1e-40}}, "keep log\\(0\\) away"),
+        ({"scale": {"kind": "db", "floor": 1e-60}}, "scale.db.floor"),
+        ({f"x{n}": n for n in range(100)}, "at most 64 members"),
+        ({"scale": {f"x{n}": n for n in range(100)}}, "at most 64 members"),
+        ({"mean": [0.0] * 5000}, "at most 1024 items"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_reason(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        MelConfig(**{**BASE, **change})
+
+
+GEOMETRIES = st.fixed_dictionaries(
+    {
+        "n_fft": st.sampled_from([64, 63, 96, 128, 200]),
+        "hop_length": st.integers(5, 32),
+        "padding": st.sampled_from(["center_reflect", "center_constant", "hifigan"]),
+        "drop_last": st.booleans(),
+    }
+)
+
+
+def geometry(fields: dict[str, Any]) -> MelConfig:
+    fields = {**fields, "drop_last": fields["drop_last"] and fields["padding"] != "hifigan"}
+    return MelConfig(sample_rate=8000, n_mels=4, scale="linear", **fields)
+
+
+@settings(max_examples=60, deadline=None)
+@given(fields=GEOMETRIES, samples=st.integers(200, 400))
+def test_frames_is_what_librosa_makes_of_that_many_samples(
+    fields: dict[str, Any], samples: int
+) -> None:
+    made = geometry(fields)
+    wave = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    assert made.frames(samples) == extract(made, wave).values.shape[1]
+
+
+@settings(max_examples=200, deadline=None)
+@given(fields=GEOMETRIES, frames=st.integers(1, 300))
+def test_every_length_in_the_range_and_no_other_gives_those_frames(
+    fields: dict[str, Any], frames: int
+) -> None:
+    made = geometry(fields)
+    lowest, highest = made.sample_range(frames)
+    assert lowest <= made.samples(frames) <= highest
+    assert made.frames(lowest) == made.frames(highest) == frames
+    assert made.frames(highest + 1) == frames + 1
+    assert lowest == 1 or made.frames(lowest - 1) == frames - 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "frames", "samples"),
+    [
+        ({"padding": "hifigan"}, 1, 256),
+        ({"padding": "hifigan"}, 100, 25600),
+        ({}, 100, 99 * 256),
+        ({}, 1, 128),
+        ({"padding": "center_constant"}, 7, 6 * 256),
+        ({"drop_last": True}, 100, 25600),
+        ({"drop_last": True}, 1, 256),
+    ],
+)
+def test_the_length_that_frames_stand_for_in_each_convention(
+    fields: dict[str, Any], frames: int, samples: int
+) -> None:
+    assert MelConfig(**BASE, **fields).samples(frames) == samples
+
+
+def test_a_length_that_the_frames_cannot_have_is_refused_with_those_they_can() -> None:
+    made = MelConfig(**BASE)
+    assert made.length_for(10, 2400) == 2400
+    with pytest.raises(Invalid, match="2304 to 2559 samples for 10 frames"):
+        made.length_for(10, 2560)

@@ -1,0 +1,93 @@
+"""Filterbanks: librosa's to 1e-6, torchaudio's to 2e-5, and sensible on empty bands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.peers import bank
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.filterbank import empty_bands, filterbank, hz_to_mel, mel_to_hz
+from unmel.models.mel.presets import PRESETS
+from unmel.models.signal.plan import build_plan
+
+# What torchaudio 2.11.0's melscale_fbanks gave: every n-th non-zero cell, and the sum of all.
+TORCHAUDIO: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "torchaudio_filterbank.json").read_text()
+)
+
+
+def make(
+    rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float, scale: str, norm: str | None
+) -> MelConfig:
+    return MelConfig(
+        sample_rate=rate,
+        n_fft=n_fft,
+        hop_length=n_fft // 4,
+        n_mels=n_mels,
+        fmin=fmin,
+        fmax=fmax,
+        mel_scale=scale,
+        norm=norm,
+        scale="linear",
+    )
+
+
+@pytest.mark.parametrize("scale", ["htk", "slaney"])
+@pytest.mark.parametrize("norm", [None, "slaney"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (22050, 1024, 80, 0.0, 8000.0),
+        (16000, 400, 128, 0.0, 8000.0),
+        (44100, 2048, 160, 0.0, 22050.0),
+        (24000, 1920, 80, 80.0, 7600.0),
+        (8000, 255, 20, 30.5, 3900.25),
+    ],
+)
+def test_equal_to_librosa(
+    scale: str, norm: str | None, shape: tuple[int, int, int, float, float]
+) -> None:
+    made = make(*shape, scale, norm)
+    np.testing.assert_allclose(filterbank(made), bank(made), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "case", TORCHAUDIO, ids=lambda c: f"{c['mel_scale']}-{c['norm']}-{c['n_fft']}"
+)
+def test_equal_to_torchaudio(case: dict[str, Any]) -> None:
+    names = ("sample_rate", "n_fft", "n_mels", "fmin", "fmax", "mel_scale", "norm")
+    values = filterbank(make(*(case[name] for name in names)))
+    for band, bin_, value in case["cells"]:
+        assert values[band, bin_] == pytest.approx(value, abs=2e-5)
+    assert values.sum() == pytest.approx(case["total"], rel=1e-4)
+
+
+def test_the_two_mel_scales_invert() -> None:
+    hz = np.linspace(0, 12000, 97)
+    for scale in ("htk", "slaney"):
+        np.testing.assert_allclose(mel_to_hz(hz_to_mel(hz, scale), scale), hz, atol=1e-8)
+
+
+def test_more_bands_than_bins_leaves_some_empty_and_nothing_undefined() -> None:
+    made = make(16000, 128, 100, 0.0, 8000.0, "htk", "slaney")
+    empty = empty_bands(filterbank(made))
+    assert empty.size > 10
+    plan = build_plan(made, torch.device("cpu"))
+    assert plan.empty == tuple(empty)
+    for tensor in (plan.bank, plan.spread, plan.pinv, plan.band_weight):
+        assert torch.isfinite(tensor).all()
+
+
+def test_spreading_rows_sum_to_one_where_a_band_covers_the_bin_and_to_zero_elsewhere() -> None:
+    for preset in PRESETS.values():
+        plan = build_plan(preset.config, torch.device("cpu"), torch.float64)
+        sums = plan.spread.sum(dim=0)
+        covered = plan.bank.sum(dim=1) > 0
+        assert torch.allclose(sums[covered], torch.ones((), dtype=torch.float64))
+        assert (sums[~covered] == 0).all()

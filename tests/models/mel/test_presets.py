@@ -1,0 +1,154 @@
+"""Presets: each row of the table against an implementation that is not the project's."""
+
+from __future__ import annotations
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from nnAudio.features import MelSpectrogram
+from transformers import SpeechT5FeatureExtractor, WhisperFeatureExtractor
+
+from benchmarks.peers import extract
+from tests.signals import voice
+from unmel.models.engine.analysis import analyze
+from unmel.models.errors import Invalid
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.presets import PRESETS, preset
+from unmel.models.signal.plan import build_plan
+
+CPU = torch.device("cpu")
+
+
+def mel_of(name: str, wave: np.ndarray) -> np.ndarray:
+    return analyze(build_plan(preset(name).config, CPU, torch.float64), wave)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_analyze_equals_the_extractor_built_from_librosa(name: str) -> None:
+    config = preset(name).config
+    wave = voice(0.7, config.sample_rate)
+    ours, theirs = mel_of(name, wave), extract(config, wave).values
+    assert ours.shape == theirs.shape
+    # librosa works in float32: what it rounds off is largest, in logs, near the floor.
+    scale = np.abs(theirs).max()
+    np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-3 * scale)
+    assert np.abs(ours - theirs).mean() < 2e-5 * scale
+
+
+@pytest.mark.parametrize(("name", "bands"), [("whisper-80", 80), ("whisper-128", 128)])
+def test_whisper_presets_equal_the_feature_extractor_of_transformers(name: str, bands: int) -> None:
+    wave = voice(1.0, 16000)
+    extractor = WhisperFeatureExtractor(feature_size=bands)
+    theirs = extractor(
+        wave, sampling_rate=16000, padding="do_not_pad", return_tensors="np"
+    ).input_features[0]
+    np.testing.assert_allclose(mel_of(name, wave), theirs, atol=1e-4)
+
+
+def test_speecht5_preset_equals_the_feature_extractor_of_transformers() -> None:
+    wave = voice(1.0, 16000)
+    theirs = SpeechT5FeatureExtractor()(
+        audio_target=wave, sampling_rate=16000, return_tensors="np"
+    ).input_values[0]
+    np.testing.assert_allclose(mel_of("speecht5-16k", wave).T, theirs, atol=1e-4)
+
+
+def test_the_librosa_preset_is_librosas_own_defaults() -> None:
+    wave = voice(0.7)
+    theirs = librosa.feature.melspectrogram(y=wave, sr=22050)
+    np.testing.assert_allclose(mel_of("librosa", wave), theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_the_nnaudio_preset_is_nnaudios_own_mel() -> None:
+    wave = voice(0.7)
+    [theirs] = MelSpectrogram(verbose=False)(torch.from_numpy(wave)[None]).numpy()
+    np.testing.assert_allclose(mel_of("nnaudio", wave), theirs, rtol=1e-3, atol=1e-4)
+
+
+# What each project's own file says, written down a second time from PRESETS' sources: rate,
+# n_fft / window / hop, bands, range, then family and what differs from it.
+TRANSCRIBED = """
+tacotron2-22k     22050 1024/1024/256  80 0-8000   T
+fastspeech2-22k   22050 1024/1024/256  80 0-8000   T
+glowtts-22k       22050 1024/1024/256  80 0-8000   T
+hifigan-22k       22050 1024/1024/256  80 0-8000   H
+gradtts-22k       22050 1024/1024/256  80 0-8000   H
+matcha-22k        22050 1024/1024/256  80 0-8000   H mean=-5.536622 std=2.116101
+matcha-vctk-22k   22050 1024/1024/256  80 0-8000   H mean=-6.630575 std=2.482914
+vits-22k          22050 1024/1024/256  80 0-11025  H magnitude_eps=1e-6
+bigvgan-22k       22050 1024/1024/256  80 0-8000   H
+bigvgan-24k       24000 1024/1024/256 100 0-12000  H
+bigvgan-44k       44100 2048/2048/512 128 0-22050  H
+bigvgan-44k-256   44100 1024/1024/256 128 0-22050  H
+vocos-24k         24000 1024/1024/256 100 0-12000  htk ln=1e-7
+f5-24k            24000 1024/1024/256 100 0-12000  htk ln=1e-5
+cosyvoice2-24k    24000 1920/1920/480  80 0-8000   H
+cosyvoice3-24k    24000 1920/1920/480  80 0-12000  H
+fish-44k          44100 2048/2048/512 128 0-22050  H magnitude_eps=1e-6
+fish-firefly-44k  44100 2048/2048/512 160 0-22050  H magnitude_eps=1e-6
+audioldm-16k      16000 1024/1024/160  64 0-8000   T
+speecht5-16k      16000 1024/1024/256  80 80-7600  log10=1e-10
+espnet-16k        16000 1024/1024/256  80 80-7600  log10=1e-10 magnitude_floor=1e-5
+pwg-24k           24000 2048/1200/300  80 80-7600  log10=1e-10
+pwg-22k           22050 1024/1024/256  80 80-7600  log10=1e-10
+styletts2-24k     24000 2048/1200/300  80 0-8000   htk ln=0+1e-5 power=2 filterbank_rate=16000 mean=-4 std=4
+coqui-22k         22050 1024/1024/256  80 0-11025  coqui
+nemo-22k          22050 1024/1024/256  80 0-8000   nemo ln=0+1e-5
+nemo-44k          44100 2048/2048/512  80 0-22050  nemo ln=0+1 peaks
+whisper-80        16000 400/400/160    80 0-8000   whisper
+whisper-128       16000 400/400/160   128 0-8000   whisper
+torchaudio        16000 400/400/200   128 0-8000   htk linear power=2
+librosa           22050 2048/2048/512 128 0-11025  linear power=2 constant
+nnaudio           22050 2048/2048/512 128 0-11025  linear power=2
+"""  # noqa: E501 - a row is a row
+
+WORDS: dict[str, dict[str, object]] = {
+    "T": {"scale": {"kind": "ln", "clip": 1e-5}},
+    "H": {"scale": {"kind": "ln", "clip": 1e-5}, "padding": "hifigan", "magnitude_eps": 1e-9},
+    "htk": {"mel_scale": "htk", "norm": None},
+    "peaks": {"norm": None},
+    "nemo": {"window": "hann_symmetric", "padding": "center_constant"},
+    "constant": {"padding": "center_constant"},
+    "whisper": {"scale": "whisper", "power": 2, "drop_last": True},
+    "coqui": {"scale": {"kind": "coqui", "ref_db": 20, "min_db": -100, "max_norm": 4}},
+    "linear": {"scale": "linear"},
+}
+
+
+def transcribed(line: str) -> tuple[str, MelConfig]:
+    name, rate, sizes, bands, span, *words = line.split()
+    n_fft, win, hop = map(int, sizes.split("/"))
+    fmin, fmax = map(float, span.split("-"))
+    fields: dict[str, object] = {
+        "sample_rate": int(rate), "n_fft": n_fft, "win_length": win, "hop_length": hop,
+        "n_mels": int(bands), "fmin": fmin, "fmax": fmax,
+    }  # fmt: skip # as the line has them
+    for word in words:
+        key, _, value = word.partition("=")
+        if not value:
+            fields |= WORDS[key]
+        elif key in ("ln", "log10"):
+            clip, _, offset = value.partition("+")
+            fields["scale"] = {"kind": key, "clip": float(clip), "offset": float(offset or 0)}
+        else:
+            fields[key] = float(value)
+    return name, MelConfig.model_validate(fields)
+
+
+def test_every_row_is_what_its_project_says() -> None:
+    rows = dict(map(transcribed, TRANSCRIBED.strip().splitlines()))
+    assert {name: row.config for name, row in PRESETS.items()} == rows
+
+
+def test_every_preset_names_its_project_and_source() -> None:
+    for name, row in PRESETS.items():
+        assert row.name == name
+        assert row.project
+        assert row.source
+
+
+def test_an_unknown_preset_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(Invalid, match="hifigan-22k") as caught:
+        preset("hifigan")
+    assert caught.value.field == "config"

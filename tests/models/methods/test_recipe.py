@@ -1,0 +1,129 @@
+"""Recipes: what the options ask for, and how overrides meet the qualities."""
+
+from __future__ import annotations
+
+import pytest
+
+from unmel.models.errors import Invalid
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.inversion.inversions import INVERSIONS
+from unmel.models.methods.joint.joints import JOINT
+from unmel.models.methods.method import Method
+from unmel.models.methods.phase.phases import PHASES
+from unmel.models.methods.recipe import resolve
+from unmel.models.methods.schedule import QUALITIES, Ramp
+from unmel.models.methods.start.starts import STARTS
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("quality", ["draft", "standard", "high"])
+def test_a_quality_runs_its_own_schedule(power: int, quality: str) -> None:
+    recipe = resolve(power, quality=quality)  # type: ignore[arg-type] # from the table above
+    assert recipe.schedule == QUALITIES[power][quality]  # type: ignore[index] # likewise
+    assert (recipe.method, recipe.inversion) == ("consistent", None)
+
+
+def test_the_schedules_are_the_defaults_own() -> None:
+    other = resolve(1, method="admm_mel", n_iter=7).schedule
+    assert (other.n_iter, other.turn) == (7, 1.0)  # first phases all around the circle
+
+
+def test_high_costs_at_most_four_times_standard() -> None:
+    for table in QUALITIES.values():
+        assert table["draft"].n_iter < table["standard"].n_iter < table["high"].n_iter
+        assert table["high"].n_iter <= 4 * table["standard"].n_iter
+
+
+@pytest.mark.parametrize(
+    ("n_iter", "low", "high"), [(50, "draft", "standard"), (200, "standard", "high")]
+)
+def test_between_the_qualities_the_schedule_lies_between_theirs(
+    n_iter: int, low: str, high: str
+) -> None:
+    table = QUALITIES[1]
+    schedule = resolve(1, n_iter=n_iter).schedule
+    assert schedule.n_iter == n_iter
+    ends = sorted((table[low].exponent.last, table[high].exponent.last))  # type: ignore[index] # as above
+    assert ends[0] <= schedule.exponent.last <= ends[1]
+
+
+def test_beyond_the_qualities_the_nearest_schedule_is_stretched() -> None:
+    assert resolve(1, n_iter=5000).schedule.momentum == QUALITIES[1]["high"].momentum
+    assert resolve(1, n_iter=1).schedule.momentum == QUALITIES[1]["draft"].momentum
+    assert resolve(1, n_iter=0).n_iter == 0
+
+
+def test_momentum_overrides_the_ramp() -> None:
+    assert resolve(1, momentum=0.5).schedule.momentum == Ramp(0.5, 0.5)
+
+
+def test_naming_one_stage_takes_the_others_default() -> None:
+    assert resolve(1, inversion="transpose").method == "griffin_lim"
+    recipe = resolve(2, phase="griffin_lim", momentum=0.0, n_iter=7)
+    assert (recipe.inversion, recipe.n_iter, recipe.schedule.momentum.last) == ("pinv", 7, 0.0)
+
+
+def test_a_joint_method_and_a_stage_contradict_each_other() -> None:
+    with pytest.raises(Invalid, match="either a joint method, or an inversion and a phase"):
+        resolve(1, method="consistent", inversion="pinv")
+
+
+def test_a_ramp_ends_where_it_says() -> None:
+    ramp = Ramp(1.0, 3.0)
+    assert [ramp.at(i, 5) for i in range(6)] == [1.0, 1.5, 2.0, 2.5, 3.0, 3.0]
+    assert ramp.at(0, 1) == 1.0
+
+
+def points(**options: object) -> float:
+    """Work for a row of HiFi-GAN's config, in pairs of transforms."""
+    config = PRESETS["hifigan-22k"].config
+    return resolve(1, **options).points(config) / config.n_fft  # type: ignore[arg-type] # names of options
+
+
+@pytest.mark.parametrize("name", [*JOINT, *PHASES])
+def test_iterations_count_alike_for_every_method(name: str) -> None:
+    kind = "method" if name in JOINT else "phase"
+    none, some, twice = (points(**{kind: name, "n_iter": n}) for n in (0, 32, 64))
+    assert 5.0 < some - none < 500.0
+    assert twice - some == pytest.approx(some - none)
+
+
+@pytest.mark.parametrize(
+    ("less", "more", "share"),
+    [
+        ({"phase": "raar"}, {"phase": "difference_map"}, 2.0),
+        ({"phase": "raar"}, {"phase": "difference_map", "params": {"beta": 1.0}}, 1.0),
+        ({"phase": "raar"}, {"phase": "lbfgs"}, 2.0),
+        ({"phase": "lbfgs"}, {"phase": "lbfgs", "params": {"history": 50}}, 2.0),
+        ({"phase": "rtisi_la"}, {"phase": "rtisi_la", "params": {"lookahead": 15}}, 1.0),
+        ({"phase": "rtisi_la"}, {"phase": "rtisi_la", "params": {"lookahead": 16}}, 34 / 32),
+    ],
+)
+def test_what_parameters_and_second_transforms_cost_is_counted(
+    less: dict[str, object], more: dict[str, object], share: float
+) -> None:
+    bare = points(phase="raar", n_iter=0)
+    costs = [points(n_iter=32, **options) - bare for options in (less, more)]
+    assert costs[1] / costs[0] == pytest.approx(share, rel=0.3 if share == 2.0 else 0.03)
+
+
+def test_starts_and_inversions_are_counted() -> None:
+    plain = points(phase="griffin_lim", n_iter=8)
+    assert points(phase="griffin_lim", n_iter=8, start="given") == plain
+    assert points(phase="griffin_lim", n_iter=8, start="spsi") > plain + 5
+    assert points(phase="griffin_lim", n_iter=8, start="pghi") > plain + 10
+    for name in ("smooth", "nnls", "lbfgs", "gradient"):
+        few, many, most = (
+            points(inversion=name, n_iter=8, inversion_params={"n_iter": n}) for n in (5, 50, 1000)
+        )
+        assert plain < few < many <= most
+    # Nobody knows when frames will have ended; most end long before the most steps allowed.
+    assert points(inversion="nnls", n_iter=8, inversion_params={"n_iter": 5000}) < 200
+
+
+@pytest.mark.parametrize("table", [JOINT, INVERSIONS, PHASES, STARTS])
+def test_a_cost_is_said_in_words(table: dict[str, Method]) -> None:
+    for name, method in table.items():
+        counted = method.work.once or method.work.step
+        assert ("product" in method.cost or "transforms" in method.cost) == bool(counted), name
+    assert JOINT["consistent"].cost == "2 products and 1 pair of transforms an iteration"

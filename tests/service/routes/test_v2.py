@@ -1,0 +1,255 @@
+"""The Open Inference Protocol: the real client of Triton, and what the protocol says beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
+
+from tests.service.asking import HIFIGAN, MEL, npy
+from tests.service.live import TestEngine, live
+from tests.signals import voice
+from unmel.models.engine.analysis import analyze
+from unmel.models.engine.engine import Engine
+from unmel.models.mel.presets import PRESETS
+
+ENGINE = Engine()
+PARAMETERS = {"n_iter": 2, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Any:
+    with triton.InferenceServerClient(url.removeprefix("http://")) as made:
+        yield made
+
+
+def mel_of(preset: str) -> np.ndarray:
+    config = PRESETS[preset].config
+    return analyze(ENGINE.plans.get(config), voice(0.3, config.sample_rate))
+
+
+def given(mel: np.ndarray, *, binary: bool = True, datatype: str = "FP32") -> Any:
+    tensor = triton.InferInput("mel", list(mel.shape), datatype)
+    tensor.set_data_from_numpy(mel, binary_data=binary)
+    return tensor
+
+
+def ask(client: Any, model: str, mel: np.ndarray, **more: Any) -> np.ndarray:
+    answer = client.infer(model, [given(mel)], parameters=PARAMETERS, **more)
+    return np.asarray(answer.as_numpy("audio"))
+
+
+def reconstructed(url: str, mel: np.ndarray, preset: str = "hifigan-22k") -> np.ndarray:
+    """What `POST /reconstruct` gives for the same."""
+    answer = httpx.post(
+        f"{url}/reconstruct",
+        params={"config": preset, "format": "pcm_f32", **PARAMETERS},
+        content=npy(mel),
+        headers={"Content-Type": "application/x-npy"},
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    return np.frombuffer(answer.content, "<f4")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_tritons_client_gets_every_presets_audio(client: Any, url: str, preset: str) -> None:
+    mel, bands = mel_of(preset), PRESETS[preset].config.n_mels
+    said = client.get_model_metadata(preset)
+    assert said["name"] == preset
+    assert said["inputs"] == [{"name": "mel", "datatype": "FP32", "shape": [bands, -1]}]
+    assert said["outputs"] == [{"name": "audio", "datatype": "FP32", "shape": [-1]}]
+    assert client.is_model_ready(preset)
+    np.testing.assert_array_equal(ask(client, preset, mel), reconstructed(url, mel, preset))
+
+
+def test_tritons_client_finds_the_server_live_and_ready(client: Any) -> None:
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    said = client.get_server_metadata()
+    assert said["name"] == "unmel"
+    assert "binary_tensor_data" in said["extensions"]
+    assert client.is_model_ready("hifigan-22k", "1")
+    assert not client.is_model_ready("hifigan-22k", "2")
+    assert not client.is_model_ready("nothing")
+
+
+@pytest.mark.parametrize("binary_in", [True, False])
+@pytest.mark.parametrize("binary_out", [True, False, None])
+def test_json_and_binary_tensors_carry_the_same(
+    client: Any, url: str, *, binary_in: bool, binary_out: bool | None
+) -> None:
+    outputs = (
+        None
+        if binary_out is None
+        else [triton.InferRequestedOutput("audio", binary_data=binary_out)]
+    )
+    answer = client.infer(
+        "hifigan-22k",
+        [given(MEL, binary=binary_in)],
+        outputs=outputs,
+        parameters=PARAMETERS,
+        request_id="abc",
+        model_version="1",
+    )
+    np.testing.assert_array_equal(answer.as_numpy("audio"), reconstructed(url, MEL))
+    said = answer.get_response()
+    assert said["id"] == "abc"
+    assert said["model_name"] == "hifigan-22k"
+    assert said["parameters"] == {"sample_rate": 22050}
+
+
+def test_half_precision_is_the_same_as_its_values_in_single(client: Any, url: str) -> None:
+    half = MEL.astype(np.float16)
+    answer = client.infer("hifigan-22k", [given(half, datatype="FP16")], parameters=PARAMETERS)
+    expected = reconstructed(url, half.astype(np.float32))
+    np.testing.assert_array_equal(answer.as_numpy("audio"), expected)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_batch_is_its_clips_one_by_one(client: Any, url: str, count: int) -> None:
+    mels = np.stack([MEL - n for n in range(count)])
+    got = ask(client, "hifigan-22k", mels)
+    assert got.shape == (count, MEL.shape[1] * HIFIGAN.hop_length)
+    for mel, clip in zip(mels, got, strict=True):
+        np.testing.assert_array_equal(clip, reconstructed(url, mel))
+
+
+def test_options_travel_as_parameters(client: Any) -> None:
+    answer = client.infer(
+        "hifigan-22k",
+        [given(MEL)],
+        parameters={
+            "inversion": "smooth",
+            "phase": "admm",
+            "params": json.dumps({"rho": 0.2}),
+            "sample_rate": 8000,
+            "normalize": "peak",
+            "n_iter": 2,
+        },
+    )
+    assert answer.get_response()["parameters"]["sample_rate"] == 8000
+    samples = answer.as_numpy("audio")
+    assert len(samples) == pytest.approx(MEL.shape[1] * 256 * 8000 / 22050, abs=1)
+    assert np.abs(samples).max() == pytest.approx(10 ** (-1 / 20))
+
+
+def test_warnings_come_along(client: Any) -> None:
+    answer = client.infer("torchaudio", [given(mel_of("torchaudio"))], parameters=PARAMETERS)
+    assert "bands hold no bin" in answer.get_response()["parameters"]["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("model", "mel", "parameters", "status", "words"),
+    [
+        ("nothing", MEL, {}, 404, "one of tacotron2-22k"),
+        ("hifigan-22k", MEL[:79], {}, 422, "mel: got shape 79x"),
+        ("hifigan-22k", MEL + 100, {}, 422, "values from"),
+        ("hifigan-22k", MEL * np.nan, {}, 422, "nan in band 0"),
+        ("hifigan-22k", MEL[None][:0], {}, 422, "a batch of none"),
+        ("hifigan-22k", MEL, {"n_iter": -1}, 422, "n_iter"),
+        ("hifigan-22k", MEL, {"format": "mp3"}, 422, "parameters.format"),
+        ("hifigan-22k", MEL, {"nonsense": 1}, 422, "nonsense"),
+    ],
+)
+def test_tritons_client_is_told_what_was_wrong(
+    client: Any, model: str, mel: np.ndarray, parameters: dict[str, Any], status: int, words: str
+) -> None:
+    with pytest.raises(InferenceServerException, match=words) as caught:
+        client.infer(model, [given(mel)], parameters=parameters)
+    assert caught.value.status() == str(status)
+
+
+def tensor(**changes: Any) -> dict[str, Any]:
+    plain = {"name": "mel", "datatype": "FP32", "shape": [80, 1], "data": [-5.0] * 80}
+    return {k: v for k, v in {**plain, **changes}.items() if v is not None}
+
+
+def test_nested_lists_are_read_too(url: str) -> None:
+    path, parameters = f"{url}/v2/models/hifigan-22k/infer", {"n_iter": 1}
+    flat = httpx.post(path, json={"inputs": [tensor()], "parameters": parameters})
+    nested = tensor(data=[[-5.0]] * 80)
+    again = httpx.post(path, json={"inputs": [nested], "parameters": parameters})
+    assert flat.status_code == 200, flat.text
+    assert flat.json() == again.json()
+    assert flat.json()["outputs"][0]["shape"] == [256]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{", "JSON that does not parse"),
+        (b"[]", "a JSON object"),
+        ({}, "inputs"),
+        ({"inputs": []}, "one, 'mel'"),
+        ({"inputs": [3]}, "an object"),
+        ({"inputs": [tensor(), tensor()]}, "one, 'mel'"),
+        ({"inputs": [tensor(name="text")]}, "'mel'"),
+        ({"inputs": [tensor(datatype="INT8")]}, "FP32 or FP16"),
+        ({"inputs": [tensor(shape=[80])]}, "n_mels, frames"),
+        ({"inputs": [tensor(shape=[80, -1])]}, "n_mels, frames"),
+        ({"inputs": [tensor(shape=[80, 2])]}, "160 numbers"),
+        ({"inputs": [tensor(shape=[0, 2**31 - 1, 2**31 - 1], data=[])]}, "an impossible shape"),
+        ({"inputs": [tensor(data=None)]}, "a list"),
+        ({"inputs": [tensor(data=["a"] * 80)]}, "not all numbers"),
+        ({"inputs": [tensor(data=[1e39] * 80)]}, "finite"),
+        ({"inputs": [tensor(parameters={"binary_data_size": 320})]}, "320 bytes"),
+        ({"inputs": [tensor(parameters={"binary_data_size": "320"})]}, "320 bytes"),
+        ({"inputs": [tensor(parameters=3)]}, "mel.parameters"),
+        ({"inputs": [tensor()], "parameters": []}, "parameters"),
+        ({"inputs": [tensor()], "parameters": {"timeout": -1}}, "timeout"),
+        ({"inputs": [tensor()], "parameters": {"binary_data_output": 1}}, "true or false"),
+        ({"inputs": [tensor()], "outputs": [{"name": "mel"}]}, "'audio'"),
+        ({"inputs": [tensor()], "id": 7}, "id"),
+    ],
+)
+def test_requests_that_are_none_are_answered_by_an_error(url: str, body: Any, words: str) -> None:
+    path = f"{url}/v2/models/hifigan-22k/infer"
+    answer = httpx.post(path, content=body if isinstance(body, bytes) else json.dumps(body))
+    assert answer.status_code in (400, 422), answer.text
+    assert set(answer.json()) == {"error"}
+    assert words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "9" * 30, "1000000"])
+def test_a_header_length_beyond_the_body_is_refused(url: str, length: str) -> None:
+    answer = httpx.post(
+        f"{url}/v2/models/hifigan-22k/infer",
+        content=json.dumps({"inputs": [tensor()]}),
+        headers={"Inference-Header-Content-Length": length},
+    )
+    assert answer.status_code == 400
+    assert "Inference-Header-Content-Length" in answer.json()["error"]
+
+
+def test_faults_around_the_route_have_the_protocols_form_too() -> None:
+    """A batch that fails fails whole, a timeout is a deadline, and keys and probes are as ever."""
+    key = "k" * 16
+    with live(TestEngine(), api_keys=key) as service:
+        path = "/v2/models/hifigan-22k/infer"
+        body = {"inputs": [tensor(shape=[2, 80, 1], data=[-5.0] * 160)]}
+        refused = service.client.post(path, json=body)
+        assert refused.status_code == 401
+        assert refused.json() == {"error": "A key is needed."}
+        assert service.client.get("/v2/health/ready").json() == {"ready": True}
+        headers = {"Authorization": f"Bearer {key}"}
+        served = service.client.post(path, json=body, headers=headers)
+        assert served.json()["outputs"][0]["shape"] == [2, 256]
+        service.engine.faults[0] = RuntimeError("inside")
+        failed = service.client.post(path, json=body, headers=headers)
+        assert failed.status_code == 500
+        assert "inside" not in failed.text
+        del service.engine.faults[0]
+        service.engine.gate.clear()
+        late = service.client.post(
+            path, json={**body, "parameters": {"timeout": 200_000}}, headers=headers
+        )
+        assert late.status_code in (503, 504)
+        assert set(late.json()) == {"error"}
+        service.engine.gate.set()
+        service.until(lambda: service.lanes.outstanding == 0)
