@@ -1,8 +1,25 @@
-"""What every backend is given, and the numbers that all of them share."""
+"""Backend: the few operations that methods ask of whatever computes a pack, and what they take.
+
+Methods call `pack.backend` and never ask which one it is. Results are bit-stable within a backend:
+a clip's bits depend neither on what it is packed with nor on where it stands. Between backends
+they differ in the last digits; tests hold each one to a float64 twin.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Name = Literal["torch", "numba", "triton"]
+Places = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats]
 
 # |t|^2 may be this small before its phase is taken as nothing; targets are of the order of 1.
 TINY = 1e-20
@@ -27,3 +44,234 @@ class StepCoefficients(NamedTuple):
     """`a` of the next iteration."""
     reflect: float
     """`m` of the next iteration."""
+
+
+@dataclass(frozen=True, eq=False)
+class MelTarget:
+    """The mel that a pack's iterations correct towards; an octave's bands are its first ones."""
+
+    mel: Tensor
+    """Linear `[rows, K]`."""
+    bound: Tensor
+    """`[rows, K]` bool: where `mel` is an upper bound and no level."""
+    prepared: Any = None
+    """Both as the backend that made this takes them."""
+
+
+class BandTables(Protocol):
+    """A filterbank as sparse tables; bins `[W]` count from `first`. See `signal.band_tables`."""
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def inside(self) -> slice: ...
+
+    @property
+    def tables(self) -> Tables: ...
+
+    def sums(self, values: Tensor) -> Tensor: ...
+
+    def spread(self, values: Tensor) -> Tensor: ...
+
+
+class Pack(Protocol):
+    """What a stage's iterations work on. See `signal.packed_stft`."""
+
+    @property
+    def n_fft(self) -> int: ...
+
+    @property
+    def hop(self) -> int: ...
+
+    @property
+    def used(self) -> int: ...
+
+    @property
+    def signal(self) -> Tensor: ...
+
+    @property
+    def window(self) -> Tensor: ...
+
+    @property
+    def inverse_envelope(self) -> Tensor: ...
+
+    @property
+    def carry(self) -> Tensor: ...
+
+    @property
+    def edges(self) -> tuple[Tensor, Tensor]: ...
+
+    @property
+    def pins(self) -> tuple[Tensor, Tensor]: ...
+
+    def begin(self) -> None: ...
+
+    def runs(self) -> Iterator[slice]: ...
+
+    def spectrum(self, block: slice) -> Tensor: ...
+
+    def add(self, block: slice, spectrum: Tensor) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Backend(Protocol):
+    """What computes the packs of an engine; chosen once, before the first of them."""
+
+    @property
+    def name(self) -> Name:
+        """The name that `UNMEL_BACKEND` knows it by."""
+
+    @property
+    def fft(self) -> str:
+        """The libraries of its transforms."""
+
+    def spectrum(self, signal: Tensor, window: Tensor, n_fft: int, rows: slice, hop: int) -> Tensor:
+        """Spectra of the windowed frames of a signal.
+
+        Parameters
+        ----------
+        signal
+            Samples.
+        window
+            `[win_length]`; index 0 of a frame is its first sample.
+        n_fft
+            Points of the transform; those beyond the window are zero.
+        rows
+            The frames, counted from the signal's first sample.
+        hop
+            Samples from one frame to the next.
+
+        Returns
+        -------
+        Tensor
+            Complex `[T, N]`, the caller's own.
+
+        """
+
+    def overlap_add(
+        self,
+        spectrum: Tensor,
+        window: Tensor,
+        n_fft: int,
+        carry: Tensor,
+        scale: Tensor,
+        signal: Tensor,
+        first: int,
+        hop: int,
+    ) -> None:
+        """Transform spectra back, window, overlap-add and scale them.
+
+        Frames are added to a sample from the earliest to the latest, whatever the blocks: a float
+        sum depends on its order, and a clip's must not depend on where it stands.
+
+        Parameters
+        ----------
+        spectrum
+            Complex `[T, N]`; what it holds afterwards is undefined.
+        window, n_fft, hop
+            As for `spectrum`.
+        carry
+            `[overlap - 1, hop]`: sums of the hops that later frames still reach; read and written.
+        scale
+            What each sample is multiplied by once no later frame reaches it.
+        signal
+            Where the samples go.
+        first
+            Number of the first frame.
+
+        """
+
+    def restore_edges(self, signal: Tensor, targets: Tensor, sources: Tensor) -> None:
+        """Copy samples within a signal, none of them from where another goes."""
+
+    def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
+        """A target as `apply_mel_step` takes it, from `mel` and `bound` `[rows, K]`."""
+
+    def apply_mel_step(
+        self,
+        spectrum: Tensor,
+        momentum_state: Tensor,
+        target: MelTarget,
+        row: int,
+        bands: BandTables,
+        step: StepCoefficients,
+        power: int,
+    ) -> None:
+        """Make of `R`, in place, the next `C` of `consistent`.
+
+        Parameters
+        ----------
+        spectrum
+            Complex `[T, N]`: `R`, the spectrum of a signal; `C` afterwards.
+        momentum_state
+            Complex `[rows, W]`: `a R_prev + m C` of the whole pack; read and written.
+        target
+            From this backend's `mel_target`.
+        row
+            The pack's row of the first spectrum, a multiple of eight.
+        bands
+            Tables of the filterbank.
+        step
+            The iteration's coefficients.
+        power
+            The mel's power.
+
+        """
+
+    def run_stage(
+        self,
+        pack: Pack,
+        momentum_state: Tensor,
+        target: MelTarget,
+        bands: BandTables,
+        steps: Sequence[StepCoefficients],
+        power: int,
+    ) -> None:
+        """All iterations of a stage, from the pack's signal to its signal."""
+        for step in steps:
+            pack.begin()
+            for run in pack.runs():
+                spectrum = pack.spectrum(run)
+                self.apply_mel_step(spectrum, momentum_state, target, run.start, bands, step, power)
+                pack.add(run, spectrum)
+            pack.finish()
+
+    def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
+        """Make of `magnitude` and `phases` `[T, N]` those bins of a spectrum `[T, up to N]`."""
+
+    def spread(self, bands: BandTables, values: Tensor, out: Tensor) -> None:
+        """Spread band values `[T, K]` over their bins of `out` `[T, N]`; other bins are zero."""
+
+    def grow_islands(
+        self,
+        order: Places,
+        loud: Doubles,
+        along: Doubles,
+        across: Doubles,
+        todo: NDArray[np.bool_],
+        phase: Doubles,
+        width: int,
+    ) -> None:
+        """Integrate phases over islands of loud bins, the loudest first.
+
+        Parameters
+        ----------
+        order
+            Seeds, the loudest first.
+        loud
+            Minus the level of each bin, flat `[rows * width]`.
+        along, across
+            Half the phase's slope over frames and over bins.
+        todo
+            Bins that have no phase yet; written.
+        phase
+            Radians; written.
+        width
+            Bins of a row.
+
+        """

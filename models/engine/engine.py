@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -15,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.choose import Backend, Wanted, choose
+from unmel.models.backends.base import Backend
 from unmel.models.engine.analysis import Analysis, analyze
+from unmel.models.engine.choose import Wanted, choose
 from unmel.models.engine.long_clips import check_long, reconstruct_long
 from unmel.models.engine.memory import DEFAULT_PACK_BYTES, row_bytes
 from unmel.models.engine.reconstruct import reconstruct
@@ -137,13 +137,8 @@ class Engine:
         """The backend of every pack; Invalid if one was named that cannot be had."""
         with self._choosing:
             if self.chosen is None:
-                self.chosen = choose(self._wanted, self.device)
+                self.chosen = choose(self._wanted, self.device, self.dtype)
             return self.chosen
-
-    @property
-    def kernels(self) -> ModuleType | None:
-        """The compiled loops of every pack."""
-        return self.backend.loops
 
     def load(self) -> None:
         """Choose the backend and wait for its loops, so that no request has to."""
@@ -215,7 +210,7 @@ class Engine:
         """Items of one key as one pack."""
         steps = [item for item in items if isinstance(item, Step)]
         if steps:
-            return [Result(samples) for samples in advance(self.kernels, steps)]
+            return [Result(samples) for samples in advance(self.backend, steps)]
         waves = [item for item in items if isinstance(item, Analysis)]
         if waves:
             plan = self.plans.get(waves[0].config)
@@ -233,7 +228,7 @@ class Engine:
         check_long(item.config, item.recipe, item.output, item.frames, limit)
         wave = reconstruct_long(
             plan,
-            self.kernels,
+            self.backend,
             item.recipe,
             target,
             item.samples,
@@ -251,7 +246,7 @@ class Engine:
         if len(items) == 1 and items[0].rows > self.rows(config, recipe):
             [wave] = download([self._run_long(items[0], plan, targets[0])])
             return [Result(_finite(wave), warnings)]
-        pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.kernels)
+        pack = PackedStft(plan, [(item.frames, item.samples) for item in items], self.backend)
         magnitude = reconstruct(
             pack,
             recipe,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Backend
 from unmel.models.engine.reconstruct import reconstruct
 from unmel.models.errors import TooLarge
 from unmel.models.mel.config import MelConfig
@@ -89,7 +89,7 @@ def check_long(config: MelConfig, recipe: Recipe, output: str, frames: int, limi
 
 def reconstruct_long(
     plan: Plan,
-    kernels: ModuleType | None,
+    backend: Backend,
     recipe: Recipe,
     target: Target,
     samples: int,
@@ -109,7 +109,7 @@ def reconstruct_long(
         count = block.end - block.first
         # A block that goes on is a clip that ends there: its end is computed again.
         length = samples - origin if block.done == frames else config.samples(count)
-        pack = PackedStft(plan, [(count, length)], kernels)
+        pack = PackedStft(plan, [(count, length)], backend)
         if block.settled:
             pack.pin([signal[origin : block.settled * config.hop_length]])
         reconstruct(

@@ -11,13 +11,11 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import StepCoefficients
+from unmel.models.backends.base import BandTables, Pack, StepCoefficients
 from unmel.models.backends.cpu.frames import frame, move, overlap_add
 from unmel.models.backends.cpu.loop import Floats, Places, Spectra, loop
 from unmel.models.backends.cpu.mel_step import mend_rows, numbers
-from unmel.models.backends.cpu.transforms import Transforms, block_rows, width
-from unmel.models.signal.band_tables import Bands
-from unmel.models.signal.packed_stft import Arrays
+from unmel.models.backends.cpu.transforms import block_rows, transforms, width
 
 
 def _compute(typing: Any, address: Any, descriptor: Any, data: Any) -> Any:
@@ -108,40 +106,41 @@ def _iterate(
 
 
 def iterate(
-    arrays: Arrays,
-    used: int,
-    hop: int,
-    transforms: Transforms,
-    behind: Tensor,
+    pack: Pack,
+    momentum_state: Tensor,
     aim: tuple[Floats, NDArray[np.bool_]],
-    bands: Bands,
+    bands: BandTables,
     steps: tuple[StepCoefficients, ...],
     power: int,
 ) -> None:
     """The iterations of a stage of `consistent`, from a pack's signal to its signal.
     RuntimeError if a transform fails, which a committed one never does.
     """
-    n, (mel, bound) = arrays.frame.shape[1], aim
+    n, (mel, bound) = pack.n_fft, aim
+    made = transforms(n)
+    if made is None:
+        raise RuntimeError("no transforms")
+    (edge_to, edge_from), (pin_to, pins) = pack.edges, pack.pins
     status = _iterate(
-        arrays.signal,
-        arrays.window,
+        pack.signal.numpy(),
+        pack.window.numpy(),
         np.empty((block_rows(n), width(n)), np.float32),
-        arrays.carry,
-        arrays.inverse,
-        arrays.edge_to,
-        arrays.edge_from,
-        arrays.pin_to,
-        arrays.pins,
-        behind.numpy(),
+        pack.carry.numpy(),
+        pack.inverse_envelope.numpy(),
+        edge_to.numpy(),
+        edge_from.numpy(),
+        pin_to.numpy(),
+        pins.numpy(),
+        momentum_state.numpy(),
         mel,
         bound,
         bands.first,
         *bands.tables,
         numbers(steps),
-        transforms.table,
+        made.table,
         power,
-        used,
-        hop,
+        pack.used,
+        pack.hop,
     )
     if status:
         raise RuntimeError(f"MKL's transforms failed with status {status}")

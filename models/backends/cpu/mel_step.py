@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import LARGEST_RATIO, TINY, StepCoefficients
+from unmel.models.backends.base import LARGEST_RATIO, TINY, BandTables, StepCoefficients
 from unmel.models.backends.cpu.elementwise import raise_to
 from unmel.models.backends.cpu.loop import Floats, Places, Spectra, loop
-from unmel.models.signal.band_tables import Bands
 
 _GROUP = 8
 
@@ -255,7 +254,7 @@ def mend(
     behind: Tensor,
     aim: tuple[Floats, NDArray[np.bool_]],
     row: int,
-    bands: Bands,
+    bands: BandTables,
     step: StepCoefficients,
     power: int,
 ) -> None:

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unmel.models.backends.polar import polar
 from unmel.models.errors import Invalid
 from unmel.models.methods.method import Cost, Method, Parameter, Work
 from unmel.models.methods.phase.descent import lbfgs
 from unmel.models.methods.phase.rtisi import rtisi_la
-from unmel.models.methods.projection import carried, impose, iterate, state
-from unmel.models.methods.start.starts import synthesize
+from unmel.models.methods.projection import clip_mask, impose, iterate, state
+from unmel.models.methods.start.starts import polar, synthesize
 from unmel.models.signal.packed_stft import PackedStft
 
 
@@ -106,10 +105,10 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
     Here `y` alone is kept: `z - u = ((r - 1) y + 2 P(y)) / (1 + r)`. `r = 0` is the difference
     map with `beta = 1`; a large `r` approaches Griffin-Lim's fixed points slowly.
     """
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block], phases[block], pack.kernels)
+        kept[block] = polar(pack, magnitude[block], phases[block])
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         y = kept[block]
@@ -130,10 +129,10 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
     `R_A = 2 P_A - 1`: `x' = b/2 (x + R R_A x) + (1 - b) P_A x`, which is
     `b (x - a) + (1 - b) a + b P(2 a - x)` with `a = P_A x`. The answer is the signal of `P_A x`.
     """
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block] * (1.0 - beta), phases[block], pack.kernels)
+        kept[block] = polar(pack, magnitude[block] * (1.0 - beta), phases[block])
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         x = torch.add(kept[block], here, alpha=beta).mul_(clips[block])
@@ -163,10 +162,10 @@ def difference_map(
     if beta == 1.0:
         raar(pack, magnitude, phases, n_iter, beta)
         return
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block], phases[block], pack.kernels)
+        kept[block] = polar(pack, magnitude[block], phases[block])
 
     def toward_magnitude(i: int, block: slice, here: Tensor) -> Tensor:
         x = kept[block]

@@ -113,7 +113,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
     assert undisturbed.step is not None
     assert failed.step is not None
     with monkeypatch.context() as patch:
-        patch.setattr(streams, "Mending", failing(MemoryError()))
+        patch.setattr(streams, "MelIteration", failing(MemoryError()))
         with pytest.raises(OutOfMemory):
             engine.run([failed.step])
     assert failed.samples == 0
