@@ -21,7 +21,7 @@ from unmel.models.engine.long_clips import blocks, margin
 from unmel.models.engine.memory import row_bytes
 from unmel.models.errors import TooLarge
 from unmel.models.mel.presets import PRESETS
-from unmel.models.methods.projection import carried
+from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.recipe import Recipe, resolve
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
@@ -69,7 +69,7 @@ def test_pinned_samples_stay_and_the_rest_agrees_with_them() -> None:
     pack.load([wave])
     past = pack.signal[: 20 * CONFIG.hop_length].clone()
     pack.pin([past])
-    inside = carried(pack)
+    inside = clip_mask(pack)
     spectra = [pack.spectrum(run) for run in pack.runs()]
     pack.begin()
     for run, spectrum in zip(pack.runs(), spectra, strict=True):
@@ -183,9 +183,9 @@ _PEAK = """
 import re, sys
 from pathlib import Path
 import numpy as np
-from models.engine import Engine, Item, Result
-from models.presets import PRESETS
-from models.recipe import resolve
+from unmel.models.engine.engine import Engine, Item, Result
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.recipe import resolve
 
 frames, rows, budget = map(int, sys.argv[1:4])
 config = PRESETS["hifigan-22k"].config
