@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import torch
 
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.prove import DEVICE_LOOPS
-from unmel.models.engine.engine import Engine, Item
 from unmel.models.methods.joint.octaves import stages
 from unmel.models.signal.plan import Plan
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import Backend, StepCoefficients
 from unmel.models.backends.reference import square_root_
+from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.scale import LinearScale
@@ -301,6 +302,10 @@ class Step:
         """Work in the units of `Item.cost`."""
         work = JOINT[DEFAULT_METHOD].work
         return self.rows * (self.config.n_fft + work.points(self.config, {}, self.n_iter))
+
+    def compute(self, resources: Resources, pack: Sequence[Step]) -> list[Result]:
+        """The samples that steps of one key settle, of which it is the first."""
+        return [Result(samples) for samples in advance(resources.backend, pack)]
 
 
 def advance(backend: Backend, steps: Sequence[Step]) -> list[NDArray[np.float32]]:

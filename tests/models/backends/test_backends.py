@@ -14,7 +14,8 @@ from tests.signals import voice
 from unmel.models.backends.base import Backend
 from unmel.models.backends.cpu.compiled import LOOPS
 from unmel.models.backends.reference import REFERENCE
-from unmel.models.engine.engine import Engine, Item, Output
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item, Output
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import Recipe, resolve

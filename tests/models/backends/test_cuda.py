@@ -9,7 +9,8 @@ import torch
 from tests.models.pretend import CUDA, DeviceMismatch, PretendedCuda
 from tests.signals import voice
 from unmel.models.engine.analysis import Analysis, analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.prove import DEVICE_LOOPS
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS

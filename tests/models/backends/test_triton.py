@@ -33,7 +33,8 @@ from unmel.models.backends.cpu.compiled import LOOPS
 from unmel.models.backends.reference import REFERENCE
 from unmel.models.engine import prove as prove_module
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.prove import DeviceLoops, Disagreement, prove
 from unmel.models.engine.streams import Options, Stream, advance
 from unmel.models.mel.presets import PRESETS

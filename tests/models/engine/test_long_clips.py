@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from tests.models.engine.test_engine import item, mel_error
 from tests.signals import voice
-from unmel.models.engine.engine import Engine, Item, Result
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.long_clips import blocks, margin
 from unmel.models.engine.memory import row_bytes
+from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import TooLarge
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.projection import clip_mask
@@ -142,13 +144,13 @@ def test_no_pack_exceeds_the_budget_and_nobody_can_tell(monkeypatch: pytest.Monk
     small = engine()
     alone = [small.run([one])[0].values for one in items]
     packs: list[list[Item]] = []
-    run_pack = small._run_pack
+    compute = Item.compute
 
-    def watch(pack: list[Item]) -> list[Result]:
+    def watch(self: Item, resources: Resources, pack: list[Item]) -> list[Result]:
         packs.append(pack)
-        return run_pack(pack)
+        return compute(self, resources, pack)
 
-    monkeypatch.setattr(small, "_run_pack", watch)
+    monkeypatch.setattr(Item, "compute", watch)
     together = [result.values for result in small.run(items)]
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
     assert all(len(pack) == 1 or sum(one.rows for one in pack) <= ROWS for pack in packs)

@@ -14,7 +14,8 @@ from tests.models.backends.test_cuda import needs_cuda
 from tests.signals import voice
 from unmel.models.engine import streams
 from unmel.models.engine.analysis import Analysis
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.streams import Options
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.presets import PRESETS

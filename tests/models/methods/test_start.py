@@ -10,7 +10,8 @@ from benchmarks.twins import starts as twins
 from tests.models.packs import magnitude_error, magnitude_of, pack_of, plan_of, recovered, voices
 from tests.signals import tone
 from unmel.models.backends.reference import REFERENCE
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.errors import Invalid
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve
