@@ -1,4 +1,4 @@
-"""Engine.run(items) -> results: the only door between a service and the methods."""
+"""Engine: plans and a backend on one device; work in, results out."""
 
 from __future__ import annotations
 
@@ -31,13 +31,26 @@ _LOOPS_SECONDS = 12.0
 
 
 class Engine:
-    """Plans on one device and the methods that use them.
+    """Plans on one device, and the backend that computes packs with them.
 
     On a CPU a call runs on one thread, which it sets for the process: an engine scales by being
     called from several threads at once, because torch's own threads spin and starve each other
     on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
-    is packed with. The backend is chosen before the first pack, by whoever asks for it first, who
-    waits for its loops; see `choose`.
+    is packed with.
+
+    Parameters
+    ----------
+    device
+        Where tensors are.
+    dtype
+        Precision; double precision is computed by torch.
+    plan_bytes
+        Bytes of plans to keep.
+    pack_bytes
+        Bytes of memory that a pack may take.
+    backend
+        The backend's name, or `auto`; chosen at the first use, which waits for its loops.
+
     """
 
     def __init__(
@@ -58,7 +71,14 @@ class Engine:
 
     @property
     def backend(self) -> Backend:
-        """The backend of every pack; Invalid if one was named that cannot be had."""
+        """The backend of every pack.
+
+        Raises
+        ------
+        Invalid
+            A backend was named that does not work here.
+
+        """
         with self._choosing:
             if self.chosen is None:
                 self.chosen = choose(self._wanted, self.device, self.dtype)
@@ -69,30 +89,47 @@ class Engine:
         _ = self.backend
 
     def stream(self, config: MelConfig, options: Options) -> Stream:
-        """A new stream, whose steps are items for `run`; OutOfMemory if there is none for it."""
+        """A new stream, whose steps are work for `run`.
+
+        Raises
+        ------
+        OutOfMemory
+            The plan does not fit.
+
+        """
         return _short_of_memory(lambda: Stream(self.plans.get(config), options))
 
     def run(self, items: Sequence[Work]) -> list[Result]:
-        """Results in the order of the items; those of one `key` are computed as one pack. A step
-        of a stream gives the samples that it settles; a stream has one step at a time. An analysis
-        gives its mel.
+        """Compute work, what shares a `key` as one pack.
 
-        Raises NonFiniteOutput, OutOfMemory, or whatever the device raises, for the whole call: a
-        caller that packs runs the items again one by one to find the guilty one.
+        Parameters
+        ----------
+        items
+            Reconstructions, analyses and steps of streams; a stream has one step at a time.
+
+        Returns
+        -------
+        list of Result
+            In the order of the items.
+
+        Raises
+        ------
+        NonFiniteOutput, OutOfMemory
+            For the whole call, as is whatever the device raises: a caller that packs runs the
+            items again one by one to find the one that failed.
+
         """
         return _short_of_memory(lambda: self._run(items))
 
     def preparation(self, config: MelConfig) -> float:
-        """Seconds that loops and the plan of a config are likely to take before its first pack; 0
-        if they are there.
-        """
+        """Estimated seconds before the first pack of a config: loops and plan that are missing."""
         loops = 0.0 if self.chosen or self._wanted == "torch" else _LOOPS_SECONDS
         if config in self.plans:
             return loops
         return loops + _PLAN_SECONDS * config.n_mels * config.n_bins
 
     def free_memory(self) -> None:
-        """Give back what the device's allocator keeps for later."""
+        """Return the memory that the device's allocator keeps for later."""
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -137,8 +174,8 @@ class Engine:
 def _cpu_thread(device: torch.device) -> Iterator[None]:
     """One torch thread, and no denormals while a pack is computed on a CPU.
 
-    A mended band can fall towards zero for ever; denormal arithmetic is 100 times slower, and
-    what it would keep is far below hearing. The caller's own mode is put back.
+    A band can fall towards zero for ever; denormal arithmetic is 100 times slower, and what it
+    would keep is far below hearing. The caller's own mode is put back.
     """
     if device.type != "cpu":
         yield
@@ -154,7 +191,7 @@ def _cpu_thread(device: torch.device) -> Iterator[None]:
 
 
 def _short_of_memory(work: Callable[[], T]) -> T:
-    """What comes of `work`; OutOfMemory where the device, or the host, had too little."""
+    """The result of `work`; OutOfMemory where the device or the host had too little."""
     try:
         return work()
     except (MemoryError, RuntimeError) as error:

@@ -3,7 +3,7 @@
 Clips stand one after the other with `overlap - 1` empty rows between them, where `overlap` is
 the number of frames that share a sample, so that overlap-add never mixes two clips. Frames and
 overlap-add touch the window's support alone; index 0 of a frame is the window's first sample.
-Each clip's edges are mended after every overlap-add by one precomputed gather, which repeats
+Each clip's edges are restored after every overlap-add by one precomputed gather, which repeats
 what its extractor's padding does. On a CPU the rows are worked through in blocks, which stay in
 the cache; where a matrix product is taken they are of one fixed size, with which a row has the
 same bits wherever in the pack it stands.
@@ -41,8 +41,18 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 class PackedStft:
     """Frames and overlap-add of a pack of clips that share a plan.
 
-    `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
-    take (`MelConfig.rows`), `rows` the same filled up to whole blocks.
+    `used` is the sum of the rows that the clips take (`MelConfig.rows`), `rows` the same filled up
+    to whole blocks.
+
+    Parameters
+    ----------
+    plan
+        The constants of the clips' config, on their device.
+    clips
+        Frames `T` and samples `L` of each clip.
+    backend
+        What computes the pack.
+
     """
 
     product_rows = CPU_BLOCK
@@ -143,8 +153,18 @@ class PackedStft:
             yield slice(first, min(first + self._run, self.used))
 
     def spread_rows(self, parts: Sequence[Tensor]) -> Tensor:
-        """Per-clip rows `[T, ...]` laid out as the pack's rows `[rows, ...]`, zero in the gaps;
-        those of the host are laid out there, and go to the device at once.
+        """Lay out per-clip rows as the pack's.
+
+        Parameters
+        ----------
+        parts
+            `[T, ...]` of each clip; those of the host go to the device together.
+
+        Returns
+        -------
+        Tensor
+            `[rows, ...]` on the device, zero between the clips.
+
         """
         first, device = parts[0], self.plan.device
         shape = self.rows, *first.shape[1:]
@@ -163,19 +183,29 @@ class PackedStft:
     def begin(self, raw: Tensor | None = None) -> None:
         """Start a new overlap-add, to be given all blocks in order.
 
-        It replaces the present signal, block by block behind where `spectrum` still reads; or
-        leaves that alone and puts the sums, not divided by the envelope, into `raw`, laid out
-        as `signal`.
+        Parameters
+        ----------
+        raw
+            Where the sums go, undivided by the envelope and laid out as `signal`, which then stays
+            as it is. Without it they replace the signal, block by block behind where `spectrum`
+            still reads.
+
         """
         self.carry.zero_()
         self._into = self._signal if raw is None else raw
         self._scale = self.inverse_envelope if raw is None else torch.ones_like(raw)
 
     def add(self, block: slice, spectrum: Tensor) -> None:
-        """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide
-        what is complete by the window envelope: the least-squares signal.
+        """Overlap-add spectra, divided by the window envelope: the least-squares signal.
 
-        The rows between clips must be zero: they would reach into their neighbours.
+        Parameters
+        ----------
+        block
+            Rows, behind those of the call before.
+        spectrum
+            Complex `[block, N]`; zero in the rows between clips, which would reach into their
+            neighbours. It stays as it is.
+
         """
         self.backend.overlap_add(
             spectrum,
@@ -193,8 +223,13 @@ class PackedStft:
         self.restore_edges()
 
     def pin(self, pasts: Sequence[Tensor]) -> None:
-        """Hold the first samples of every clip, from its first frame's window on, to these: what
-        it begins with is a past that is settled, not an edge. An empty past holds nothing.
+        """Hold the first samples of every clip to settled ones, which are no edge.
+
+        Parameters
+        ----------
+        pasts
+            For each clip the samples from its first frame's window on; an empty one holds nothing.
+
         """
         self.pasts = list(pasts)
         targets, sources = self._host_edges
@@ -209,17 +244,16 @@ class PackedStft:
         self.edges, self.pins = (to, source), (held, torch.cat([self._signal[:0], *pasts]))
 
     def restore_edges(self) -> None:
-        """Make what the present signal has beyond the clips' edges what the extractor pads, and
-        what is pinned what it is pinned to.
-        """
+        """Put what the extractor pads beyond the clips' edges, and pinned samples, into the signal."""
         places, values = self.pins
         if places.numel():
             self._signal[places] = values
         self.backend.restore_edges(self._signal, *self.edges)
 
     def fold(self, samples: Tensor) -> None:
-        """The transpose of `restore_edges`, in place: what lies beyond an edge is added to its
-        source, and what is pinned counts for nothing.
+        """Apply the transpose of `restore_edges` to samples in place.
+
+        What lies beyond an edge is added to its source, and what is pinned counts for nothing.
         """
         targets, sources = self.edges
         if targets.numel():
@@ -258,9 +292,15 @@ def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:
 
 
 def to_frame_start(n_fft: int, win_length: int, spectrum: Tensor) -> Tensor:
-    """Phases counted from the n_fft frame's first sample, as torch.stft and librosa count them.
+    """Count phases from the n_fft frame's first sample, as torch.stft and librosa do.
 
-    `spectrum` `[T, N]` counts them from the window's first sample, `(n_fft - win) // 2` later.
+    Parameters
+    ----------
+    n_fft, win_length
+        Of the config.
+    spectrum
+        `[T, N]` with phases counted from the window's first sample, `(n_fft - win) // 2` later.
+
     """
     slope = frame_start_slope(n_fft, win_length, spectrum)
     return spectrum * torch.polar(torch.ones_like(slope), -slope)

@@ -28,25 +28,41 @@ def consistent(
     phases: Tensor,
     schedule: Schedule,
 ) -> None:
-    """Mel-consistent Griffin-Lim: in every iteration the phase of a signal, and its magnitude
-    corrected towards the mel; the waveform is left as the pack's signal.
+    """Mel-consistent Griffin-Lim: the phase of a signal, its magnitude corrected towards the mel.
 
-    `mel` `[rows, K]` is the linear target `M` (largest value of a clip in [1, 2)), `bound`
-    `[rows, K]` says where it is an upper bound. With `P = STFT iSTFT`, the filterbank `F`, its
-    spreading transpose `S` and the mel's power `p`:
+    With `P = STFT iSTFT`, the mel `M`, the filterbank `F`, its spreading transpose `S` and the
+    mel's power `p`, an iteration is
 
         R = P(C)                                        what a signal can be
         t = R + a (R - R_prev) + m (R - C)              beyond it
         Q = b |R| + (1 - b) |t|
         C = t/|t| * Q * S (M / F Q^p)^(g/p)             phase of t, magnitude corrected
 
-    `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection, as in the
-    reflection-based phase retrieval of Peer, Welker and Gerkmann 2022), `b` blend, `g` the
-    exponent that over-relaxes the ratio; all move over the run as `schedule` says. The mel
-    step is one Richardson-Lucy step. It begins with the magnitude `start` and `phases` `[rows, N]`.
+    with `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection), `b`
+    blend, and `g` the exponent that over-relaxes the ratio. The mel step is one Richardson-Lucy
+    step. Where the schedule has several shares, the lower octaves are run first, each on its own
+    from what the one below it found.
 
-    Where the schedule has several shares, the lower octaves are run first, each on its own from
-    what the one below it found.
+    Parameters
+    ----------
+    pack
+        The clips; the waveform is left as its signal.
+    mel
+        `M`, linear `[rows, K]`, the largest value of a clip in [1, 2).
+    bound
+        `[rows, K]` bool: where `mel` is an upper bound.
+    start
+        First magnitude `[rows, N]`.
+    phases
+        First phases `[rows, N]` in radians.
+    schedule
+        Iterations, and how `a`, `m`, `b` and `g` move over them.
+
+    References
+    ----------
+    Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013 for the momentum; Peer, Welker
+    and Gerkmann 2022 for the reflection; Richardson 1972 and Lucy 1974 for the mel step.
+
     """
     lower, target = None, pack.backend.mel_target(mel, bound)
     for plan, stage in stages(pack.plan, schedule):
@@ -86,9 +102,9 @@ def _run(
     iteration.run(_steps(schedule, pack.plan.config.power))
 
 
-@lru_cache(maxsize=256)  # a draft's numbers take as long to work out as one of its iterations
+@lru_cache(maxsize=256)  # a draft's coefficients take as long to compute as one of its iterations
 def _steps(schedule: Schedule, power: int) -> tuple[StepCoefficients, ...]:
-    """The numbers of each of a stage's iterations, for a mel of `power`."""
+    """The coefficients of each of a stage's iterations, for a mel of `power`."""
     n, steps = schedule.n_iter, []
     for i in range(n):
         momentum = schedule.momentum.at(i, n) if i else 0.0

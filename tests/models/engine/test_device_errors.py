@@ -24,7 +24,7 @@ ITEM = Item(np.full((5, 80), -5.0, np.float32), CONFIG, resolve(1, n_iter=1), CO
 
 def failing(monkeypatch: pytest.MonkeyPatch, fail: Callable[[object], object]) -> Engine:
     engine = Engine()
-    monkeypatch.setattr(Item, "compute", lambda _, resources, pack: fail(pack))
+    monkeypatch.setattr(Item, "compute", lambda *given: fail(given[-1]))
     return engine
 
 

@@ -185,7 +185,8 @@ _PEAK = """
 import re, sys
 from pathlib import Path
 import numpy as np
-from unmel.models.engine.engine import Engine, Item, Result
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve
 
