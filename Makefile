@@ -28,7 +28,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 .PHONY: help serve check test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
-	bench-quality bench-speed bench-load bench-stream bench-cluster search clip lock clean
+	bench-quality bench-speed bench-load bench-stream bench-cluster search lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -134,4 +134,4 @@ lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
 	mv constraints.new constraints.txt
 
 clean: ## Remove what was installed and cached
-	rm -rf .venv .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info

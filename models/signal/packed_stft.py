@@ -244,7 +244,7 @@ class PackedStft:
         self.edges, self.pins = (to, source), (held, torch.cat([self._signal[:0], *pasts]))
 
     def restore_edges(self) -> None:
-        """Put what the extractor pads beyond the clips' edges, and pinned samples, into the signal."""
+        """Put the padding beyond the clips' edges, and pinned samples, into the signal."""
         places, values = self.pins
         if places.numel():
             self._signal[places] = values

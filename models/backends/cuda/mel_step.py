@@ -55,9 +55,9 @@ def _parts(at, held):
 
 
 @triton.jit
-def _relaxed_magnitude(re, im, past_re, past_im, reach, blend, rest):
+def _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest):
     """`t` of `R` and what the last step left, `Q`, and `Q / |t|`."""
-    to_re, to_im = reach * re - past_re, reach * im - past_im
+    to_re, to_im = relaxation * re - past_re, relaxation * im - past_im
     length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
     level = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
     return to_re, to_im, level, level / length
@@ -80,7 +80,7 @@ def _ratios(
     width,
     count,
     low,
-    reach,
+    relaxation,
     blend,
     rest,
     exponent,
@@ -103,7 +103,7 @@ def _ratios(
         held = (m < wide)[None, :] & (row < rows)
         re, im = _parts(spectrum + 2 * m, held)
         past_re, past_im = _parts(state + 2 * m, held)
-        _, _, level, _ = _relaxed_magnitude(re, im, past_re, past_im, reach, blend, rest)
+        _, _, level, _ = _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest)
         if power == 2:
             level = level * level
         weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
@@ -130,7 +130,7 @@ def _take(
     width,
     count,
     low,
-    reach,
+    relaxation,
     blend,
     rest,
     keep,
@@ -145,7 +145,9 @@ def _take(
     spectrum, state = here + 2 * (row * width + column), past + 2 * (row * count + n)
     re, im = _parts(spectrum, held)
     past_re, past_im = _parts(state, held)
-    to_re, to_im, _, quotient = _relaxed_magnitude(re, im, past_re, past_im, reach, blend, rest)
+    to_re, to_im, _, quotient = _relaxed_magnitude(
+        re, im, past_re, past_im, relaxation, blend, rest
+    )
     k = tl.load(below + n, mask=held, other=0)
     own = tl.load(ratio + row * bands + k, mask=held, other=0.0)
     next_one = tl.load(ratio + row * bands + tl.minimum(k + 1, bands - 1), mask=held, other=0.0)

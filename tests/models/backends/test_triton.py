@@ -160,7 +160,7 @@ def test_streams_of_a_device_are_those_of_torch(interpreted: Backend) -> None:
 
 
 _FLOATS, _PLACES, _NUMBER, _COUNT = "*fp32", "*i64", "fp32", "i32"
-_STEP = dict.fromkeys(["reach", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
+_STEP = dict.fromkeys(["relaxation", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
 # Of each kernel's arguments the types that its caller gives.
 SIGNATURES: dict[str, dict[str, str | int]] = {
     "frames._frame": {"block": 256},
