@@ -78,8 +78,39 @@ class BandTables(Protocol):
     def spread(self, values: Tensor) -> Tensor: ...
 
 
+@dataclass(frozen=True, eq=False)
+class MelState:
+    """What the iterations of a pack are given beside its signal."""
+
+    target: MelTarget
+    momentum: Tensor
+    """Complex `[rows, W]`: `a R_prev + m C`; read and written."""
+    bands: BandTables
+    power: int
+    """The mel's."""
+
+
+class Islands(NamedTuple):
+    """Loud bins whose phases are integrated from their neighbours'; flat arrays."""
+
+    order: Places
+    """Seeds, the loudest first."""
+    loud: Doubles
+    """Minus the level of each bin."""
+    along: Doubles
+    """Half the phase's slope over frames."""
+    across: Doubles
+    """Half the phase's slope over bins."""
+    todo: NDArray[np.bool_]
+    """Bins that have no phase yet; written."""
+    phase: Doubles
+    """Radians; written."""
+    width: int
+    """Bins of a row."""
+
+
 class Pack(Protocol):
-    """What a stage's iterations work on. See `signal.packed_stft`."""
+    """What a backend works on. See `signal.packed_stft`, which says what each part is."""
 
     @property
     def n_fft(self) -> int: ...
@@ -101,6 +132,9 @@ class Pack(Protocol):
 
     @property
     def carry(self) -> Tensor: ...
+
+    @property
+    def sums(self) -> tuple[Tensor, Tensor]: ...
 
     @property
     def edges(self) -> tuple[Tensor, Tensor]: ...
@@ -130,40 +164,10 @@ class Backend(Protocol):
     def fft(self) -> str:
         """The libraries of its transforms."""
 
-    def spectrum(self, signal: Tensor, window: Tensor, n_fft: int, rows: slice, hop: int) -> Tensor:
-        """Spectra of the windowed frames of a signal.
+    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
+        """Spectra `[T, N]` of the windowed frames of a pack's signal; the caller's own."""
 
-        Parameters
-        ----------
-        signal
-            Samples.
-        window
-            `[win_length]`; index 0 of a frame is its first sample.
-        n_fft
-            Points of the transform; those beyond the window are zero.
-        rows
-            The frames, counted from the signal's first sample.
-        hop
-            Samples from one frame to the next.
-
-        Returns
-        -------
-        Tensor
-            Complex `[T, N]`, the caller's own.
-
-        """
-
-    def overlap_add(
-        self,
-        spectrum: Tensor,
-        window: Tensor,
-        n_fft: int,
-        carry: Tensor,
-        scale: Tensor,
-        signal: Tensor,
-        first: int,
-        hop: int,
-    ) -> None:
+    def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
         """Transform spectra back, window, overlap-add and scale them.
 
         Frames are added to a sample from the earliest to the latest, whatever the blocks: a float
@@ -171,73 +175,47 @@ class Backend(Protocol):
 
         Parameters
         ----------
-        spectrum
-            Complex `[T, N]`; what it holds afterwards is undefined.
-        window, n_fft, hop
-            As for `spectrum`.
-        carry
-            `[overlap - 1, hop]`: sums of the hops that later frames still reach; read and written.
-        scale
-            What each sample is multiplied by once no later frame reaches it.
-        signal
-            Where the samples go.
+        pack
+            Its `carry` has the sums of the hops that later frames still reach, and its `sums` say
+            where finished samples go and what each is multiplied by.
         first
-            Number of the first frame.
+            Row of the first spectrum.
+        spectrum
+            Complex `[T, N]`; it stays as it is.
 
         """
 
-    def restore_edges(self, signal: Tensor, targets: Tensor, sources: Tensor) -> None:
-        """Copy samples within a signal, none of them from where another goes."""
+    def restore_edges(self, pack: Pack) -> None:
+        """Copy samples of a pack's signal to its edges, none of them from where another goes."""
 
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
         """A target as `apply_mel_step` takes it, from `mel` and `bound` `[rows, K]`."""
 
     def apply_mel_step(
-        self,
-        spectrum: Tensor,
-        momentum_state: Tensor,
-        target: MelTarget,
-        row: int,
-        bands: BandTables,
-        step: StepCoefficients,
-        power: int,
+        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
     ) -> None:
         """Make of `R`, in place, the next `C` of `consistent`.
 
         Parameters
         ----------
-        spectrum
-            Complex `[T, N]`: `R`, the spectrum of a signal; `C` afterwards.
-        momentum_state
-            Complex `[rows, W]`: `a R_prev + m C` of the whole pack; read and written.
-        target
-            From this backend's `mel_target`.
+        state
+            Of the whole pack; its target is from this backend's `mel_target`.
         row
             The pack's row of the first spectrum, a multiple of eight.
-        bands
-            Tables of the filterbank.
+        spectrum
+            Complex `[T, N]`: `R`, the spectrum of a signal; `C` afterwards.
         step
             The iteration's coefficients.
-        power
-            The mel's power.
 
         """
 
-    def run_stage(
-        self,
-        pack: Pack,
-        momentum_state: Tensor,
-        target: MelTarget,
-        bands: BandTables,
-        steps: Sequence[StepCoefficients],
-        power: int,
-    ) -> None:
+    def run_stage(self, pack: Pack, state: MelState, steps: Sequence[StepCoefficients]) -> None:
         """All iterations of a stage, from the pack's signal to its signal."""
         for step in steps:
             pack.begin()
             for run in pack.runs():
                 spectrum = pack.spectrum(run)
-                self.apply_mel_step(spectrum, momentum_state, target, run.start, bands, step, power)
+                self.apply_mel_step(state, run.start, spectrum, step)
                 pack.add(run, spectrum)
             pack.finish()
 
@@ -247,31 +225,5 @@ class Backend(Protocol):
     def spread(self, bands: BandTables, values: Tensor, out: Tensor) -> None:
         """Spread band values `[T, K]` over their bins of `out` `[T, N]`; other bins are zero."""
 
-    def grow_islands(
-        self,
-        order: Places,
-        loud: Doubles,
-        along: Doubles,
-        across: Doubles,
-        todo: NDArray[np.bool_],
-        phase: Doubles,
-        width: int,
-    ) -> None:
-        """Integrate phases over islands of loud bins, the loudest first.
-
-        Parameters
-        ----------
-        order
-            Seeds, the loudest first.
-        loud
-            Minus the level of each bin, flat `[rows * width]`.
-        along, across
-            Half the phase's slope over frames and over bins.
-        todo
-            Bins that have no phase yet; written.
-        phase
-            Radians; written.
-        width
-            Bins of a row.
-
-        """
+    def grow_islands(self, islands: Islands) -> None:
+        """Integrate phases over islands of loud bins, the loudest first."""

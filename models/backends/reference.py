@@ -10,7 +10,6 @@ import heapq
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.base import (
@@ -18,10 +17,11 @@ from unmel.models.backends.base import (
     TINY,
     Backend,
     BandTables,
-    Doubles,
+    Islands,
+    MelState,
     MelTarget,
     Name,
-    Places,
+    Pack,
     StepCoefficients,
 )
 
@@ -61,58 +61,43 @@ class TorchBackend(Backend):
         """The libraries of its transforms."""
         return self._fft
 
-    def spectrum(self, signal: Tensor, window: Tensor, n_fft: int, rows: slice, hop: int) -> Tensor:
+    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
-        count, first = rows.stop - rows.start, rows.start
-        frames = signal.as_strided((count, len(window)), (hop, 1), first * hop) * window
-        spectrum: Tensor = torch.fft.rfft(frames, n=n_fft)
+        count, hop = rows.stop - rows.start, pack.hop
+        frames = pack.signal.as_strided((count, len(pack.window)), (hop, 1), rows.start * hop)
+        spectrum: Tensor = torch.fft.rfft(frames * pack.window, n=pack.n_fft)
         return spectrum
 
-    def overlap_add(
-        self,
-        spectrum: Tensor,
-        window: Tensor,
-        n_fft: int,
-        carry: Tensor,
-        scale: Tensor,
-        signal: Tensor,
-        first: int,
-        hop: int,
-    ) -> None:
+    def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
         """See `Backend.overlap_add`."""
-        frames = torch.fft.irfft(spectrum, n=n_fft)
-        count, ahead = len(frames), len(carry)
-        total = signal.new_zeros(count + ahead, hop)
-        total[:ahead] = carry
+        frames = torch.fft.irfft(spectrum, n=pack.n_fft)
+        count, ahead, hop, window = len(frames), len(pack.carry), pack.hop, pack.window
+        into, scale = pack.sums
+        total = into.new_zeros(count + ahead, hop)
+        total[:ahead] = pack.carry
         for r in range(ahead, -1, -1):
             part = slice(r * hop, min((r + 1) * hop, len(window)))
             total[r : r + count, : part.stop - part.start] += frames[:, part] * window[part]
         done = slice(first * hop, (first + count) * hop)
-        torch.mul(total[:count].view(-1), scale[done], out=signal[done])
-        carry.copy_(total[count:])
+        torch.mul(total[:count].view(-1), scale[done], out=into[done])
+        pack.carry.copy_(total[count:])
 
-    def restore_edges(self, signal: Tensor, targets: Tensor, sources: Tensor) -> None:
+    def restore_edges(self, pack: Pack) -> None:
         """See `Backend.restore_edges`."""
+        targets, sources = pack.edges
         if targets.numel():
-            signal[targets] = signal[sources]
+            pack.signal[targets] = pack.signal[sources]
 
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
         """See `Backend.mel_target`."""
         return MelTarget(mel, bound)
 
     def apply_mel_step(
-        self,
-        spectrum: Tensor,
-        momentum_state: Tensor,
-        target: MelTarget,
-        row: int,
-        bands: BandTables,
-        step: StepCoefficients,
-        power: int,
+        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
     ) -> None:
         """See `Backend.apply_mel_step`."""
-        block = slice(row, row + len(spectrum))
-        past = torch.view_as_real(momentum_state[block])
+        block, bands, target = slice(row, row + len(spectrum)), state.bands, state.target
+        past = torch.view_as_real(state.momentum[block])
         inside = spectrum[:, bands.inside]
         parts = torch.view_as_real(inside)
         beyond = parts * step.relaxation - past
@@ -120,7 +105,7 @@ class TorchBackend(Backend):
         level = square_root_(squared_magnitude(inside)).mul_(step.blend)
         level.add_(length * step.rest).clamp_min_(0.0)
         quotient = level / length
-        sums = bands.sums(level if power == 1 else level * level)
+        sums = bands.sums(level if state.power == 1 else level * level)
         mel, bound = (rows[block, : sums.shape[1]] for rows in (target.mel, target.bound))
         ratio = torch.minimum(mel / sums.add_(TINY), torch.where(bound, 1.0, LARGEST_RATIO))
         if step.exponent != 1.0:
@@ -143,17 +128,9 @@ class TorchBackend(Backend):
         """See `Backend.spread`."""
         out.zero_()[:, bands.inside] = bands.spread(values)
 
-    def grow_islands(
-        self,
-        order: Places,
-        loud: Doubles,
-        along: Doubles,
-        across: Doubles,
-        todo: NDArray[np.bool_],
-        phase: Doubles,
-        width: int,
-    ) -> None:
+    def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`."""
+        order, loud, along, across, todo, phase, width = islands
         # Python's own lists and floats: three times as fast in a loop as numpy's scalars.
         level, time, bins = loud.tolist(), along.tolist(), across.tolist()
         wanted, found = todo.tolist(), phase.tolist()

@@ -325,7 +325,7 @@ def advance(backend: Backend, steps: Sequence[Step]) -> list[NDArray[np.float32]
     for k, (_, raw, behind) in enumerate(states):
         windows.part(windows.raw, k)[steps[k].span.settled * config.hop_length :][: len(raw)] = raw
         if behind is not None:
-            iteration.momentum_state[windows.starts[k] :][: len(behind)] = behind
+            iteration.state.momentum[windows.starts[k] :][: len(behind)] = behind
     windows.pin([past for past, _, _ in states])
     numbers = _numbers(config.power)
     known = [0 if behind is None else len(behind) for _, _, behind in states]
@@ -351,7 +351,7 @@ def advance(backend: Backend, steps: Sequence[Step]) -> list[NDArray[np.float32]
         step.stream.settle(
             found[k],
             windows.part(windows.raw, k),
-            iteration.momentum_state[first : first + step.span.frames],
+            iteration.state.momentum[first : first + step.span.frames],
             gains[k],
             step.span.end is not None,
         )
@@ -389,7 +389,7 @@ def _enter(
         magnitude[:, bands.inside] = level if plan.config.power == 1 else square_root_(level)
         begun = impose(magnitude, given + turns * _FAINT)
         # As if the step before had found the same.
-        iteration.momentum_state[first:last] = begun[:, bands.inside] * (
+        iteration.state.momentum[first:last] = begun[:, bands.inside] * (
             numbers.keep + numbers.reflect
         )
         frames = torch.fft.irfft(begun, n=plan.config.n_fft)[:, : windows.win] * plan.window

@@ -178,7 +178,7 @@ class PackedStft:
 
     def spectrum(self, block: slice) -> Tensor:
         """STFT `[block, N]` of the present signal."""
-        return self.backend.spectrum(self._signal, self.window, self.n_fft, block, self.hop)
+        return self.backend.spectrum(self, block)
 
     def begin(self, raw: Tensor | None = None) -> None:
         """Start a new overlap-add, to be given all blocks in order.
@@ -192,8 +192,9 @@ class PackedStft:
 
         """
         self.carry.zero_()
-        self._into = self._signal if raw is None else raw
-        self._scale = self.inverse_envelope if raw is None else torch.ones_like(raw)
+        scale = self.inverse_envelope if raw is None else torch.ones_like(raw)
+        self.sums = self._signal if raw is None else raw, scale
+        """Where overlap-added samples go, and what each is multiplied by."""
 
     def add(self, block: slice, spectrum: Tensor) -> None:
         """Overlap-add spectra, divided by the window envelope: the least-squares signal.
@@ -207,16 +208,7 @@ class PackedStft:
             neighbours. It stays as it is.
 
         """
-        self.backend.overlap_add(
-            spectrum,
-            self.window,
-            self.n_fft,
-            self.carry,
-            self._scale,
-            self._into,
-            block.start,
-            self.hop,
-        )
+        self.backend.overlap_add(self, block.start, spectrum)
 
     def finish(self) -> None:
         """The last block has been added: restore the edges."""
@@ -248,7 +240,7 @@ class PackedStft:
         places, values = self.pins
         if places.numel():
             self._signal[places] = values
-        self.backend.restore_edges(self._signal, *self.edges)
+        self.backend.restore_edges(self)
 
     def fold(self, samples: Tensor) -> None:
         """Apply the transpose of `restore_edges` to samples in place.

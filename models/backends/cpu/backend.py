@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.base import (
     Backend,
     BandTables,
-    Doubles,
+    Islands,
+    MelState,
     MelTarget,
     Name,
     Pack,
-    Places,
     StepCoefficients,
 )
-from unmel.models.backends.cpu import islands, mel_step
+from unmel.models.backends.cpu import mel_step
 from unmel.models.backends.cpu.elementwise import polar
 from unmel.models.backends.cpu.frames import frame, move, overlap_add
+from unmel.models.backends.cpu.islands import grow
 from unmel.models.backends.cpu.iterations import iterate
 from unmel.models.backends.cpu.transforms import transforms
 
@@ -36,68 +35,44 @@ class NumbaBackend(Backend):
         """The libraries of its transforms."""
         return "mkl" if transforms(64) is not None else "torch"
 
-    def spectrum(self, signal: Tensor, window: Tensor, n_fft: int, rows: slice, hop: int) -> Tensor:
+    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
-        frames = torch.empty(rows.stop - rows.start, n_fft)
-        frame(signal.numpy(), window.numpy(), frames.numpy(), rows.start, hop)
+        frames = torch.empty(rows.stop - rows.start, pack.n_fft)
+        frame(pack.signal.numpy(), pack.window.numpy(), frames.numpy(), rows.start, pack.hop)
         spectrum: Tensor = torch.fft.rfft(frames)
         return spectrum
 
-    def overlap_add(
-        self,
-        spectrum: Tensor,
-        window: Tensor,
-        n_fft: int,
-        carry: Tensor,
-        scale: Tensor,
-        signal: Tensor,
-        first: int,
-        hop: int,
-    ) -> None:
+    def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
         """See `Backend.overlap_add`."""
-        frames = torch.fft.irfft(spectrum, n=n_fft)
+        frames, (into, scale) = torch.fft.irfft(spectrum, n=pack.n_fft), pack.sums
         overlap_add(
             frames.numpy(),
-            window.numpy(),
-            carry.numpy(),
+            pack.window.numpy(),
+            pack.carry.numpy(),
             scale.numpy(),
-            signal.numpy(),
+            into.numpy(),
             first,
-            hop,
+            pack.hop,
         )
 
-    def restore_edges(self, signal: Tensor, targets: Tensor, sources: Tensor) -> None:
+    def restore_edges(self, pack: Pack) -> None:
         """See `Backend.restore_edges`."""
-        move(signal.numpy(), targets.numpy(), sources.numpy())
+        targets, sources = pack.edges
+        move(pack.signal.numpy(), targets.numpy(), sources.numpy())
 
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
         """See `Backend.mel_target`."""
         return MelTarget(mel, bound, mel_step.aim(mel, bound))
 
     def apply_mel_step(
-        self,
-        spectrum: Tensor,
-        momentum_state: Tensor,
-        target: MelTarget,
-        row: int,
-        bands: BandTables,
-        step: StepCoefficients,
-        power: int,
+        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
     ) -> None:
         """See `Backend.apply_mel_step`."""
-        mel_step.mend(spectrum, momentum_state, target.prepared, row, bands, step, power)
+        mel_step.apply(state, row, spectrum, step)
 
-    def run_stage(
-        self,
-        pack: Pack,
-        momentum_state: Tensor,
-        target: MelTarget,
-        bands: BandTables,
-        steps: Sequence[StepCoefficients],
-        power: int,
-    ) -> None:
+    def run_stage(self, pack: Pack, state: MelState, steps: Sequence[StepCoefficients]) -> None:
         """See `Backend.run_stage`; without returning to Python or taking the GIL in between."""
-        iterate(pack, momentum_state, target.prepared, bands, tuple(steps), power)
+        iterate(pack, state, tuple(steps))
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""
@@ -108,15 +83,6 @@ class NumbaBackend(Backend):
         below, shares = bands.tables[3:]
         mel_step.spread(values.numpy(), below, shares, out.numpy(), bands.first)
 
-    def grow_islands(
-        self,
-        order: Places,
-        loud: Doubles,
-        along: Doubles,
-        across: Doubles,
-        todo: NDArray[np.bool_],
-        phase: Doubles,
-        width: int,
-    ) -> None:
+    def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`."""
-        islands.grow(order, loud, along, across, todo, phase, width)
+        grow(*islands)

@@ -9,9 +9,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
-from torch import Tensor
 
-from unmel.models.backends.base import BandTables, Pack, StepCoefficients
+from unmel.models.backends.base import MelState, Pack, StepCoefficients
 from unmel.models.backends.cpu.frames import frame, move, overlap_add
 from unmel.models.backends.cpu.loop import Floats, Places, Spectra, loop
 from unmel.models.backends.cpu.mel_step import mend_rows, numbers
@@ -105,18 +104,9 @@ def _iterate(
     return status
 
 
-def iterate(
-    pack: Pack,
-    momentum_state: Tensor,
-    aim: tuple[Floats, NDArray[np.bool_]],
-    bands: BandTables,
-    steps: tuple[StepCoefficients, ...],
-    power: int,
-) -> None:
-    """The iterations of a stage of `consistent`, from a pack's signal to its signal.
-    RuntimeError if a transform fails, which a committed one never does.
-    """
-    n, (mel, bound) = pack.n_fft, aim
+def iterate(pack: Pack, state: MelState, steps: tuple[StepCoefficients, ...]) -> None:
+    """`Backend.run_stage`. RuntimeError if a transform fails, which a committed one never does."""
+    n, bands, (mel, bound) = pack.n_fft, state.bands, state.target.prepared
     made = transforms(n)
     if made is None:
         raise RuntimeError("no transforms")
@@ -131,14 +121,14 @@ def iterate(
         edge_from.numpy(),
         pin_to.numpy(),
         pins.numpy(),
-        momentum_state.numpy(),
+        state.momentum.numpy(),
         mel,
         bound,
         bands.first,
         *bands.tables,
         numbers(steps),
         made.table,
-        power,
+        state.power,
         pack.used,
         pack.hop,
     )

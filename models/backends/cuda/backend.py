@@ -7,18 +7,16 @@ kernel is compiled where it is first run.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.base import (
     Backend,
-    BandTables,
-    Doubles,
+    Islands,
+    MelState,
     MelTarget,
     Name,
-    Places,
+    Pack,
     StepCoefficients,
 )
 from unmel.models.backends.cuda import frames, mel_step
@@ -41,63 +39,37 @@ class TritonBackend(TorchBackend):
         super().__init__("cufft")
         self._host = host
 
-    def spectrum(self, signal: Tensor, window: Tensor, n_fft: int, rows: slice, hop: int) -> Tensor:
+    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
-        cut = signal.new_empty(rows.stop - rows.start, n_fft)
-        frames.frame(signal, window, cut, rows.start, hop)
+        cut = pack.signal.new_empty(rows.stop - rows.start, pack.n_fft)
+        frames.frame(pack.signal, pack.window, cut, rows.start, pack.hop)
         spectrum: Tensor = torch.fft.rfft(cut)
         return spectrum
 
-    def overlap_add(
-        self,
-        spectrum: Tensor,
-        window: Tensor,
-        n_fft: int,
-        carry: Tensor,
-        scale: Tensor,
-        signal: Tensor,
-        first: int,
-        hop: int,
-    ) -> None:
+    def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
         """See `Backend.overlap_add`; for a whole pack, so that nothing is carried."""
         _check_whole(first)
-        back = torch.fft.irfft(spectrum, n=n_fft)
-        frames.overlap_add(back, window, len(carry) + 1, scale, signal, hop)
+        back, (into, scale) = torch.fft.irfft(spectrum, n=pack.n_fft), pack.sums
+        frames.overlap_add(back, pack.window, len(pack.carry) + 1, scale, into, pack.hop)
 
-    def restore_edges(self, signal: Tensor, targets: Tensor, sources: Tensor) -> None:
+    def restore_edges(self, pack: Pack) -> None:
         """See `Backend.restore_edges`."""
-        frames.move(signal, targets, sources)
+        frames.move(pack.signal, *pack.edges)
 
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
         """See `Backend.mel_target`."""
         return MelTarget(mel, bound, bound.view(torch.uint8))
 
     def apply_mel_step(
-        self,
-        spectrum: Tensor,
-        momentum_state: Tensor,
-        target: MelTarget,
-        row: int,
-        bands: BandTables,
-        step: StepCoefficients,
-        power: int,
+        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
     ) -> None:
         """See `Backend.apply_mel_step`; for a whole pack."""
         _check_whole(row)
-        mel_step.apply(spectrum, momentum_state, target, bands, step, power)
+        mel_step.apply(state, spectrum, step)
 
-    def grow_islands(
-        self,
-        order: Places,
-        loud: Doubles,
-        along: Doubles,
-        across: Doubles,
-        todo: NDArray[np.bool_],
-        phase: Doubles,
-        width: int,
-    ) -> None:
+    def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""
-        self._host.grow_islands(order, loud, along, across, todo, phase, width)
+        self._host.grow_islands(islands)
 
 
 def _check_whole(first: int) -> None:

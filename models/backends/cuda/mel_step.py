@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from unmel.models.backends import base
-from unmel.models.backends.base import BandTables, MelTarget, StepCoefficients
+from unmel.models.backends.base import BandTables, MelState, StepCoefficients
 from unmel.models.backends.cuda.launch import on
 
 _ROWS, _BANDS = 8, 16  # that a program sums
@@ -162,19 +162,13 @@ def _take(
     tl.store(state + 1, keep * im + reflect * to_im, mask=held)
 
 
-def apply(
-    spectrum: Tensor,
-    momentum_state: Tensor,
-    target: MelTarget,
-    bands: BandTables,
-    step: StepCoefficients,
-    power: int,
-) -> None:
+def apply(state: MelState, spectrum: Tensor, step: StepCoefficients) -> None:
     """`Backend.apply_mel_step` on a pack's spectrum `[rows, N]`."""
+    bands, target = state.bands, state.target
     rows, width = spectrum.shape
     tables = _tables(bands, spectrum.device)
     count, k, mel, bound = bands.count, len(tables.begins), target.mel, target.prepared
-    here, past = torch.view_as_real(spectrum), torch.view_as_real(momentum_state)
+    here, past = torch.view_as_real(spectrum), torch.view_as_real(state.momentum)
     ratio = torch.empty(rows, k, dtype=torch.float32, device=spectrum.device)
     sizes = (k, mel.stride(0), width, count, bands.first)
     with on(spectrum):
@@ -194,7 +188,7 @@ def apply(
             step.blend,
             step.rest,
             step.exponent,
-            power=power,
+            power=state.power,
             some_rows=_ROWS,
             some_bands=_BANDS,
         )

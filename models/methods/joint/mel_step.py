@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from unmel.models.backends.base import MelTarget, StepCoefficients
+from unmel.models.backends.base import MelState, MelTarget, StepCoefficients
 from unmel.models.signal.packed_stft import PackedStft
 
 
@@ -28,25 +30,19 @@ class MelIteration:
 
     def __init__(self, pack: PackedStft, target: MelTarget, *, blank: bool = True) -> None:
         plan = pack.plan
-        self._pack, self._bands, self._target = pack, plan.bands, target
-        self._power = plan.config.power
-        make = torch.zeros if blank else torch.empty
-        self.momentum_state = make(
-            pack.rows, plan.bands.count, dtype=pack.complex_dtype, device=plan.device
-        )
-        """`[rows, W]`: what the next step subtracts from what it finds."""
+        shape, make = (pack.rows, plan.bands.count), torch.zeros if blank else torch.empty
+        momentum = make(shape, dtype=pack.complex_dtype, device=plan.device)
+        self._pack = pack
+        self.state = MelState(target, momentum, plan.bands, plan.config.power)
 
     def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
         """Remember the first `C` `[block, N]`."""
-        parts = torch.view_as_real(spectrum[:, self._bands.inside])
-        torch.mul(parts, reflect, out=torch.view_as_real(self.momentum_state[block]))
+        parts = torch.view_as_real(spectrum[:, self.state.bands.inside])
+        torch.mul(parts, reflect, out=torch.view_as_real(self.state.momentum[block]))
 
-    def run(self, steps: tuple[StepCoefficients, ...]) -> None:
+    def run(self, steps: Sequence[StepCoefficients]) -> None:
         """Iterate from the pack's signal to its signal."""
-        pack = self._pack
-        pack.backend.run_stage(
-            pack, self.momentum_state, self._target, self._bands, steps, self._power
-        )
+        self._pack.backend.run_stage(self._pack, self.state, steps)
 
     def run_once_into(self, raw: Tensor, step: StepCoefficients) -> None:
         """One iteration whose sums go into `raw`; the signal stays (see `PackedStft.begin`)."""
@@ -54,14 +50,6 @@ class MelIteration:
         pack.begin(raw)
         for run in pack.runs():
             spectrum = pack.spectrum(run)
-            pack.backend.apply_mel_step(
-                spectrum,
-                self.momentum_state,
-                self._target,
-                run.start,
-                self._bands,
-                step,
-                self._power,
-            )
+            pack.backend.apply_mel_step(self.state, run.start, spectrum, step)
             pack.add(run, spectrum)
         pack.finish()

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import Backend
+from unmel.models.backends.base import Backend, Islands
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.signal.packed_stft import PackedStft
@@ -98,5 +98,5 @@ def integrate(
     )
     candidates = np.flatnonzero(todo)
     order = candidates[np.argsort(loud[candidates], kind="stable")]
-    backend.grow_islands(order, loud, along, across, todo, phase, width)
+    backend.grow_islands(Islands(order, loud, along, across, todo, phase, width))
     phases[:] = phase.reshape(frames + 2, width)[1:-1, 1:-1]

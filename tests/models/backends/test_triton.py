@@ -28,7 +28,7 @@ from tests.models.backends.test_twin_of_consistent import (
 from tests.models.engine.test_engine import item
 from tests.models.pretend import PretendedCuda
 from tests.signals import voice
-from unmel.models.backends.base import Backend, StepCoefficients
+from unmel.models.backends.base import Backend, Islands, StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
 from unmel.models.backends.reference import REFERENCE
 from unmel.models.engine import prove as prove_module
@@ -89,7 +89,7 @@ def test_a_loop_that_is_wrong_is_found_out(
 ) -> None:
     wrong = {
         "spectrum": lambda *given: torch.zeros(
-            given[3].stop - given[3].start, given[2] // 2 + 1, dtype=torch.complex64
+            given[1].stop - given[1].start, given[0].n_fft // 2 + 1, dtype=torch.complex64
         )
     }
     monkeypatch.setattr(interpreted, what, wrong.get(what, lambda *_: None))
@@ -112,9 +112,9 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) 
         parts = torch.rand(2, *shape, generator=generator)
         spectrum = torch.complex(parts[0], parts[1])
         iteration.begin(slice(0, pack.used), spectrum, 0.4)
-        state, step = iteration.momentum_state, StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4)
-        backend.apply_mel_step(spectrum, state, target, 0, plan.bands, step, plan.config.power)
-        found.append((spectrum, state[: pack.used]))
+        step = StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4)
+        backend.apply_mel_step(iteration.state, 0, spectrum, step)
+        found.append((spectrum, iteration.state.momentum[: pack.used]))
     for ours, torchs in zip(*found, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
 
@@ -134,10 +134,10 @@ def test_a_run_gives_the_samples_of_the_method_written_out(
 
 @needs_triton
 def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: Backend) -> None:
-    one, carry = torch.zeros(64), torch.zeros(3, 16)
-    spectra = torch.zeros(2, 33, dtype=torch.complex64)
+    config = PRESETS["hifigan-22k"].config
+    pack = PackedStft(build_plan(config, CPU), [(5, config.samples(5))], interpreted)
     with pytest.raises(ValueError, match="one block"):
-        interpreted.overlap_add(spectra, one, 64, carry, one, one, 3, 16)
+        pack.add(slice(3, 5), torch.zeros(2, config.n_bins, dtype=torch.complex64))
 
 
 @needs_triton
@@ -220,7 +220,8 @@ def test_a_heap_is_the_hosts_work(interpreted: Backend) -> None:
         loud = -np.pad(np.arange(1.0, 7.0).reshape(2, 3), 1).ravel()
         todo, phase = np.pad(np.ones((2, 3), bool), 1).ravel(), np.zeros(20)
         order = np.flatnonzero(todo)[np.argsort(loud[todo], kind="stable")]
-        grow(order, loud, np.full(20, 0.3), np.full(20, 0.2), todo, phase, 5)
+        slopes = np.full(20, 0.3), np.full(20, 0.2)
+        grow(Islands(order, loud, *slopes, todo, phase, 5))
         found.append(phase)
     assert np.array_equal(*found)
     assert found[0].any()
