@@ -12,7 +12,7 @@ import torch
 from models.compiled import LOOPS
 from models.device import DEVICE_LOOPS
 from models.errors import Invalid
-from models.transforms import transforms
+from models.transforms import mkl
 
 logger = logging.getLogger("unmel.backend")
 
@@ -27,8 +27,8 @@ class Backend:
     """A backend: its name, its transforms and its loops, kept for a process's life."""
 
     name: Name
-    fft: Literal["mkl", "torch", "cufft"]
-    """The library of the transforms between the loops."""
+    fft: Literal["mkl+ducc", "ducc", "torch", "cufft"]
+    """The libraries of the transforms between the loops: MKL has powers of two, DUCC the rest."""
     loops: ModuleType | None = None
     """Compiled loops; those of the host beside torch's on a GPU."""
 
@@ -64,8 +64,9 @@ def choose(wanted: Wanted, device: torch.device) -> Backend:
         DEVICE_LOOPS.start(device)
         loops = DEVICE_LOOPS.wait()
     if loops is not None:
-        mkl = not cuda and transforms(64) is not None
-        return Backend(fast, "cufft" if cuda else "mkl" if mkl else "torch", loops)
+        if cuda:
+            return Backend(fast, "cufft", loops)
+        return Backend(fast, "ducc" if mkl() is None else "mkl+ducc", loops)
     if wanted == fast:
         raise Invalid(FIELD, wanted, "auto or torch: its loops cannot be had here, see the log")
     logger.warning("backend torch in place of %s, which is several times as fast", fast)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -51,9 +52,13 @@ class Mending:
         plan = pack.plan
         self._pack, self._bands, self._aim = pack, plan.bands, aim.compiled
         self._mel, self._bound = (rows[:, : len(plan.alive)] for rows in (aim.mel, aim.bound))
-        shape = pack.rows, self._bands.count
-        make = torch.zeros if blank else torch.empty
-        self.behind = make(shape, dtype=pack.complex_dtype, device=plan.device)
+        # Compiled loops of the host take rows of whole eights.
+        self._loops = pack.kernels if plan.device.type == "cpu" else None
+        more = -self._bands.count % 8 if self._loops is not None else 0
+        shape = pack.rows, self._bands.count + more
+        make = torch.zeros if blank or more else torch.empty
+        self._kept = make(shape, dtype=pack.complex_dtype, device=plan.device)
+        self.behind = self._kept[:, : self._bands.count]
         """`[rows, W]`: what the next step subtracts from what it finds."""
         bands = self._bands
         self._dense: tuple[Tensor, Tensor] | None = None
@@ -80,19 +85,24 @@ class Mending:
 
     def iterate(self, steps: tuple[Step, ...]) -> None:
         """Iterations from the pack's signal to its signal: a pair of transforms and a step each."""
-        pack, kernels = self._pack, self._pack.kernels
-        transforms = kernels.transforms(pack.plan.config.n_fft) if kernels is not None else None
-        if kernels is not None and transforms is not None:
-            power = pack.plan.config.power
-            place = pack.arrays, pack.used, pack.hop, transforms
-            kernels.iterate(*place, self.behind, self._aim, self._bands, steps, power)
+        if self._loops is not None:
+            self._iterate(self._loops, steps, None)
             return
         for step in steps:
             self.once(step)
 
+    def _iterate(self, loops: ModuleType, steps: tuple[Step, ...], raw: Tensor | None) -> None:
+        pack, config = self._pack, self._pack.plan.config
+        made, into = loops.transforms(config.n_fft), None if raw is None else loops.view(raw)
+        place = pack.arrays, into, pack.used, pack.hop, made
+        loops.iterate(*place, self._kept, self._aim, self._bands, steps, config.power)
+
     def once(self, step: Step, raw: Tensor | None = None) -> None:
         """An iteration; with `raw`, the signal stays and the sums go there (`PackedStft.begin`)."""
         pack = self._pack
+        if self._loops is not None:
+            self._iterate(self._loops, (step,), raw)
+            return
         pack.begin(raw)
         for run in pack.runs():
             spectrum = pack.spectrum(run)

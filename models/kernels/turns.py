@@ -9,15 +9,20 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+from rocket_fft import c2r, r2c
 from torch import Tensor
 
 from models.bands import Bands
 from models.kernels.frames import frame, move, overlap_add
-from models.kernels.loop import Floats, Places, Spectra, loop
-from models.kernels.mel import mend_rows, numbers
+from models.kernels.loop import Floats, Places, loop
+from models.kernels.mel import mend_rows, numbers, room, tables
 from models.mending import Step
 from models.stft import Arrays
 from models.transforms import Transforms, block_rows, width
+
+_ONE = np.float32(1.0)
+AXES = np.array([1], np.int64)
+"""Of an array of rows, those to transform."""
 
 
 def _compute(typing: Any, address: Any, descriptor: Any, data: Any) -> Any:
@@ -35,8 +40,8 @@ _call = cast(Any, intrinsic(_compute))  # its own type does not know the first a
 
 
 @loop()
-def transform_rows(rows: Floats, way: Places) -> int:
-    """Rows in place, by MKL's function and descriptors of `Transforms.table`."""
+def _in_place(rows: Floats, way: Places) -> int:
+    """Rows by MKL's function and descriptors of `Transforms.table`."""
     count, size = rows.shape[0], 4 * rows.shape[1]
     at, status = np.int64(rows.ctypes.data), 0
     for k in range(way.shape[0] - 2, -1, -1):
@@ -47,22 +52,45 @@ def transform_rows(rows: Floats, way: Places) -> int:
     return status
 
 
+@loop("i8(f4[:, ::1], f4[:, ::1], i8, i8[:, ::1], i8[::1])")
+def forward(rows: Floats, spectra: Floats, n: int, table: Places, axes: Places) -> int:
+    """Spectra of rows of `n` points, by `Transforms.table`; MKL's are where the rows were. `axes`
+    is `AXES`.
+    """
+    if table.shape[1]:
+        return _in_place(rows, table[0])
+    r2c(rows[:, :n], spectra.view(np.complex64)[:, : n // 2 + 1], axes, True, _ONE, 1)
+    return 0
+
+
+@loop("i8(f4[:, ::1], f4[:, ::1], i8, i8[:, ::1], i8[::1])")
+def backward(spectra: Floats, rows: Floats, n: int, table: Places, axes: Places) -> int:
+    """The way back."""
+    if table.shape[1]:
+        return _in_place(spectra, table[1])
+    share = _ONE / np.float32(n)
+    c2r(spectra.view(np.complex64)[:, : n // 2 + 1], rows[:, :n], axes, False, share, 1)
+    return 0
+
+
 @loop(
-    "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[::1], i8[::1], i8[::1], i8[::1], f4[::1],"
-    " c8[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8[::1], i8[::1], f4[::1], i4[::1],"
-    " f4[:, ::1], f4[:, ::1], i8[:, ::1], i8, i8, i8)"
+    "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[::1], f4[::1], i8[::1], i8[::1],"
+    " i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8[::1], i8[::1], f4[::1],"
+    " i4[::1], f4[:, ::1], f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], i8, i8, i8, i8)"
 )
 def _iterate(
     signal: Floats,
     window: Floats,
     frames: Floats,
+    spectra: Floats,
     carry: Floats,
-    inverse: Floats,
+    scale: Floats,
+    into: Floats,
     edge_to: Places,
     edge_from: Places,
     pin_to: Places,
     pins: Floats,
-    behind: Spectra,
+    behind: Floats,
     mel: Floats,
     bound: NDArray[np.bool_],
     low: int,
@@ -73,19 +101,23 @@ def _iterate(
     shares: Floats,
     steps: Floats,
     table: Places,
+    axes: Places,
+    space: Floats,
     power: int,
     used: int,
     hop: int,
+    n: int,
 ) -> int:
     run, status = frames.shape[0], 0
     for i in range(steps.shape[0]):
         carry[:] = np.float32(0.0)
         for first in range(0, used, run):
-            block = frames[: min(run, used - first)]
-            frame(signal, window, block, first, hop)
-            status |= transform_rows(block, table[0])
+            rows = min(run, used - first)
+            whole = -(-rows // 8) * 8
+            frame(signal, window, frames[:rows], first, hop)
+            status |= forward(frames[:rows], spectra[:rows], n, table, axes)
             mend_rows(
-                block.view(np.complex64),
+                spectra[:whole],
                 behind,
                 mel,
                 bound,
@@ -98,17 +130,19 @@ def _iterate(
                 shares,
                 steps[i],
                 power,
+                space,
             )
-            status |= transform_rows(block, table[1])
-            overlap_add(block, window, carry, inverse, signal, first, hop)
-        for n in range(pin_to.shape[0]):
-            signal[pin_to[n]] = pins[n]
+            status |= backward(spectra[:rows], frames[:rows], n, table, axes)
+            overlap_add(frames[:rows], window, carry, scale, into, first, hop)
+        for m in range(pin_to.shape[0]):
+            signal[pin_to[m]] = pins[m]
         move(signal, edge_to, edge_from)
     return status
 
 
 def iterate(
     arrays: Arrays,
+    raw: Floats | None,
     used: int,
     hop: int,
     transforms: Transforms,
@@ -118,30 +152,38 @@ def iterate(
     steps: tuple[Step, ...],
     power: int,
 ) -> None:
-    """The iterations of a stage of `consistent`, from a pack's signal to its signal.
+    """The iterations of a stage of `consistent`, from a pack's signal to its signal; with `raw`, to
+    sums there (`PackedStft.begin`). `behind` `[rows, W]` is what is remembered, of whole eights of
+    bins.
     RuntimeError if a transform fails, which a committed one never does.
     """
-    n, (mel, bound) = arrays.frame.shape[1], aim
+    n, (mel, bound) = transforms.n, aim
+    frames = np.zeros((block_rows(n), width(n)), np.float32)
     status = _iterate(
         arrays.signal,
         arrays.window,
-        np.empty((block_rows(n), width(n)), np.float32),
+        frames,
+        frames if transforms.in_place else np.zeros_like(frames),
         arrays.carry,
-        arrays.inverse,
+        arrays.inverse if raw is None else np.ones_like(arrays.inverse),
+        arrays.signal if raw is None else raw,
         arrays.edge_to,
         arrays.edge_from,
         arrays.pin_to,
         arrays.pins,
-        behind.numpy(),
+        behind.numpy().view(np.float32),
         mel,
         bound,
         bands.first,
-        *bands.tables,
+        *tables(bands),
         numbers(steps),
         transforms.table,
+        AXES,
+        np.empty(room(bands.count, len(bands.begins)), np.float32),
         power,
         used,
         hop,
+        n,
     )
     if status:
         raise RuntimeError(f"MKL's transforms failed with status {status}")
