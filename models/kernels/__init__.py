@@ -11,7 +11,7 @@ from models.kernels.frames import frame, move, overlap_add
 from models.kernels.islands import grow
 from models.kernels.loop import view
 from models.kernels.mel import aim, spread
-from models.kernels.powers import polar, raise_to
+from models.kernels.powers import polar
 from models.kernels.turns import iterate
 from models.transforms import mkl, transforms
 
@@ -29,7 +29,6 @@ __all__ = [
     "move",
     "overlap_add",
     "polar",
-    "raise_to",
     "spread",
     "transforms",
     "view",

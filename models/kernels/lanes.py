@@ -1,8 +1,8 @@
 """Eight floats that loops handle as one value: a vector of the processor's.
 
 LLVM is told what is eight wide, where it would have to find out, and makes of it what a processor
-has. Products and sums may be fused where that is one instruction: then all of a loop's are, so that
-a value's bits do not depend on its place.
+has. `fused` is one instruction where there is one, and no other product is fused with a sum: a
+value's bits do not depend on its place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ COUNT = 8
 """Floats of a value."""
 
 _FLOAT, _PLACE = ir.FloatType(), ir.IntType(32)
-_VECTOR = ir.VectorType(_FLOAT, COUNT)
+_VECTOR, _WHOLE = ir.VectorType(_FLOAT, COUNT), ir.VectorType(_PLACE, COUNT)
+_FRACTION, _BIAS = 23, 127  # of a float32: bits of the fraction, and what its exponent counts from
 
 
 class _Type(types.Type):  # type: ignore[misc] # numba has no types
@@ -38,21 +39,22 @@ class _Model(models.PrimitiveModel):  # type: ignore[misc] # likewise
         super().__init__(manager, kind, _VECTOR)
 
 
-def _operator(python: Any, instruction: str) -> None:
+def _operator(python: Any, instruction: str, count: int = 2) -> None:
     class Template(ConcreteTemplate):  # type: ignore[misc] # likewise
-        cases = (signature(LANES, LANES, LANES),)
+        cases = (signature(LANES, *[LANES] * count),)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return getattr(builder, instruction)(*args, flags=("contract",))
+        return getattr(builder, instruction)(*args)
 
     infer_global(python)(Template)
-    lower_builtin(python, LANES, LANES)(lower)
+    lower_builtin(python, *[LANES] * count)(lower)
 
 
 _operator(operator.add, "fadd")
 _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
+_operator(operator.neg, "fneg", 1)
 
 
 def _constant(value: float) -> ir.Constant:
@@ -91,15 +93,14 @@ def _store(typing: Any, array: Any, place: Any, value: Any) -> Any:
     return (types.void(array, types.intp, LANES), generate) if whole else None
 
 
-def _splat(builder: Any, value: Any) -> Any:
-    zero = ir.Constant(_PLACE, 0)
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, zero)
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_PLACE, COUNT), [0] * COUNT))
+def _splat(builder: Any, value: Any, kind: Any) -> Any:
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(_PLACE, 0))
+    return builder.shuffle_vector(one, one, _whole(0))
 
 
 def _fill(typing: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _splat(builder, args[0])
+        return _splat(builder, args[0], _VECTOR)
 
     return LANES(types.float32), generate
 
@@ -121,16 +122,66 @@ def _larger(typing: Any, a: Any, b: Any) -> Any:
 
 def _inverse_root(typing: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.FunctionType(_VECTOR, [_VECTOR])
-        root = cgutils.get_or_insert_function(builder.module, kind, "llvm.sqrt.v8f32")
-        found = builder.call(root, args, fastmath=("fast",))
+        found = _call(builder, "sqrt", args, "fast")
         return builder.fdiv(_constant(1.0), found, flags=("fast",))
 
     return LANES(LANES), generate
 
 
+def _call(builder: Any, name: str, args: Any, *flags: str) -> Any:
+    """One of LLVM's functions of floats."""
+    kind = ir.FunctionType(_VECTOR, [_VECTOR] * len(args))
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v8f32")
+    return builder.call(function, args, fastmath=flags)
+
+
+def _fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, "fmuladd", args)
+
+    return LANES(LANES, LANES, LANES), generate
+
+
+def _floor(typing: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _call(builder, "floor", args)
+
+    return LANES(LANES), generate
+
+
+def _where_negative(typing: Any, value: Any, a: Any, b: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", args[0], _constant(0.0)), *args[1:])
+
+    return LANES(LANES, LANES, LANES), generate
+
+
+def _whole(value: int) -> ir.Constant:
+    return ir.Constant(_WHOLE, [value] * COUNT)
+
+
+def _split(typing: Any, value: Any, least: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], _WHOLE)
+        above = builder.sub(bits, _splat(builder, args[1], _WHOLE))
+        power = builder.ashr(above, _whole(_FRACTION))
+        rest = builder.bitcast(builder.sub(bits, builder.shl(power, _whole(_FRACTION))), _VECTOR)
+        parts = builder.sitofp(power, _VECTOR), rest
+        return context.make_tuple(builder, sig.return_type, parts)
+
+    return types.UniTuple(LANES, 2)(LANES, types.int32), generate
+
+
+def _power_of_two(typing: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        exponent = builder.add(builder.fptosi(args[0], _WHOLE), _whole(_BIAS))
+        return builder.bitcast(builder.shl(exponent, _whole(_FRACTION)), _VECTOR)
+
+    return LANES(LANES), generate
+
+
 def _shuffled(builder: Any, a: Any, b: Any, *places: int) -> Any:
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_PLACE, COUNT), list(places)))
+    return builder.shuffle_vector(a, b, ir.Constant(_WHOLE, list(places)))
 
 
 def _pair_sums(typing: Any, a: Any, b: Any) -> Any:
@@ -178,6 +229,15 @@ store = cast(Any, intrinsic(_store))
 """`store(array, place, value)`."""
 fill = cast(Any, intrinsic(_fill))
 """`fill(number)`: it, eight times."""
+fused = cast(Any, intrinsic(_fused))
+"""`fused(a, b, c)`: `a b + c`, rounded once where a processor can."""
+floor = cast(Any, intrinsic(_floor))
+where_negative = cast(Any, intrinsic(_where_negative))
+"""`where_negative(x, a, b)`: `a` where x < 0, else `b`."""
+split = cast(Any, intrinsic(_split))
+"""`split(x, least)`: the `k` and `m` of `x = m 2^k`, where `least` are the bits of the least m."""
+power_of_two = cast(Any, intrinsic(_power_of_two))
+"""`2^x` for whole x."""
 smaller = cast(Any, intrinsic(_smaller))
 """The smaller of two; the second where they cannot be compared."""
 larger = cast(Any, intrinsic(_larger))

@@ -14,16 +14,19 @@ from torch import Tensor
 from models.bands import Bands, Tables
 from models.kernels.lanes import (
     fill,
+    fused,
     inverse_root,
     larger,
     load,
     pair_sums,
+    smaller,
     store,
     transposed,
     twice,
+    where_negative,
 )
 from models.kernels.loop import Floats, Places, loop
-from models.kernels.powers import raise_to
+from models.kernels.powers import raised
 from models.mending import Step
 from models.projection import LARGEST_RATIO, TINY
 
@@ -41,14 +44,14 @@ def _wish(  # a row's eight bins, real and imaginary parts in turn
     """`Q` of eight bins of a row in the order `PAIRS`; `Q / |t|` is kept."""
     reach, blend, rest = numbers
     re_im, more = load(parts, here), load(parts, here + 8)
-    to = reach * re_im - load(pasts, past)
-    to_more = reach * more - load(pasts, past + 8)
+    to = fused(reach, re_im, -load(pasts, past))
+    to_more = fused(reach, more, -load(pasts, past + 8))
     square = pair_sums(re_im * re_im, more * more)
     length = pair_sums(to * to, to_more * to_more) + fill(_TINY)
     shrink = inverse_root(length)
     # A square of zero has a root of zero.
     level = square * inverse_root(square + fill(_SMALLEST))
-    level = larger(blend * level + rest * (length * shrink), fill(_ZERO))
+    level = larger(fused(blend, level, rest * (length * shrink)), fill(_ZERO))
     store(quotients, at, level * shrink)
     return level
 
@@ -101,21 +104,24 @@ def _band_sums(
         even = odd = fill(_ZERO)
         n, m, end = 8 * begins[k], offsets[k], offsets[k + 1]
         while m + 1 < end:
-            even = even + fill(weights[np.uint64(m)]) * load(level, n)
-            odd = odd + fill(weights[np.uint64(m + 1)]) * load(level, n + 8)
+            even = fused(fill(weights[np.uint64(m)]), load(level, n), even)
+            odd = fused(fill(weights[np.uint64(m + 1)]), load(level, n + 8), odd)
             m += 2
             n += 16
         if m < end:
-            even = even + fill(weights[np.uint64(m)]) * load(level, n)
+            even = fused(fill(weights[np.uint64(m)]), load(level, n), even)
         store(sums, 8 * k, even + odd)
 
 
 @loop()
-def _compare(ratio: Floats, mel: Floats, bound: NDArray[np.bool_]) -> None:
-    """From what a row's bands hold to what they should be multiplied by."""
-    for k in range(mel.shape[0]):
-        limit = _ONE if bound[k] else _LARGEST_RATIO
-        ratio[k] = min(mel[k] / (ratio[k] + _TINY), limit)
+def _ratios(values: Floats, mel: Floats, exponent: float) -> None:
+    """From what a group's bands hold to what they are multiplied by; bounds are negative."""
+    one, most = fill(_ONE), fill(_LARGEST_RATIO)
+    for k in range(0, mel.shape[0], 8):
+        aim = load(mel, k)
+        ratio = larger(aim, -aim) / (load(values, k) + fill(_TINY))
+        ratio = smaller(ratio, where_negative(aim, one, most))
+        store(values, k, ratio if exponent == _ONE else raised(ratio, exponent))
 
 
 @loop()
@@ -125,7 +131,7 @@ def _gain(ratio: Floats, below: NDArray[np.int32], low: Floats, high: Floats, n:
     The band above the last one is read as what stands behind it, and counts for nothing.
     """
     at, k = np.uint64(n), 8 * np.int64(below[np.uint64(n)])
-    return fill(low[at]) * load(ratio, k) + fill(high[at]) * load(ratio, k + 8)
+    return fused(fill(low[at]), load(ratio, k), fill(high[at]) * load(ratio, k + 8))
 
 
 @loop()
@@ -141,12 +147,12 @@ def _take(
     reach, keep, reflect = numbers
     factor, factor_more = twice(factor)
     re_im, more = load(parts, here), load(parts, here + 8)
-    to = (reach * re_im - load(pasts, past)) * factor
-    to_more = (reach * more - load(pasts, past + 8)) * factor_more
+    to = fused(reach, re_im, -load(pasts, past)) * factor
+    to_more = fused(reach, more, -load(pasts, past + 8)) * factor_more
     store(parts, here, to)
     store(parts, here + 8, to_more)
-    store(pasts, past, keep * re_im + reflect * to)
-    store(pasts, past + 8, keep * more + reflect * to_more)
+    store(pasts, past, fused(keep, re_im, reflect * to))
+    store(pasts, past + 8, fused(keep, more, reflect * to_more))
 
 
 @loop()
@@ -217,14 +223,13 @@ def spread(
 
 
 @loop(
-    "void(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
+    "void(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
     " i4[::1], f4[:, ::1], f4[::1], i8, f4[::1])",
 )
 def mend_rows(
     spectrum: Floats,
     behind: Floats,
     mel: Floats,
-    bound: NDArray[np.bool_],
     row: int,
     low: int,
     begins: Places,
@@ -237,14 +242,14 @@ def mend_rows(
     space: Floats,
 ) -> None:
     """`mend`, whose `row` is a multiple of eight, on whole groups of rows, each of whole eights of
-    bins: real and imaginary parts in turn. `mel` and `bound` are those of `aim`; bands beyond those
-    of the tables count for nothing. `low` is the first bin of those that the bands hold; `step`
+    bins: real and imaginary parts in turn. `mel` is what `aim` gives; bands beyond those of the tables
+    count for nothing. `low` is the first bin of those that the bands hold; `step`
     holds the numbers of `mending.Step` in their order, and `space` what `room` says.
     """
     pitch, past_pitch, bands = spectrum.shape[1], behind.shape[1], begins.shape[0]
     # Slices of one axis cost a loop over few bins the least.
     parts, pasts = spectrum.reshape(spectrum.size), behind.reshape(behind.size)
-    mels, bounds = mel.reshape(mel.size), bound.reshape(bound.size)
+    mels = mel.reshape(mel.size)
     chunks, half = past_pitch // 16, 4 * past_pitch
     level, quotients, ratio = space[:half], space[half : 2 * half], space[2 * half :]
     held = _GROUP * bands
@@ -254,9 +259,7 @@ def mend_rows(
         _levels(here, pitch, past, past_pitch, step, power, level, quotients, chunks)
         _band_sums(level, begins, offsets, weights, ratio)
         there = (row + start) * mel.shape[1]
-        _compare(ratio[:held], mels[there : there + held], bounds[there : there + held])
-        if step[3] != _ONE:
-            raise_to(ratio[:held], step[3])
+        _ratios(ratio, mels[there : there + held], step[3])
         _mended(here, pitch, past, past_pitch, step, ratio, below, shares, quotients, chunks)
         for g in range(start, start + _GROUP):
             parts[g * pitch : g * pitch + 2 * low] = _ZERO
@@ -275,14 +278,14 @@ def wide(count: int) -> int:
     return -(-count // _GROUP) * _GROUP
 
 
-def aim(mel: Tensor, bound: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """`[rows, K]` as `[rows / 8, K, 8]`, filled up: eight rows side by side."""
-    return _grouped(mel), _grouped(bound)
-
-
-def _grouped(rows: Tensor) -> NDArray[Any]:
+def aim(mel: Tensor, bound: Tensor) -> Floats:
+    """What is aimed at `[rows, K]` as `[rows / 8, K, 8]`, filled up: eight rows side by side. It is
+    never negative; negative are bounds.
+    """
+    rows = torch.where(bound, -mel, mel)
     filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % _GROUP))
-    return filled.view(-1, _GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+    grouped: Floats = filled.view(-1, _GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+    return grouped
 
 
 @lru_cache(maxsize=256)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from models import polar as phasors
 from models import raising
+from models.kernels.lanes import (
+    fill,
+    floor,
+    fused,
+    larger,
+    power_of_two,
+    smaller,
+    split,
+    where_negative,
+)
 from models.kernels.loop import Floats, Spectra, loop
 
 _ZERO, _HALF, _ONE, _TWO = (np.float32(v) for v in (0.0, 0.5, 1.0, 2.0))
@@ -16,32 +28,24 @@ _Q0, _Q1, _Q2 = (np.float32(v) for v in phasors.QUARTER)
 _QUARTERS = np.float32(phasors.QUARTERS)
 _S0, _S1, _S2, _S3, _S4 = (np.float32(v) for v in phasors.SINE)
 _C0, _C1, _C2, _C3, _C4 = (np.float32(v) for v in phasors.COSINE)
-_ROOT_HALF, _BIAS, _FRACTION = (np.int32(v) for v in (raising.ROOT_HALF, 127, 23))
+_ROOT_HALF = np.int32(raising.ROOT_HALF)
 
 
-@loop("void(f4[::1], f4)")
-def raise_to(values: Floats, exponent: float) -> None:
-    """`values^exponent` in place: `raising.raised`."""
-    for n in range(values.shape[0]):
-        value = np.float32(values[n])
-        bits = value.view(np.int32)
-        power = np.int32(np.int32(bits - _ROOT_HALF) >> _FRACTION)
-        rest = np.int32(bits - np.int32(power << _FRACTION)).view(np.float32) - _ONE
-        s = rest / (rest + _TWO)
-        z = s * s
-        logarithm = (((z * _L3 + _L2) * z + _L1) * z + _L0) * s + np.float32(power)
-        logarithm *= exponent
-        logarithm = max(min(logarithm, _LARGEST), -_LARGEST)
-        whole = np.floor(logarithm + _HALF)
-        f = logarithm - whole
-        found = f * _E6 + _E5
-        found = found * f + _E4
-        found = found * f + _E3
-        found = found * f + _E2
-        found = found * f + _E1
-        found = found * f + _E0
-        scale = np.int32(np.int32(np.int32(whole) + _BIAS) << _FRACTION).view(np.float32)
-        values[n] = found * scale if value > _ZERO else _ZERO
+@loop()
+def raised(value: Any, exponent: float) -> Any:
+    """`raising.raised` of eight values."""
+    power, m = split(value, _ROOT_HALF)
+    rest = m - fill(_ONE)
+    s = rest / (rest + fill(_TWO))
+    z = s * s
+    logarithm = fused(fused(fused(fill(_L3), z, fill(_L2)), z, fill(_L1)), z, fill(_L0))
+    logarithm = fused(logarithm, s, power) * fill(exponent)
+    logarithm = larger(smaller(logarithm, fill(_LARGEST)), fill(-_LARGEST))
+    whole = floor(logarithm + fill(_HALF))
+    f = logarithm - whole
+    found = fused(fused(fused(fill(_E6), f, fill(_E5)), f, fill(_E4)), f, fill(_E3))
+    found = fused(fused(fused(found, f, fill(_E2)), f, fill(_E1)), f, fill(_E0))
+    return where_negative(-value, found * power_of_two(whole), fill(_ZERO))
 
 
 @loop("void(f4[:, ::1], f4[:, ::1], c8[:, ::1], i8, i8)")

@@ -75,7 +75,7 @@ def backward(spectra: Floats, rows: Floats, n: int, table: Places, axes: Places)
 
 @loop(
     "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[::1], f4[::1], i8[::1], i8[::1],"
-    " i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8[::1], i8[::1], f4[::1],"
+    " i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], i8, i8[::1], i8[::1], f4[::1],"
     " i4[::1], f4[:, ::1], f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], i8, i8, i8, i8)"
 )
 def _iterate(
@@ -92,7 +92,6 @@ def _iterate(
     pins: Floats,
     behind: Floats,
     mel: Floats,
-    bound: NDArray[np.bool_],
     low: int,
     begins: Places,
     offsets: Places,
@@ -120,7 +119,6 @@ def _iterate(
                 spectra[:whole],
                 behind,
                 mel,
-                bound,
                 first,
                 low,
                 begins,
@@ -147,7 +145,7 @@ def iterate(
     hop: int,
     transforms: Transforms,
     behind: Tensor,
-    aim: tuple[Floats, NDArray[np.bool_]],
+    aim: Floats,
     bands: Bands,
     steps: tuple[Step, ...],
     power: int,
@@ -157,7 +155,7 @@ def iterate(
     bins.
     RuntimeError if a transform fails, which a committed one never does.
     """
-    n, (mel, bound) = transforms.n, aim
+    n = transforms.n
     frames = np.zeros((block_rows(n), width(n)), np.float32)
     status = _iterate(
         arrays.signal,
@@ -172,8 +170,7 @@ def iterate(
         arrays.pin_to,
         arrays.pins,
         behind.numpy().view(np.float32),
-        mel,
-        bound,
+        aim,
         bands.first,
         *tables(bands),
         numbers(steps),
