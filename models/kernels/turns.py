@@ -176,7 +176,7 @@ def iterate(
         numbers(steps),
         transforms.table,
         AXES,
-        np.empty(room(bands.count, len(bands.begins)), np.float32),
+        np.zeros(room(bands.count, len(bands.begins)), np.float32),
         power,
         used,
         hop,
