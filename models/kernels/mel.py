@@ -26,7 +26,7 @@ from models.kernels.lanes import (
     where_negative,
 )
 from models.kernels.loop import Floats, Places, loop
-from models.kernels.powers import raised
+from models.kernels.powers import raise_eights
 from models.mending import Step
 from models.projection import LARGEST_RATIO, TINY
 
@@ -120,8 +120,13 @@ def _ratios(values: Floats, mel: Floats, exponent: float) -> None:
     for k in range(0, mel.shape[0], 8):
         aim = load(mel, k)
         ratio = larger(aim, -aim) / (load(values, k) + fill(_TINY))
-        ratio = smaller(ratio, where_negative(aim, one, most))
-        store(values, k, ratio if exponent == _ONE else raised(ratio, exponent))
+        store(values, k, smaller(ratio, where_negative(aim, one, most)))
+    if exponent == _ONE:
+        return
+    raise_eights(values[: mel.shape[0]], exponent)
+    for k in range(0, mel.shape[0], 8):
+        aim = load(mel, k)
+        store(values, k, where_negative(-larger(aim, -aim), load(values, k), fill(_ZERO)))
 
 
 @loop()
@@ -261,6 +266,8 @@ def mend_rows(
         there = (row + start) * mel.shape[1]
         _ratios(ratio, mels[there : there + held], step[3])
         _mended(here, pitch, past, past_pitch, step, ratio, below, shares, quotients, chunks)
+        if past_pitch == pitch:
+            continue
         for g in range(start, start + _GROUP):
             parts[g * pitch : g * pitch + 2 * low] = _ZERO
             parts[g * pitch + 2 * low + past_pitch : (g + 1) * pitch] = _ZERO
