@@ -1,4 +1,4 @@
-"""Where an iteration's time goes, loop by loop."""
+"""Where an iteration's time goes, loop by loop, and what transforms of other sizes cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import _cpu_thread
 from models.mending import Aim, Mending, Step
-from models.plan import build_plan
+from models.plan import Plan, build_plan
 from models.stft import PackedStft
 from models.transforms import block_rows, transforms, width
 
@@ -22,44 +22,49 @@ _REPEATS = 60
 _AT_ONCE = 10  # iterations of one call
 _MEANING = {
     "frame": "frames cut and windowed",
-    "forward": "MKL's transform, in place",
+    "forward": "the transform",
     "mend": "the mel step: levels, band sums, ratios, powers, spreading, momentum",
-    "backward": "MKL's transform back, likewise",
+    "backward": "the transform back",
     "overlap_add": "window, overlap-add, division by the envelope",
 }
+# The usual size; windows of 25 ms at 44.1 and 22.05 kHz, rounded; a prime.
+_SIZES = ((1024, 256), (1102, 275), (551, 110), (1103, 275))
 
 
 def loops_table(config: MelConfig, length: float) -> str:
     """One clip of so many seconds: each loop alone over all its blocks, and the iterations of one
-    call, in units of the two transforms by torch.fft.
+    call, in units of the two transforms by torch.fft; then other sizes beside the usual one.
     """
     kernels, made = LOOPS.wait(), transforms(config.n_fft)
-    if kernels is None or made is None:
-        return "no compiled loops, or none of MKL's transforms, on this machine: not run."
-    transform = import_module("models.kernels.turns").transform_rows
+    if kernels is None:
+        return "no compiled loops on this machine: not run."
+    turns, mel_step = (import_module(f"models.kernels.{name}") for name in ("turns", "mel"))
     plan = build_plan(config, torch.device("cpu"))
     frames, step = config.frames(int(length * config.sample_rate)), _step(config)
     with torch.inference_mode(), _cpu_thread(plan.device):
-        pack = PackedStft(plan, [(frames, config.samples(frames))], kernels)
-        mel = torch.rand(pack.rows, plan.alive.numel()) * plan.alive
-        aim = Aim(pack, mel, mel < 0.01)
-        mending = Mending(pack, aim)
-        pack.load([torch.randn(config.samples(frames))])
-        own, rows = pack.arrays, block_rows(config.n_fft)
-        space = np.random.default_rng(0).standard_normal((rows, width(config.n_fft)), np.float32)
-        spectra = torch.from_numpy(space.copy().view(np.complex64))
+        pack, aim, mending = _begun(plan, frames)
+        own, rows, n = pack.arrays, block_rows(config.n_fft), config.n_fft
+        space = np.random.default_rng(0).standard_normal((rows, width(n)), np.float32)
+        spectra = space.copy()
         blocks = [(first, min(rows, pack.used - first)) for first in range(0, pack.used, rows)]
-        table, hop = made.table, pack.hop
+        hop, bands, behind = pack.hop, plan.bands, mending._kept.numpy().view(np.float32)
+        tables, numbers = mel_step.tables(bands), mel_step.numbers((step,))[0]
+        scratch = np.zeros(mel_step.room(bands.count, len(bands.begins)), np.float32)
         # A loop is not given here what it would be; its time does not depend on it.
         each: dict[str, Callable[[int, int], object]] = {
-            "frame": lambda at, n: kernels.frame(own.signal, own.window, space[:n], at, hop),
-            "forward": lambda _, n: transform(space[:n], table[0]),
-            "mend": lambda at, n: kernels.mend(
-                spectra[:n], mending.behind, aim.compiled, at, plan.bands, step, config.power
+            "frame": lambda at, m: kernels.frame(own.signal, own.window, space[:m], at, hop),
+            "forward": lambda _, m: turns.forward(
+                space[:m], spectra[:m], n, made.table, turns.AXES
             ),
-            "backward": lambda _, n: transform(space[:n], table[1]),
-            "overlap_add": lambda at, n: kernels.overlap_add(
-                space[:n], own.window, own.carry, own.inverse, own.signal, at, hop
+            "mend": lambda at, m: mel_step.mend_rows(
+                *(spectra[: -(-m // 8) * 8], behind, aim.compiled, at, bands.first),
+                *(*tables, numbers, config.power, scratch),
+            ),
+            "backward": lambda _, m: turns.backward(
+                spectra[:m], space[:m], n, made.table, turns.AXES
+            ),
+            "overlap_add": lambda at, m: kernels.overlap_add(
+                space[:m], own.window, own.carry, own.inverse, own.signal, at, hop
             ),
         }
 
@@ -77,7 +82,35 @@ def loops_table(config: MelConfig, length: float) -> str:
     for name, seconds in zip(each, parts, strict=True):
         lines.append(f"| {name}: {_MEANING[name]} | {seconds / unit:.2f} |")
     lines.append(f"| an iteration of {_AT_ONCE} in one call | {whole / _AT_ONCE / unit:.2f} |")
+    return "\n".join([*lines, "", _sizes_table(config, length)])
+
+
+def _sizes_table(config: MelConfig, length: float) -> str:
+    """An iteration's cost for each frame and point, beside that of the usual size."""
+    works, points = [], []
+    for n_fft, hop in _SIZES:
+        size = {"n_fft": n_fft, "win_length": n_fft, "hop_length": hop}
+        sized = config.model_copy(update={**size, "padding": "center_reflect"})
+        plan = build_plan(sized, torch.device("cpu"))
+        frames = sized.frames(int(length * sized.sample_rate))
+        works.append(partial(_begun(plan, frames)[2].iterate, (_step(sized),) * _AT_ONCE))
+        points.append(frames * n_fft)
+    with torch.inference_mode(), _cpu_thread(torch.device("cpu")):
+        taken = in_turns(works, _REPEATS // 2)
+    usual = taken[0] / points[0]
+    lines = ["| n_fft / hop | of 1024 / 256, for each frame and point |", "|---|---|"]
+    for (n_fft, hop), seconds, count in zip(_SIZES, taken, points, strict=True):
+        lines.append(f"| {n_fft} / {hop} | {seconds / count / usual:.2f} |")
     return "\n".join(lines)
+
+
+def _begun(plan: Plan, frames: int) -> tuple[PackedStft, Aim, Mending]:
+    """A pack of one clip of noise, what it is mended against, and the mending."""
+    pack = PackedStft(plan, [(frames, plan.config.samples(frames))], LOOPS.wait())
+    mel = torch.rand(pack.rows, plan.alive.numel()) * plan.alive
+    aim = Aim(pack, mel, mel < 0.01)
+    pack.load([torch.randn(plan.config.samples(frames))])
+    return pack, aim, Mending(pack, aim)
 
 
 def _step(config: MelConfig) -> Step:

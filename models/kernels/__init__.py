@@ -1,10 +1,9 @@
 """Inner loops that numba compiles: what torch does in many passes over memory, in one.
 
-Each is the twin of torch code (named in its docstring) and does the same but for roundings: products
-and sums are fused. What it gives for a row does not depend on where the row stands. Loops run over
-slices of one row and with few arrays at a time, or LLVM does not vectorise them; the busiest take
-eight floats as one value. Importing this package compiles or loads everything in it:
-`models/compiled.py` does that.
+Each is the twin of torch code (named in its docstring) and does the same but for roundings. What it
+gives for a row does not depend on where the row stands. Loops run over slices of one row and with
+few arrays at a time, or LLVM does not vectorise them; the busiest take eight floats as one value.
+Importing this package compiles or loads everything in it: `models/compiled.py` does that.
 """
 
 from models.kernels.frames import frame, move, overlap_add

@@ -216,7 +216,9 @@ def _transposed(typing: Any, rows: Any) -> Any:
                 fours.append(_shuffled(builder, a, b, 0, 1, 8, 9, 4, 5, 12, 13))
                 fours.append(_shuffled(builder, a, b, 2, 3, 10, 11, 6, 7, 14, 15))
         ends = [(0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)]
-        columns = [_shuffled(builder, fours[k], fours[k + 4], *end) for end in ends for k in range(4)]
+        columns = [
+            _shuffled(builder, fours[k], fours[k + 4], *end) for end in ends for k in range(4)
+        ]
         return context.make_tuple(builder, sig.return_type, columns)
 
     kind = types.UniTuple(LANES, COUNT)

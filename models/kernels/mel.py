@@ -247,9 +247,9 @@ def mend_rows(
     space: Floats,
 ) -> None:
     """`mend`, whose `row` is a multiple of eight, on whole groups of rows, each of whole eights of
-    bins: real and imaginary parts in turn. `mel` is what `aim` gives; bands beyond those of the tables
-    count for nothing. `low` is the first bin of those that the bands hold; `step`
-    holds the numbers of `mending.Step` in their order, and `space` what `room` says.
+    bins: real and imaginary parts in turn. `mel` is what `aim` gives; bands beyond those of the
+    tables count for nothing. `low` is the first bin of those that the bands hold; `step` holds the
+    numbers of `mending.Step` in their order, and `space`, at first zero, is what `room` says.
     """
     pitch, past_pitch, bands = spectrum.shape[1], behind.shape[1], begins.shape[0]
     # Slices of one axis cost a loop over few bins the least.

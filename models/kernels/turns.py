@@ -1,4 +1,8 @@
-"""All iterations of a stage in one call: nothing of Python, and of its lock, between them."""
+"""All iterations of a stage in one call: nothing of Python, and of its lock, between them.
+
+Several iterations go through the rows together, each some rows behind the one before, while what
+is remembered of these rows is in a core's own cache: a long clip's would come from memory in each.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,10 @@ from models.mending import Step
 from models.stft import Arrays
 from models.transforms import Transforms, block_rows, width
 
-_ONE = np.float32(1.0)
+_THERE = True
+# Floats of the samples and spectra of as many runs as iterations go through them together, and the
+# most of these.
+_TOGETHER, _MOST = 96 * 1024, 4
 AXES = np.array([1], np.int64)
 """Of an array of rows, those to transform."""
 
@@ -59,7 +66,7 @@ def forward(rows: Floats, spectra: Floats, n: int, table: Places, axes: Places) 
     """
     if table.shape[1]:
         return _in_place(rows, table[0])
-    r2c(rows[:, :n], spectra.view(np.complex64)[:, : n // 2 + 1], axes, True, _ONE, 1)
+    r2c(rows[:, :n], spectra.view(np.complex64)[:, : n // 2 + 1], axes, _THERE, 1.0, 1)
     return 0
 
 
@@ -68,14 +75,14 @@ def backward(spectra: Floats, rows: Floats, n: int, table: Places, axes: Places)
     """The way back."""
     if table.shape[1]:
         return _in_place(spectra, table[1])
-    share = _ONE / np.float32(n)
-    c2r(spectra.view(np.complex64)[:, : n // 2 + 1], rows[:, :n], axes, False, share, 1)
+    c2r(spectra.view(np.complex64)[:, : n // 2 + 1], rows[:, :n], axes, not _THERE, 1.0 / n, 1)
     return 0
 
 
 @loop(
-    "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[::1], f4[::1], i8[::1], i8[::1],"
-    " i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], i8, i8[::1], i8[::1], f4[::1],"
+    "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4[::1], f4[::1], i8[::1],"
+    " i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], i8, i8[::1],"
+    " i8[::1], f4[::1],"
     " i4[::1], f4[:, ::1], f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], i8, i8, i8, i8)"
 )
 def _iterate(
@@ -86,8 +93,10 @@ def _iterate(
     carry: Floats,
     scale: Floats,
     into: Floats,
+    edge_runs: Places,
     edge_to: Places,
     edge_from: Places,
+    pin_runs: Places,
     pin_to: Places,
     pins: Floats,
     behind: Floats,
@@ -107,35 +116,49 @@ def _iterate(
     hop: int,
     n: int,
 ) -> int:
-    run, status = frames.shape[0], 0
-    for i in range(steps.shape[0]):
+    run, status, together = frames.shape[0], 0, carry.shape[0]
+    runs = -(-used // run)
+    for begin in range(0, steps.shape[0], together):
+        count = min(together, steps.shape[0] - begin)
         carry[:] = np.float32(0.0)
-        for first in range(0, used, run):
-            rows = min(run, used - first)
-            whole = -(-rows // 8) * 8
-            frame(signal, window, frames[:rows], first, hop)
-            status |= forward(frames[:rows], spectra[:rows], n, table, axes)
-            mend_rows(
-                spectra[:whole],
-                behind,
-                mel,
-                first,
-                low,
-                begins,
-                offsets,
-                weights,
-                below,
-                shares,
-                steps[i],
-                power,
-                space,
-            )
-            status |= backward(spectra[:rows], frames[:rows], n, table, axes)
-            overlap_add(frames[:rows], window, carry, scale, into, first, hop)
-        for m in range(pin_to.shape[0]):
-            signal[pin_to[m]] = pins[m]
-        move(signal, edge_to, edge_from)
+        for wave in range(runs + count - 1):
+            for k in range(max(0, wave - runs + 1), min(count, wave + 1)):
+                at = wave - k  # the iteration before is a run ahead
+                first = at * run
+                rows = min(run, used - first)
+                whole = -(-rows // 8) * 8
+                frame(signal, window, frames[:rows], first, hop)
+                status |= forward(frames[:rows], spectra[:rows], n, table, axes)
+                mend_rows(
+                    spectra[:whole],
+                    behind,
+                    mel,
+                    first,
+                    low,
+                    begins,
+                    offsets,
+                    weights,
+                    below,
+                    shares,
+                    steps[begin + k],
+                    power,
+                    space,
+                )
+                status |= backward(spectra[:rows], frames[:rows], n, table, axes)
+                overlap_add(frames[:rows], window, carry[k], scale, into, first, hop)
+                for m in range(pin_runs[at], pin_runs[at + 1]):
+                    signal[pin_to[m]] = pins[m]
+                edges = slice(edge_runs[at], edge_runs[at + 1])
+                move(signal, edge_to[edges], edge_from[edges])
     return status
+
+
+def _by_run(places: Places, run: int, end: int) -> tuple[Places, Places]:
+    """Where each run's places begin, and end, in the order that is given too."""
+    count = -(-end // run)
+    runs = np.minimum(places // run, count - 1)
+    order = np.argsort(runs, kind="stable")
+    return np.searchsorted(runs[order], np.arange(count + 1)), order
 
 
 def iterate(
@@ -155,20 +178,29 @@ def iterate(
     bins.
     RuntimeError if a transform fails, which a committed one never does.
     """
-    n = transforms.n
-    frames = np.zeros((block_rows(n), width(n)), np.float32)
+    n, run = transforms.n, block_rows(transforms.n)
+    frames = np.zeros((run, width(n)), np.float32)
+    edges = (arrays.edge_to, arrays.edge_from)
+    # Those of a run are done when all that they take is there.
+    edge_runs, order = _by_run(np.maximum(*edges), run * hop, used * hop)
+    pin_runs, pin_order = _by_run(arrays.pin_to, run * hop, used * hop)
+    furthest = int(np.abs(edges[0] - edges[1]).max(initial=0)) // hop + 2
+    ahead = len(arrays.carry)
+    together = _TOGETHER // (run * (width(n) + hop)) if run >= ahead + furthest + 1 else 1
+    carry = np.empty((max(min(together, _MOST, len(steps)), 1), ahead, hop), np.float32)
     status = _iterate(
         arrays.signal,
         arrays.window,
         frames,
         frames if transforms.in_place else np.zeros_like(frames),
-        arrays.carry,
+        carry,
         arrays.inverse if raw is None else np.ones_like(arrays.inverse),
         arrays.signal if raw is None else raw,
-        arrays.edge_to,
-        arrays.edge_from,
-        arrays.pin_to,
-        arrays.pins,
+        edge_runs,
+        *(places[order] for places in edges),
+        pin_runs,
+        arrays.pin_to[pin_order],
+        arrays.pins[pin_order],
         behind.numpy().view(np.float32),
         aim,
         bands.first,

@@ -12,11 +12,11 @@ from models.choose import Backend, Wanted, choose
 from models.engine import Engine
 from models.errors import Invalid
 from models.presets import PRESETS
-from models.transforms import transforms
+from models.transforms import mkl
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LOOPS, DEVICE_LOOPS = ModuleType("kernels"), ModuleType("gpu")
-MKL = transforms(64) is not None
+MKL = mkl() is not None
 
 
 class Given:
@@ -44,7 +44,7 @@ def test_auto_takes_the_fast_one_or_torch_with_a_warning(
     caplog: pytest.LogCaptureFixture, *, there: bool
 ) -> None:
     if there:
-        assert choose("auto", CPU) == Backend("numba", "mkl" if MKL else "torch", LOOPS)
+        assert choose("auto", CPU) == Backend("numba", "mkl+ducc" if MKL else "ducc", LOOPS)
         assert choose("auto", CUDA) == Backend("triton", "cufft", DEVICE_LOOPS)
         assert not caplog.records
     else:

@@ -6,7 +6,6 @@ import ctypes
 import gc
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +34,12 @@ NEAR = 1e-5
 
 
 @pytest.fixture(params=[pytest.param("mkl+ducc", marks=there), "ducc"])
-def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """With MKL, and as on a machine without it."""
     if request.param == "ducc":
         monkeypatch.setattr(module, "mkl", lambda: None)
-    yield request.param
+    name: str = request.param
+    return name
 
 
 def there_and_back(
@@ -82,9 +82,7 @@ def test_rows_are_whole_eights_of_bins_and_a_block_whole_groups() -> None:
 
 
 @pytest.mark.parametrize("name", twin.CONFIGS)
-def test_without_mkl_the_method_is_what_it_says(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_mkl_the_method_is_what_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "mkl", lambda: None)
     items = twin.clips(twin.CONFIGS[name])
     for one, found in zip(items, Engine().run(items), strict=True):
