@@ -56,7 +56,7 @@ class Mending:
         self._loops = pack.kernels if plan.device.type == "cpu" else None
         more = -self._bands.count % 8 if self._loops is not None else 0
         shape = pack.rows, self._bands.count + more
-        make = torch.zeros if blank or more else torch.empty
+        make = torch.zeros if blank else torch.empty
         self._kept = make(shape, dtype=pack.complex_dtype, device=plan.device)
         self.behind = self._kept[:, : self._bands.count]
         """`[rows, W]`: what the next step subtracts from what it finds."""
@@ -73,6 +73,7 @@ class Mending:
         """Remember the first `C` `[block, N]`."""
         parts = torch.view_as_real(spectrum[:, self._bands.inside])
         torch.mul(parts, reflect, out=torch.view_as_real(self.behind[block]))
+        self._kept[block, self._bands.count :] = 0.0
 
     def mend(self, block: slice, here: Tensor, step: Step) -> None:
         """Of `R` `[block, N]` make, in place, the next `C`; `block` begins at a multiple of 8."""

@@ -11,7 +11,7 @@ import torch
 from models.compiled import LOOPS
 from models.config import MelConfig
 from models.engine import Engine, Item, Output
-from models.kernels import powers
+from models.kernels import powers, turns
 from models.pghi import integrate
 from models.plan import build_plan
 from models.presets import PRESETS
@@ -60,14 +60,14 @@ def test_one_engine_has_compiled_loops_and_the_other_has_not() -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_compiled_loops_give_what_torchs_give_for_every_kind_of_config(name: str) -> None:
     config = PRESETS[name].config
-    items = voices(config, resolve(config.power, n_iter=10), (0.21, 1.9, 0.05, 0.4))
+    items = voices(config, resolve(config.power, n_iter=2), (0.21, 1.9, 0.05, 0.4))
     assert_near(items)
 
 
 @pytest.mark.parametrize("kind", RECIPES)
 def test_every_method_does_the_same_on_either(kind: str) -> None:
     config = PRESETS["hifigan-22k"].config
-    recipe = resolve(1, n_iter=8, **RECIPES[kind])  # type: ignore[arg-type] # names of options
+    recipe = resolve(1, n_iter=2, **RECIPES[kind])  # type: ignore[arg-type] # names of options
     items = voices(config, recipe, (0.3, 0.17))
     assert_near(items)
 
@@ -101,7 +101,7 @@ def test_spectra_are_the_same_on_either(output: Output) -> None:
 @pytest.mark.parametrize("frames", [1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129])
 def test_tails_of_groups_and_runs_are_the_same(frames: int) -> None:
     config = PRESETS["hifigan-22k"].config
-    whole = voices(config, resolve(1, n_iter=4), (2.0,))[0]
+    whole = voices(config, resolve(1, n_iter=2), (2.0,))[0]
     one = dataclasses.replace(whole, mel=whole.mel[:frames], samples=config.samples(frames))
     assert_near([one])
 
@@ -121,13 +121,13 @@ def test_tails_of_groups_and_runs_are_the_same(frames: int) -> None:
 def test_configs_nobody_uses_are_done_alike_too(change: dict[str, object]) -> None:
     base = {"sample_rate": 22050, "n_fft": 1024, "hop_length": 256, "n_mels": 80, "scale": "ln"}
     config = MelConfig(**{**base, **change})  # type: ignore[arg-type] # names of fields
-    items = voices(config, resolve(config.power, n_iter=6), (0.4, 0.11))
+    items = voices(config, resolve(config.power, n_iter=2), (0.4, 0.11))
     assert_near(items)
 
 
 def test_an_exponent_of_one_is_left_out_on_both() -> None:
     config = PRESETS["hifigan-22k"].config
-    recipe = resolve(1, n_iter=5)
+    recipe = resolve(1, n_iter=2)
     flat = dataclasses.replace(
         recipe, schedule=dataclasses.replace(recipe.schedule, exponent=FLAT, blend=FLAT)
     )
@@ -145,6 +145,22 @@ def test_a_power_is_the_power_and_a_loops_is_too(exponent: float) -> None:
     for found in (raised(values, exponent), torch.from_numpy(compiled)):
         assert (found[ordinary] / exact[ordinary] - 1.0).abs().max() < 2e-6
     assert raised(torch.zeros(1), exponent) == 0.0
+
+
+@pytest.mark.parametrize("pack_bytes", [2**29, 2**21])  # as packs, and in blocks with settled pasts
+@pytest.mark.parametrize("name", FAMILIES)
+def test_iterations_that_go_together_have_the_bits_of_one_after_the_other(
+    name: str, pack_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PRESETS[name].config
+    items = voices(config, resolve(config.power, n_iter=5), (0.9, 0.04, 2.3, 0.07))
+    found = []
+    for most in (1, 2, 4, 7):
+        monkeypatch.setattr(turns, "_MOST", most)
+        monkeypatch.setattr(turns, "_TOGETHER", 2**30)
+        engine = Engine(pack_bytes=pack_bytes)
+        found.append([result.values.tobytes() for result in engine.run(items)])
+    assert found[0] == found[1] == found[2] == found[3]
 
 
 @pytest.mark.parametrize("name", ["hifigan-22k", "torchaudio", "styletts2-24k"])
@@ -185,5 +201,5 @@ def test_a_clip_that_falls_silent_does_so_on_either() -> None:
     wave = np.concatenate(
         [voice(0.3, config.sample_rate), np.zeros(config.sample_rate, np.float32)]
     )
-    one = item(wave, config, resolve(config.power, n_iter=20))
+    one = item(wave, config, resolve(config.power, n_iter=2))
     assert_near([one])

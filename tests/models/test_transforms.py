@@ -78,7 +78,7 @@ def test_rows_are_whole_eights_of_bins_and_a_block_whole_groups() -> None:
     assert [width(n) for n in (50, 64, 1024, 1103)] == [64, 80, 1040, 1104]
     for n in SIZES:
         assert block_rows(n) % 8 == 0
-        assert block_rows(n) * width(n) <= max(module._FLOATS, 8 * width(n))
+        assert block_rows(n) * width(n) <= max(module._FLOATS, module._LEAST * width(n))
 
 
 @pytest.mark.parametrize("name", twin.CONFIGS)
