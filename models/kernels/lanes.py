@@ -12,8 +12,7 @@ from typing import Any, cast
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.typing import signature
-from numba.core.typing.templates import ConcreteTemplate, infer_global
+from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 COUNT = 8
@@ -24,7 +23,7 @@ _VECTOR, _WHOLE = ir.VectorType(_FLOAT, COUNT), ir.VectorType(_PLACE, COUNT)
 _FRACTION, _BIAS = 23, 127  # of a float32: bits of the fraction, and what its exponent counts from
 
 
-class _Type(types.Type):  # type: ignore[misc] # numba has no types
+class _Type(types.Type):
     def __init__(self) -> None:
         super().__init__(name="eight floats")
 
@@ -34,13 +33,13 @@ LANES = _Type()
 
 
 @register_model(_Type)
-class _Model(models.PrimitiveModel):  # type: ignore[misc] # likewise
+class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, _VECTOR)  # type: ignore[no-untyped-call] # numba's
 
 
 def _operator(python: Any, instruction: str, count: int = 2) -> None:
-    class Template(ConcreteTemplate):  # type: ignore[misc] # likewise
+    class Template(ConcreteTemplate):
         cases = (signature(LANES, *[LANES] * count),)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -180,11 +180,10 @@ def iterate(
     """
     n, run = transforms.n, block_rows(transforms.n)
     frames = np.zeros((run, width(n)), np.float32)
-    edges = (arrays.edge_to, arrays.edge_from)
     # Those of a run are done when all that they take is there.
-    edge_runs, order = _by_run(np.maximum(*edges), run * hop, used * hop)
+    edge_runs, order = _by_run(np.maximum(arrays.edge_to, arrays.edge_from), run * hop, used * hop)
     pin_runs, pin_order = _by_run(arrays.pin_to, run * hop, used * hop)
-    furthest = int(np.abs(edges[0] - edges[1]).max(initial=0)) // hop + 2
+    furthest = int(np.abs(arrays.edge_to - arrays.edge_from).max(initial=0)) // hop + 2
     ahead = len(arrays.carry)
     together = _TOGETHER // (run * (width(n) + hop)) if run >= ahead + furthest + 1 else 1
     carry = np.empty((max(min(together, _MOST, len(steps)), 1), ahead, hop), np.float32)
@@ -197,7 +196,8 @@ def iterate(
         arrays.inverse if raw is None else np.ones_like(arrays.inverse),
         arrays.signal if raw is None else raw,
         edge_runs,
-        *(places[order] for places in edges),
+        arrays.edge_to[order],
+        arrays.edge_from[order],
         pin_runs,
         arrays.pin_to[pin_order],
         arrays.pins[pin_order],
