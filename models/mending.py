@@ -52,13 +52,14 @@ class Mending:
         plan = pack.plan
         self._pack, self._bands, self._aim = pack, plan.bands, aim.compiled
         self._mel, self._bound = (rows[:, : len(plan.alive)] for rows in (aim.mel, aim.bound))
-        # Compiled loops of the host take rows of whole eights.
-        self._loops = pack.kernels if plan.device.type == "cpu" else None
-        more = -self._bands.count % 8 if self._loops is not None else 0
-        shape = pack.rows, self._bands.count + more
+        self._loops = pack.kernels if hasattr(pack.kernels, "iterate") else None
+        # Loops that run all iterations take whole eights of rows and bins.
+        rows, bins = (
+            n + (-n % 8 if self._loops is not None else 0) for n in (pack.rows, self._bands.count)
+        )
         make = torch.zeros if blank else torch.empty
-        self._kept = make(shape, dtype=pack.complex_dtype, device=plan.device)
-        self.behind = self._kept[:, : self._bands.count]
+        self._kept = make(rows, bins, dtype=pack.complex_dtype, device=plan.device)
+        self.behind = self._kept[: pack.rows, : self._bands.count]
         """`[rows, W]`: what the next step subtracts from what it finds."""
         bands = self._bands
         self._dense: tuple[Tensor, Tensor] | None = None

@@ -176,8 +176,10 @@ def iterate(
     """The iterations of a stage of `consistent`, from a pack's signal to its signal; with `raw`, to
     sums there (`PackedStft.begin`). `behind` `[rows, W]` is what is remembered, of whole eights of
     bins.
-    RuntimeError if a transform fails, which a committed one never does.
+    RuntimeError if a transform fails, which a committed one never does; ValueError for fewer rows.
     """
+    if len(behind) < -(-used // 8) * 8 or behind.shape[1] % 8:
+        raise ValueError(f"what is remembered must be whole eights, got {tuple(behind.shape)}")
     n, run = transforms.n, block_rows(transforms.n)
     frames = np.zeros((run, width(n)), np.float32)
     # Those of a run are done when all that they take is there.
