@@ -1,10 +1,9 @@
-"""Where an iteration's time goes, loop by loop."""
+"""Where an iteration's time goes, loop by loop, and what transforms of other sizes cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 
 import numpy as np
 import torch
@@ -12,55 +11,76 @@ import torch
 from benchmarks.timing import Work, in_turns, two_transforms
 from unmel.models.backends.base import StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.backends.cpu.transforms import block_rows, transforms, width
+from unmel.models.backends.reference import REFERENCE
 from unmel.models.engine.engine import _cpu_thread
 from unmel.models.mel.config import MelConfig
-from unmel.models.methods.joint.mel_step import Aim, Mending
+from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.signal.packed_stft import PackedStft
-from unmel.models.signal.plan import build_plan
+from unmel.models.signal.plan import Plan, build_plan
 
 _REPEATS = 60
 _AT_ONCE = 10  # iterations of one call
 _MEANING = {
     "frame": "frames cut and windowed",
-    "forward": "MKL's transform, in place",
-    "mend": "the mel step: levels, band sums, ratios, powers, spreading, momentum",
-    "backward": "MKL's transform back, likewise",
+    "forward": "the transform",
+    "mel step": "levels, band sums, ratios, powers, spreading, momentum",
+    "backward": "the transform back",
     "overlap_add": "window, overlap-add, division by the envelope",
 }
+# The usual size; windows of 25 ms at 44.1 and 22.05 kHz, rounded; a prime.
+_SIZES = ((1024, 256), (1102, 275), (551, 110), (1103, 275))
 
 
 def loops_table(config: MelConfig, length: float) -> str:
     """One clip of so many seconds: each loop alone over all its blocks, and the iterations of one
-    call, in units of the two transforms by torch.fft.
+    call, in units of the two transforms by torch.fft; then other sizes beside the usual one.
     """
-    kernels, made = LOOPS.wait(), transforms(config.n_fft)
-    if kernels is None or made is None:
-        return "no compiled loops, or none of MKL's transforms, on this machine: not run."
-    transform = import_module("unmel.models.backends.cpu.iterations").transform_rows
+    if LOOPS.wait() is None:
+        return "no compiled loops on this machine: not run."
+    # Importing them compiles them, into the cache that the line above has set.
+    from unmel.models.backends.cpu import frames as frame_loops  # noqa: PLC0415
+    from unmel.models.backends.cpu import iterations, mel_step  # noqa: PLC0415
+    from unmel.models.backends.cpu.transforms import block_rows, transforms, width  # noqa: PLC0415
+
+    made = transforms(config.n_fft)
     plan = build_plan(config, torch.device("cpu"))
     frames, step = config.frames(int(length * config.sample_rate)), _step(config)
     with torch.inference_mode(), _cpu_thread(plan.device):
-        pack = PackedStft(plan, [(frames, config.samples(frames))], kernels)
-        mel = torch.rand(pack.rows, plan.alive.numel()) * plan.alive
-        aim = Aim(pack, mel, mel < 0.01)
-        mending = Mending(pack, aim)
-        pack.load([torch.randn(config.samples(frames))])
-        own, rows = pack.arrays, block_rows(config.n_fft)
-        space = np.random.default_rng(0).standard_normal((rows, width(config.n_fft)), np.float32)
-        spectra = torch.from_numpy(space.copy().view(np.complex64))
+        pack, iteration = _begun(plan, frames)
+        rows, n = block_rows(config.n_fft), config.n_fft
+        signal, window, carry, scale = (
+            tensor.numpy()
+            for tensor in (pack.signal, pack.window, pack.carry, pack.inverse_envelope)
+        )
+        space = np.random.default_rng(0).standard_normal((rows, width(n)), np.float32)
+        spectra = space.copy()
         blocks = [(first, min(rows, pack.used - first)) for first in range(0, pack.used, rows)]
-        table, hop = made.table, pack.hop
+        hop, bands, state = pack.hop, plan.bands, iteration.state
+        momentum = state.kept.numpy().view(np.float32)
+        tables, coefficients = mel_step.tables(bands), mel_step.coefficients((step,))[0]
+        scratch = np.zeros(mel_step.scratch_size(bands.count, len(bands.begins)), np.float32)
         # A loop is not given here what it would be; its time does not depend on it.
         each: dict[str, Callable[[int, int], object]] = {
-            "frame": lambda at, n: kernels.frame(own.signal, own.window, space[:n], at, hop),
-            "forward": lambda _, n: transform(space[:n], table[0]),
-            "mend": lambda at, n: kernels.mend(
-                spectra[:n], mending.behind, aim.compiled, at, plan.bands, step, config.power
+            "frame": lambda at, m: frame_loops.frame(signal, window, space[:m], at, hop),
+            "forward": lambda _, m: iterations.forward(
+                space[:m], spectra[:m], n, made.table, iterations.AXES
             ),
-            "backward": lambda _, n: transform(space[:n], table[1]),
-            "overlap_add": lambda at, n: kernels.overlap_add(
-                space[:n], own.window, own.carry, own.inverse, own.signal, at, hop
+            "mel step": lambda at, m: mel_step.correct_rows(
+                spectra[: -(-m // 8) * 8],
+                momentum,
+                state.target.prepared,
+                at,
+                bands.first,
+                *tables,
+                coefficients,
+                config.power,
+                scratch,
+            ),
+            "backward": lambda _, m: iterations.backward(
+                spectra[:m], space[:m], n, made.table, iterations.AXES
+            ),
+            "overlap_add": lambda at, m: frame_loops.overlap_add(
+                space[:m], window, carry, scale, signal, at, hop
             ),
         }
 
@@ -70,7 +90,7 @@ def loops_table(config: MelConfig, length: float) -> str:
 
         works: list[Work] = [
             two_transforms(config, frames, 1),
-            partial(mending.iterate, (step,) * _AT_ONCE),
+            partial(iteration.run, (step,) * _AT_ONCE),
             *(partial(through, work) for work in each.values()),
         ]
         unit, whole, *parts = in_turns(works, _REPEATS)
@@ -78,7 +98,35 @@ def loops_table(config: MelConfig, length: float) -> str:
     for name, seconds in zip(each, parts, strict=True):
         lines.append(f"| {name}: {_MEANING[name]} | {seconds / unit:.2f} |")
     lines.append(f"| an iteration of {_AT_ONCE} in one call | {whole / _AT_ONCE / unit:.2f} |")
+    return "\n".join([*lines, "", _sizes_table(config, length)])
+
+
+def _sizes_table(config: MelConfig, length: float) -> str:
+    """An iteration's cost for each frame and point, beside that of the usual size."""
+    works, points = [], []
+    for n_fft, hop in _SIZES:
+        size = {"n_fft": n_fft, "win_length": n_fft, "hop_length": hop}
+        sized = config.model_copy(update={**size, "padding": "center_reflect"})
+        plan = build_plan(sized, torch.device("cpu"))
+        frames = sized.frames(int(length * sized.sample_rate))
+        works.append(partial(_begun(plan, frames)[1].run, (_step(sized),) * _AT_ONCE))
+        points.append(frames * n_fft)
+    with torch.inference_mode(), _cpu_thread(torch.device("cpu")):
+        taken = in_turns(works, _REPEATS // 2)
+    usual = taken[0] / points[0]
+    lines = ["| n_fft / hop | of 1024 / 256, for each frame and point |", "|---|---|"]
+    for (n_fft, hop), seconds, count in zip(_SIZES, taken, points, strict=True):
+        lines.append(f"| {n_fft} / {hop} | {seconds / count / usual:.2f} |")
     return "\n".join(lines)
+
+
+def _begun(plan: Plan, frames: int) -> tuple[PackedStft, MelIteration]:
+    """A pack of one clip of noise, and its iteration."""
+    backend = LOOPS.wait() or REFERENCE
+    pack = PackedStft(plan, [(frames, plan.config.samples(frames))], backend)
+    mel = torch.rand(pack.rows, plan.alive.numel()) * plan.alive
+    pack.load([torch.randn(plan.config.samples(frames))])
+    return pack, MelIteration(pack, backend.mel_target(mel, mel < 0.01))
 
 
 def _step(config: MelConfig) -> StepCoefficients:

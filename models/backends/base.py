@@ -83,11 +83,16 @@ class MelState:
     """What the iterations of a pack are given beside its signal."""
 
     target: MelTarget
-    momentum: Tensor
-    """Complex `[rows, W]`: `a R_prev + m C`; read and written."""
+    kept: Tensor
+    """Complex `[rows, W']`: `momentum`, filled up to the backend's `state_multiple`."""
     bands: BandTables
     power: int
     """The mel's."""
+
+    @property
+    def momentum(self) -> Tensor:
+        """Complex `[rows, W]`: `a R_prev + m C`; read and written."""
+        return self.kept[:, : self.bands.count]
 
 
 class Islands(NamedTuple):
@@ -142,7 +147,7 @@ class Pack(Protocol):
     @property
     def pins(self) -> tuple[Tensor, Tensor]: ...
 
-    def begin(self) -> None: ...
+    def begin(self, raw: Tensor | None = None) -> None: ...
 
     def runs(self) -> Iterator[slice]: ...
 
@@ -163,6 +168,10 @@ class Backend(Protocol):
     @property
     def fft(self) -> str:
         """The libraries of its transforms."""
+
+    @property
+    def state_multiple(self) -> int:
+        """What the width of `MelState.kept` is a multiple of."""
 
     def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """Spectra `[T, N]` of the windowed frames of a pack's signal; the caller's own."""
@@ -189,35 +198,29 @@ class Backend(Protocol):
         """Copy samples of a pack's signal to its edges, none of them from where another goes."""
 
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
-        """A target as `apply_mel_step` takes it, from `mel` and `bound` `[rows, K]`."""
+        """A target as `run_stage` takes it, from `mel` and `bound` `[rows, K]`."""
 
-    def apply_mel_step(
-        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
+    def run_stage(
+        self,
+        pack: Pack,
+        state: MelState,
+        steps: Sequence[StepCoefficients],
+        into: Tensor | None = None,
     ) -> None:
-        """Make of `R`, in place, the next `C` of `consistent`.
+        """Iterate from a pack's signal to its signal: a pair of transforms and a mel step each.
 
         Parameters
         ----------
+        pack
+            The pack.
         state
-            Of the whole pack; its target is from this backend's `mel_target`.
-        row
-            The pack's row of the first spectrum, a multiple of eight.
-        spectrum
-            Complex `[T, N]`: `R`, the spectrum of a signal; `C` afterwards.
-        step
-            The iteration's coefficients.
+            Its target is from this backend's `mel_target`.
+        steps
+            Coefficients of each iteration.
+        into
+            For a single iteration: where the sums go, as with `PackedStft.begin`.
 
         """
-
-    def run_stage(self, pack: Pack, state: MelState, steps: Sequence[StepCoefficients]) -> None:
-        """All iterations of a stage, from the pack's signal to its signal."""
-        for step in steps:
-            pack.begin()
-            for run in pack.runs():
-                spectrum = pack.spectrum(run)
-                self.apply_mel_step(state, run.start, spectrum, step)
-                pack.add(run, spectrum)
-            pack.finish()
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """Make of `magnitude` and `phases` `[T, N]` those bins of a spectrum `[T, up to N]`."""

@@ -7,6 +7,7 @@ array by another routine than the others, so that a clip's bits would depend on 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -52,6 +53,7 @@ class TorchBackend(Backend):
     """Torch on any device, in single or double precision."""
 
     name: Name = "torch"
+    state_multiple = 1
 
     def __init__(self, fft: str = "torch") -> None:
         self._fft = fft
@@ -95,7 +97,7 @@ class TorchBackend(Backend):
     def apply_mel_step(
         self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
     ) -> None:
-        """See `Backend.apply_mel_step`."""
+        """Make of `R` `[T, N]`, in place, the next `C` of `consistent`."""
         block, bands, target = slice(row, row + len(spectrum)), state.bands, state.target
         past = torch.view_as_real(state.momentum[block])
         inside = spectrum[:, bands.inside]
@@ -114,6 +116,22 @@ class TorchBackend(Backend):
         torch.add(parts * step.keep, corrected * step.reflect, out=past)
         spectrum.zero_()
         parts.copy_(corrected)
+
+    def run_stage(
+        self,
+        pack: Pack,
+        state: MelState,
+        steps: Sequence[StepCoefficients],
+        into: Tensor | None = None,
+    ) -> None:
+        """See `Backend.run_stage`."""
+        for step in steps:
+            pack.begin(into)
+            for run in pack.runs():
+                spectrum = pack.spectrum(run)
+                self.apply_mel_step(state, run.start, spectrum, step)
+                pack.add(run, spectrum)
+            pack.finish()
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

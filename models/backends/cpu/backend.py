@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from unmel.models.backends.base import (
@@ -19,41 +18,34 @@ from unmel.models.backends.base import (
 )
 from unmel.models.backends.cpu import mel_step
 from unmel.models.backends.cpu.elementwise import polar
-from unmel.models.backends.cpu.frames import frame, move, overlap_add
+from unmel.models.backends.cpu.frames import move
 from unmel.models.backends.cpu.islands import grow
 from unmel.models.backends.cpu.iterations import iterate
-from unmel.models.backends.cpu.transforms import transforms
+from unmel.models.backends.cpu.spectra import add_spectra, spectra_of
+from unmel.models.backends.cpu.transforms import mkl
 
 
 class NumbaBackend(Backend):
     """Compiled loops over numpy's view of a pack's tensors, in single precision."""
 
     name: Name = "numba"
+    state_multiple = mel_step.GROUP
+
+    def __init__(self) -> None:
+        mkl()  # looked for now, and not by the first request
 
     @property
     def fft(self) -> str:
         """The libraries of its transforms."""
-        return "mkl" if transforms(64) is not None else "torch"
+        return "ducc" if mkl() is None else "mkl+ducc"
 
     def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
-        frames = torch.empty(rows.stop - rows.start, pack.n_fft)
-        frame(pack.signal.numpy(), pack.window.numpy(), frames.numpy(), rows.start, pack.hop)
-        spectrum: Tensor = torch.fft.rfft(frames)
-        return spectrum
+        return spectra_of(pack, rows)
 
     def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
         """See `Backend.overlap_add`."""
-        frames, (into, scale) = torch.fft.irfft(spectrum, n=pack.n_fft), pack.sums
-        overlap_add(
-            frames.numpy(),
-            pack.window.numpy(),
-            pack.carry.numpy(),
-            scale.numpy(),
-            into.numpy(),
-            first,
-            pack.hop,
-        )
+        add_spectra(pack, first, spectrum)
 
     def restore_edges(self, pack: Pack) -> None:
         """See `Backend.restore_edges`."""
@@ -62,17 +54,17 @@ class NumbaBackend(Backend):
 
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
         """See `Backend.mel_target`."""
-        return MelTarget(mel, bound, mel_step.aim(mel, bound))
+        return MelTarget(mel, bound, mel_step.grouped_target(mel, bound))
 
-    def apply_mel_step(
-        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
+    def run_stage(
+        self,
+        pack: Pack,
+        state: MelState,
+        steps: Sequence[StepCoefficients],
+        into: Tensor | None = None,
     ) -> None:
-        """See `Backend.apply_mel_step`."""
-        mel_step.apply(state, row, spectrum, step)
-
-    def run_stage(self, pack: Pack, state: MelState, steps: Sequence[StepCoefficients]) -> None:
-        """See `Backend.run_stage`; without returning to Python or taking the GIL in between."""
-        iterate(pack, state, tuple(steps))
+        """See `Backend.run_stage`."""
+        iterate(pack, state, steps, into)
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

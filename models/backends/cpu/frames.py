@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from unmel.models.backends.cpu.lanes import fill, fused, load, store
 from unmel.models.backends.cpu.loop import Floats, Places, loop
 
 _ZERO = np.float32(0.0)
@@ -23,7 +24,7 @@ def frame(signal: Floats, window: Floats, frames: Floats, first: int, hop: int) 
 
 
 @loop("void(f4[:, ::1], f4[::1], f4[:, ::1], f4[::1], f4[::1], i8, i8)")
-def overlap_add(  # noqa: PLR0912 # a call for each hop takes as long as its sums
+def overlap_add(
     frames: Floats,
     window: Floats,
     carry: Floats,
@@ -38,50 +39,40 @@ def overlap_add(  # noqa: PLR0912 # a call for each hop takes as long as its sum
     rows, width, length = frames.shape[0], frames.shape[1], window.shape[0]
     ahead = carry.shape[0]
     last = length - ahead * hop  # samples of a frame in the last hop that it reaches
-    flat = frames.reshape(frames.size)
-    total = np.empty(hop, np.float32)
+    flat, waiting = frames.reshape(frames.size), carry.reshape(carry.size)
     # In all of them from the earliest frame to the latest, whatever the blocks.
     for j in range(rows + ahead):
         begin = (first + j) * hop
-        if 0 < ahead <= j < rows:
-            # Most hops: the first sum need not be read, and the last one not kept.
-            at = (j - ahead) * width + ahead * hop
-            piece, part = flat[at : at + last], window[ahead * hop :]
-            for n in range(last):
-                total[n] = piece[n] * part[n] + _ZERO  # as a sum from zero: never -0
-            for n in range(last, hop):
-                total[n] = _ZERO
-            for r in range(ahead - 1, 0, -1):
-                at = (j - r) * width + r * hop
-                piece, part = flat[at : at + hop], window[r * hop : (r + 1) * hop]
-                for n in range(hop):
-                    total[n] += piece[n] * part[n]
-            piece, part = flat[j * width : j * width + hop], window[:hop]
-            out, factor = signal[begin : begin + hop], scale[begin : begin + hop]
-            for n in range(hop):
-                out[n] = (total[n] + piece[n] * part[n]) * factor[n]
-            continue
-        if j < ahead:
-            before = carry[j]
-            for n in range(hop):
-                total[n] = before[n]
-        else:
-            for n in range(hop):
-                total[n] = _ZERO
-        for r in range(min(ahead, j), max(-1, j - rows), -1):
-            own = r * hop
-            end = min(own + hop, length)
-            piece, part = frames[j - r, own:end], window[own:end]
-            for n in range(end - own):
-                total[n] += piece[n] * part[n]
-        if j < rows:
-            out, factor = signal[begin : begin + hop], scale[begin : begin + hop]
-            for n in range(hop):
-                out[n] = total[n] * factor[n]
-        else:
-            after = carry[j - rows]
-            for n in range(hop):
-                after[n] = total[n]
+        furthest, nearest = min(ahead, j), max(0, j - rows + 1)
+        n = 0
+        while n < hop:
+            # The frame that reaches furthest may end within the hop.
+            r = furthest if furthest < ahead or n < last else ahead - 1
+            at, from_here = (j - r) * width + r * hop + n, r * hop + n
+            if n + 8 <= hop and (n + 8 <= last or n >= last):
+                total = load(waiting, j * hop + n) if j < ahead else fill(_ZERO)
+                while r >= nearest:
+                    total = fused(load(flat, at), load(window, from_here), total)
+                    at += width - hop
+                    from_here -= hop
+                    r -= 1
+                if j < rows:
+                    store(signal, begin + n, total * load(scale, begin + n))
+                else:
+                    store(waiting, (j - rows) * hop + n, total)
+                n += 8
+                continue
+            one = waiting[np.uint64(j * hop + n)] if j < ahead else _ZERO
+            while r >= nearest:
+                one += flat[np.uint64(at)] * window[np.uint64(from_here)]
+                at += width - hop
+                from_here -= hop
+                r -= 1
+            if j < rows:
+                signal[np.uint64(begin + n)] = one * scale[np.uint64(begin + n)]
+            else:
+                waiting[np.uint64((j - rows) * hop + n)] = one
+            n += 1
 
 
 @loop("void(f4[::1], i8[::1], i8[::1])")

@@ -2,126 +2,208 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import LARGEST_RATIO, TINY, MelState, StepCoefficients
-from unmel.models.backends.cpu.elementwise import raise_to
-from unmel.models.backends.cpu.loop import Floats, Places, Spectra, loop
+from unmel.models.backends.base import LARGEST_RATIO, TINY, BandTables, StepCoefficients, Tables
+from unmel.models.backends.cpu.elementwise import raise_eights
+from unmel.models.backends.cpu.lanes import (
+    fill,
+    fused,
+    inverse_root,
+    larger,
+    load,
+    pair_sums,
+    smaller,
+    store,
+    transposed,
+    twice,
+    where_negative,
+)
+from unmel.models.backends.cpu.loop import Floats, Places, loop
 
-_GROUP = 8
+GROUP = 8
+"""Rows, and bins of a row, that the loops take at once."""
 
 _TINY, _LARGEST_RATIO = np.float32(TINY), np.float32(LARGEST_RATIO)
-# Unsigned places are never counted from the end.
-_1, _2, _3, _4, _5, _6, _7, _8 = (np.uint64(v) for v in range(1, 9))
+_SMALLEST = np.float32(1e-36)  # whose inverse root is far from the largest number
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
 
 @loop()
-def _wish(
-    here: Floats, past: Floats, step: Floats, power: int, level: Floats, quotient: Floats
+def _relaxed(  # a row's eight bins, real and imaginary parts in turn
+    parts: Floats, here: int, pasts: Floats, past: int, quotients: Floats, at: int, numbers: Any
+) -> Any:
+    """`Q` of eight bins of a row in the order `PAIRS`; `Q / |t|` is kept."""
+    relaxation, blend, rest = numbers
+    re_im, more = load(parts, here), load(parts, here + 8)
+    to = fused(relaxation, re_im, -load(pasts, past))
+    to_more = fused(relaxation, more, -load(pasts, past + 8))
+    square = pair_sums(re_im * re_im, more * more)
+    length = pair_sums(to * to, to_more * to_more) + fill(_TINY)
+    shrink = inverse_root(length)
+    # A square of zero has a root of zero.
+    level = square * inverse_root(square + fill(_SMALLEST))
+    level = larger(fused(blend, level, rest * (length * shrink)), fill(_ZERO))
+    store(quotients, at, level * shrink)
+    return level
+
+
+@loop()
+def _levels(
+    parts: Floats,
+    pitch: int,
+    pasts: Floats,
+    past_pitch: int,
+    step: Floats,
+    power: int,
+    level: Floats,
+    quotients: Floats,
+    chunks: int,
 ) -> None:
-    """`Q^p` of a row, and `Q / |t|`; `here` and `past` are real and imaginary parts in turn."""
-    reach, blend, rest = step[0], step[1], step[2]
-    for n in range(level.shape[0]):
-        re, im = here[2 * n], here[2 * n + 1]
-        to_re, to_im = reach * re - past[2 * n], reach * im - past[2 * n + 1]
-        length = math.sqrt((to_re * to_re + to_im * to_im) + _TINY)
-        wanted = math.sqrt(re * re + im * im) * blend + length * rest
-        wanted = _ZERO if wanted < _ZERO else wanted
-        level[n] = wanted
-        quotient[n] = wanted / length
-    if power == 2:
-        for n in range(level.shape[0]):
-            level[n] = level[n] * level[n]
-
-
-@loop()
-def _by_column(rows: Floats, columns: Floats) -> None:
-    """A group's rows as columns: what is the same for a bin of eight rows is one vector's work."""
-    n = rows.shape[0] // 8
-    r0, r1, r2, r3 = rows[:n], rows[n : 2 * n], rows[2 * n : 3 * n], rows[3 * n : 4 * n]
-    r4, r5, r6, r7 = rows[4 * n : 5 * n], rows[5 * n : 6 * n], rows[6 * n : 7 * n], rows[7 * n :]
-    for i in range(n):
-        k = 8 * i
-        columns[k], columns[k + 1], columns[k + 2], columns[k + 3] = r0[i], r1[i], r2[i], r3[i]
-        columns[k + 4], columns[k + 5], columns[k + 6], columns[k + 7] = r4[i], r5[i], r6[i], r7[i]
-
-
-@loop()
-def _by_row(columns: Floats, rows: Floats) -> None:
-    """The way back from `_by_column`."""
-    n = rows.shape[0] // 8
-    r0, r1, r2, r3 = rows[:n], rows[n : 2 * n], rows[2 * n : 3 * n], rows[3 * n : 4 * n]
-    r4, r5, r6, r7 = rows[4 * n : 5 * n], rows[5 * n : 6 * n], rows[6 * n : 7 * n], rows[7 * n :]
-    for i in range(n):
-        k = 8 * i
-        r0[i], r1[i], r2[i], r3[i] = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
-        r4[i], r5[i], r6[i], r7[i] = columns[k + 4], columns[k + 5], columns[k + 6], columns[k + 7]
+    """`Q^p` of a group by columns, and `Q / |t|` by rows of each eight bins."""
+    numbers = fill(step[0]), fill(step[1]), fill(step[2])
+    for n in range(chunks):
+        h, p, q = 16 * n, 16 * n, 64 * n
+        rows = (
+            _relaxed(parts, h, pasts, p, quotients, q, numbers),
+            _relaxed(parts, h + pitch, pasts, p + past_pitch, quotients, q + 8, numbers),
+            _relaxed(parts, h + 2 * pitch, pasts, p + 2 * past_pitch, quotients, q + 16, numbers),
+            _relaxed(parts, h + 3 * pitch, pasts, p + 3 * past_pitch, quotients, q + 24, numbers),
+            _relaxed(parts, h + 4 * pitch, pasts, p + 4 * past_pitch, quotients, q + 32, numbers),
+            _relaxed(parts, h + 5 * pitch, pasts, p + 5 * past_pitch, quotients, q + 40, numbers),
+            _relaxed(parts, h + 6 * pitch, pasts, p + 6 * past_pitch, quotients, q + 48, numbers),
+            _relaxed(parts, h + 7 * pitch, pasts, p + 7 * past_pitch, quotients, q + 56, numbers),
+        )
+        a, b, e, f, c, d, g, h_ = transposed(rows)  # the order `PAIRS`
+        if power == 2:
+            a, b, c, d, e, f, g, h_ = a * a, b * b, c * c, d * d, e * e, f * f, g * g, h_ * h_
+        store(level, q, a)
+        store(level, q + 8, b)
+        store(level, q + 16, c)
+        store(level, q + 24, d)
+        store(level, q + 32, e)
+        store(level, q + 40, f)
+        store(level, q + 48, g)
+        store(level, q + 56, h_)
 
 
 @loop()
 def _band_sums(
     level: Floats, begins: Places, offsets: Places, weights: Floats, sums: Floats
 ) -> None:
-    """`Bands.sums` of a group, both of them by columns."""
+    """`Bands.sums` of a group, both of them by columns: even and odd bins, then both."""
     for k in range(begins.shape[0]):
-        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = _ZERO
-        n = np.uint64(8 * begins[k])
-        for m in range(offsets[k], offsets[k + 1]):
-            w = weights[np.uint64(m)]
-            s0 += w * level[n]
-            s1 += w * level[n + _1]
-            s2 += w * level[n + _2]
-            s3 += w * level[n + _3]
-            s4 += w * level[n + _4]
-            s5 += w * level[n + _5]
-            s6 += w * level[n + _6]
-            s7 += w * level[n + _7]
-            n += _8
-        to = np.uint64(8 * k)
-        sums[to], sums[to + _1], sums[to + _2], sums[to + _3] = s0, s1, s2, s3
-        to += _4
-        sums[to], sums[to + _1], sums[to + _2], sums[to + _3] = s4, s5, s6, s7
+        even = odd = fill(_ZERO)
+        n, m, end = 8 * begins[k], offsets[k], offsets[k + 1]
+        while m + 1 < end:
+            even = fused(fill(weights[np.uint64(m)]), load(level, n), even)
+            odd = fused(fill(weights[np.uint64(m + 1)]), load(level, n + 8), odd)
+            m += 2
+            n += 16
+        if m < end:
+            even = fused(fill(weights[np.uint64(m)]), load(level, n), even)
+        store(sums, 8 * k, even + odd)
 
 
 @loop()
-def _compare(ratio: Floats, mel: Floats, bound: NDArray[np.bool_]) -> None:
-    """From what a row's bands hold to what they should be multiplied by."""
-    for k in range(mel.shape[0]):
-        limit = _ONE if bound[k] else _LARGEST_RATIO
-        ratio[k] = min(mel[k] / (ratio[k] + _TINY), limit)
+def _ratios(values: Floats, mel: Floats, exponent: float) -> None:
+    """The factors of a group's bands, from their sums; bounds are negative."""
+    one, most = fill(_ONE), fill(_LARGEST_RATIO)
+    for k in range(0, mel.shape[0], 8):
+        aim = load(mel, k)
+        ratio = larger(aim, -aim) / (load(values, k) + fill(_TINY))
+        store(values, k, smaller(ratio, where_negative(aim, one, most)))
+    if exponent == _ONE:
+        return
+    raise_eights(values[: mel.shape[0]], exponent)
+    for k in range(0, mel.shape[0], 8):
+        aim = load(mel, k)
+        store(values, k, where_negative(-larger(aim, -aim), load(values, k), fill(_ZERO)))
 
 
 @loop()
-def _spread(ratio: Floats, below: NDArray[np.int32], shares: Floats, gain: Floats) -> None:
-    """`Bands.spread` of a group, both by columns.
+def _gain(ratio: Floats, below: NDArray[np.int32], low: Floats, high: Floats, n: int) -> Any:
+    """`Bands.spread` of a bin of a group.
 
     The band above the last one is read as what stands behind it, and counts for nothing.
     """
+    at, k = np.uint64(n), 8 * np.int64(below[np.uint64(n)])
+    return fused(fill(low[at]), load(ratio, k), fill(high[at]) * load(ratio, k + 8))
+
+
+@loop()
+def _take(
+    parts: Floats,
+    here: int,
+    pasts: Floats,
+    past: int,
+    factor: Any,
+    numbers: Any,
+) -> None:
+    """The next `C` of eight bins of a row, and what the next step subtracts."""
+    relaxation, keep, reflect = numbers
+    factor, factor_more = twice(factor)
+    re_im, more = load(parts, here), load(parts, here + 8)
+    to = fused(relaxation, re_im, -load(pasts, past)) * factor
+    to_more = fused(relaxation, more, -load(pasts, past + 8)) * factor_more
+    store(parts, here, to)
+    store(parts, here + 8, to_more)
+    store(pasts, past, fused(keep, re_im, reflect * to))
+    store(pasts, past + 8, fused(keep, more, reflect * to_more))
+
+
+@loop()
+def _corrected(
+    parts: Floats,
+    pitch: int,
+    pasts: Floats,
+    past_pitch: int,
+    step: Floats,
+    ratio: Floats,
+    below: NDArray[np.int32],
+    shares: Floats,
+    quotients: Floats,
+    chunks: int,
+) -> None:
+    """A group's spectra and what is remembered of them, from its bands' ratios."""
+    numbers = fill(step[0]), fill(step[4]), fill(step[5])
     low, high = shares[0], shares[1]
-    for n in range(below.shape[0]):
-        u, v = low[n], high[n]
-        k = np.uint64(8 * np.int64(below[n]))
-        j = k + _8
-        g0 = ratio[k] * u + ratio[j] * v
-        g1 = ratio[k + _1] * u + ratio[j + _1] * v
-        g2 = ratio[k + _2] * u + ratio[j + _2] * v
-        g3 = ratio[k + _3] * u + ratio[j + _3] * v
-        g4 = ratio[k + _4] * u + ratio[j + _4] * v
-        g5 = ratio[k + _5] * u + ratio[j + _5] * v
-        g6 = ratio[k + _6] * u + ratio[j + _6] * v
-        g7 = ratio[k + _7] * u + ratio[j + _7] * v
-        to = np.uint64(8 * n)
-        gain[to], gain[to + _1], gain[to + _2], gain[to + _3] = g0, g1, g2, g3
-        to += _4
-        gain[to], gain[to + _1], gain[to + _2], gain[to + _3] = g4, g5, g6, g7
+    for n in range(chunks):
+        m = 8 * n
+        columns = (
+            _gain(ratio, below, low, high, m),
+            _gain(ratio, below, low, high, m + 1),
+            _gain(ratio, below, low, high, m + 4),
+            _gain(ratio, below, low, high, m + 5),
+            _gain(ratio, below, low, high, m + 2),
+            _gain(ratio, below, low, high, m + 3),
+            _gain(ratio, below, low, high, m + 6),
+            _gain(ratio, below, low, high, m + 7),
+        )
+        a, b, c, d, e, f, g, h = transposed(columns)
+        q, here, past = 64 * n, 16 * n, 16 * n
+        _take(parts, here, pasts, past, a * load(quotients, q), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, b * load(quotients, q + 8), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, c * load(quotients, q + 16), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, d * load(quotients, q + 24), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, e * load(quotients, q + 32), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, f * load(quotients, q + 40), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, g * load(quotients, q + 48), numbers)
+        here, past = here + pitch, past + past_pitch
+        _take(parts, here, pasts, past, h * load(quotients, q + 56), numbers)
 
 
 @loop("void(f4[:, ::1], i4[::1], f4[:, ::1], f4[:, ::1], i8)")
@@ -144,29 +226,14 @@ def spread(
             inside[n] = own[k] * low[n] + own[j] * high[n]
 
 
-@loop()
-def _take(here: Floats, past: Floats, step: Floats, gain: Floats, quotient: Floats) -> None:
-    """The row's next `C`, and what the next step subtracts."""
-    reach, keep, reflect = step[0], step[4], step[5]
-    for n in range(gain.shape[0]):
-        re, im = here[2 * n], here[2 * n + 1]
-        factor = gain[n] * quotient[n]
-        to_re = (reach * re - past[2 * n]) * factor
-        to_im = (reach * im - past[2 * n + 1]) * factor
-        here[2 * n], here[2 * n + 1] = to_re, to_im
-        past[2 * n] = keep * re + reflect * to_re
-        past[2 * n + 1] = keep * im + reflect * to_im
-
-
 @loop(
-    "void(c8[:, ::1], c8[:, ::1], f4[:, :, ::1], b1[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
-    " i4[::1], f4[:, ::1], f4[::1], i8)",
+    "void(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
+    " i4[::1], f4[:, ::1], f4[::1], i8, f4[::1])",
 )
-def mend_rows(
-    spectrum: Spectra,
-    behind: Spectra,
+def correct_rows(
+    spectrum: Floats,
+    momentum: Floats,
     mel: Floats,
-    bound: NDArray[np.bool_],
     row: int,
     low: int,
     begins: Places,
@@ -176,90 +243,74 @@ def mend_rows(
     shares: Floats,
     step: Floats,
     power: int,
+    space: Floats,
 ) -> None:
-    """`mend`, whose `row` is a multiple of eight. `mel` and `bound` are those of `aim`; bands
-    beyond those of the tables count for nothing. `low` is the first bin of those that the bands
-    hold; `step` holds the numbers of `mending.Step` in their order.
+    """The mel step on whole groups of rows, the first of which is the pack's `row`.
+
+    Rows are whole eights of bins, real and imaginary parts in turn. `mel` is what `grouped_target`
+    gives; bands beyond those of the tables count for nothing. `low` is the first bin of those that
+    the bands hold, `step` has the fields of `StepCoefficients` in their order, and `space`, at
+    first zero, is as large as `scratch_size` says.
     """
-    rows, count, bands = spectrum.shape[0], behind.shape[1], begins.shape[0]
-    width = spectrum.shape[1]
-    # Slices of one axis cost a loop over few bins the least; rows that follow each other without a
-    # gap are one long row.
-    parts = spectrum.reshape(spectrum.size).view(np.float32)
-    pasts = behind.reshape(behind.size).view(np.float32)
-    mels, bounds = mel.reshape(mel.size), bound.reshape(bound.size)
-    joined = count == width
-    level = np.zeros(_GROUP * count, np.float32)
-    quotient = np.zeros(_GROUP * count, np.float32)
-    columns = np.zeros(_GROUP * count, np.float32)
-    # One more band than there are: a bin of the last one has nothing above.
-    ratio = np.zeros(_GROUP * (bands + 1), np.float32)
-    held = _GROUP * bands
-    for start in range(0, rows, _GROUP):
-        group = min(_GROUP, rows - start)
-        lines = 1 if joined else group
-        bins = group * count if joined else count
-        for g in range(lines):
-            here = 2 * ((start + g) * width + low)
-            past = 2 * (row + start + g) * count
-            _wish(
-                parts[here : here + 2 * bins],
-                pasts[past : past + 2 * bins],
-                step,
-                power,
-                level[g * count : g * count + bins],
-                quotient[g * count : g * count + bins],
-            )
-        _by_column(level, columns)
-        _band_sums(columns, begins, offsets, weights, ratio)
+    pitch, past_pitch, bands = spectrum.shape[1], momentum.shape[1], begins.shape[0]
+    # Slices of one axis cost a loop over few bins the least.
+    parts, pasts = spectrum.reshape(spectrum.size), momentum.reshape(momentum.size)
+    mels = mel.reshape(mel.size)
+    chunks, half = past_pitch // 16, 4 * past_pitch
+    level, quotients, ratio = space[:half], space[half : 2 * half], space[2 * half :]
+    held = GROUP * bands
+    for start in range(0, spectrum.shape[0], GROUP):
+        here = parts[start * pitch + 2 * low : (start + GROUP) * pitch]
+        past = pasts[(row + start) * past_pitch : (row + start + GROUP) * past_pitch]
+        _levels(here, pitch, past, past_pitch, step, power, level, quotients, chunks)
+        _band_sums(level, begins, offsets, weights, ratio)
         there = (row + start) * mel.shape[1]
-        _compare(ratio[:held], mels[there : there + held], bounds[there : there + held])
-        if step[3] != _ONE:
-            raise_to(ratio[:held], step[3])
-        _spread(ratio, below, shares, columns)
-        _by_row(columns, level)
-        for g in range(lines):
-            here = 2 * ((start + g) * width + low)
-            past = 2 * (row + start + g) * count
-            _take(
-                parts[here : here + 2 * bins],
-                pasts[past : past + 2 * bins],
-                step,
-                level[g * count : g * count + bins],
-                quotient[g * count : g * count + bins],
-            )
-            if not joined:
-                parts[here - 2 * low : here] = 0.0
-                parts[here + 2 * count : here + 2 * (width - low)] = 0.0
+        _ratios(ratio, mels[there : there + held], step[3])
+        _corrected(here, pitch, past, past_pitch, step, ratio, below, shares, quotients, chunks)
+        if past_pitch == pitch:
+            continue
+        for g in range(start, start + GROUP):
+            parts[g * pitch : g * pitch + 2 * low] = _ZERO
+            parts[g * pitch + 2 * low + past_pitch : (g + 1) * pitch] = _ZERO
 
 
-def aim(mel: Tensor, bound: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """`[rows, K]` as `[rows / 8, K, 8]`, filled up: eight rows side by side."""
-    return _grouped(mel), _grouped(bound)
+def scratch_size(count: int, bands: int) -> int:
+    """Floats that `correct_rows` needs for bands that hold `count` bins: levels, quotients, ratios.
+    One more band than there are: a bin of the last one has nothing above.
+    """
+    return 2 * GROUP * whole_eights(count) + GROUP * (bands + 1)
 
 
-def _grouped(rows: Tensor) -> NDArray[Any]:
-    filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % _GROUP))
-    return filled.view(-1, _GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+def whole_eights(count: int) -> int:
+    """Complex numbers of a row that holds `count`, in whole eights."""
+    return -(-count // GROUP) * GROUP
+
+
+def grouped_target(mel: Tensor, bound: Tensor) -> Floats:
+    """A target `[rows, K]` as `[rows / 8, K, 8]`, filled up: eight rows side by side.
+
+    The mel is never negative: here bounds are, so that they need no array of their own.
+    """
+    rows = torch.where(bound, -mel, mel)
+    filled = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % GROUP))
+    grouped: Floats = filled.view(-1, GROUP, rows.shape[1]).transpose(1, 2).contiguous().numpy()
+    return grouped
 
 
 @lru_cache(maxsize=256)
-def numbers(steps: tuple[StepCoefficients, ...]) -> Floats:
-    """Steps as these loops take them, `[n, 6]`."""
+def coefficients(steps: tuple[StepCoefficients, ...]) -> Floats:
+    """The coefficients of steps as the loops take them, `[n, 6]`."""
     return np.array(steps, np.float32).reshape(-1, len(StepCoefficients._fields))
 
 
-def apply(state: MelState, row: int, spectrum: Tensor, step: StepCoefficients) -> None:
-    """`Backend.apply_mel_step`."""
-    bands, (mel, bound) = state.bands, state.target.prepared
-    mend_rows(
-        spectrum.numpy(),
-        state.momentum.numpy(),
-        mel,
-        bound,
-        row,
-        bands.first,
-        *bands.tables,
-        numbers((step,))[0],
-        state.power,
-    )
+_TABLES: WeakKeyDictionary[BandTables, Tables] = WeakKeyDictionary()
+
+
+def tables(bands: BandTables) -> Tables:
+    """`Bands.tables`, in which whole eights of bins take something: nothing beyond the last one."""
+    if bands not in _TABLES:
+        begins, offsets, weights, below, shares = bands.tables
+        more = whole_eights(bands.count) - bands.count
+        padded = np.pad(below, (0, more)), np.pad(shares, ((0, 0), (0, more)))
+        _TABLES[bands] = (begins, offsets, weights, *padded)
+    return _TABLES[bands]

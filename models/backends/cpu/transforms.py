@@ -1,9 +1,9 @@
-"""MKL's real transforms in torch's own library, for loops that call them without Python between.
+"""Real transforms of rows, for loops that call them without Python between.
 
 torch for x86 processors is linked with Intel's MKL and its library exports MKL's documented C
-interface to Fourier transforms (DFTI). What torch.fft gives is what it computes, so that the bits
-are the same; that is looked at for every size before it is used. Where there is no such library, or
-another bit, torch.fft is called instead.
+interface to Fourier transforms (DFTI): where it is there it transforms powers of two, in place. All
+else, and everything elsewhere, is rocket-fft's: DUCC's transforms for code that numba compiles.
+Which one serves depends on the machine and the size alone, so that a result's bits do too.
 """
 
 from __future__ import annotations
@@ -27,42 +27,66 @@ _INPUT_DISTANCE, _OUTPUT_DISTANCE, _THREAD_LIMIT = 14, 15, 27
 _REAL, _COMPLEX_COMPLEX, _INPLACE = 33, 39, 43
 
 # Of the rows that a loop transforms, and does all else with, before it goes on: with what it
-# remembers of them they stay in a core's own cache.
-_FLOATS = 2**16
+# remembers of them, and of those of other iterations, they stay in a core's own cache.
+_FLOATS = 20480
+_LEAST = 16  # rows, of which some frames of the next iteration reach into
 # Beyond it MKL rounds an odd number of rows otherwise than an even one.
 _LARGEST = 8192
 _KEPT = 24  # sizes that a thread has descriptors for: three configs' octaves, and more
+_NEAR = 1e-5  # a spectrum of some hundred points may be this far from the right one
 
 
 def width(n: int) -> int:
-    """Floats of a row: `n` points, or the complex numbers that they become, in the same place."""
-    return 2 * (n // 2 + 1)
+    """Floats of a row: `n` points, or the complex numbers that they become, in the same place; in
+    whole eights of the latter.
+    """
+    return 2 * (-(-(n // 2 + 1) // 8) * 8)
 
 
 def block_rows(n: int) -> int:
     """Rows of `n` points to transform together, a multiple of eight."""
-    return max(_FLOATS // width(n) // 8 * 8, 8)
+    return max(_FLOATS // width(n) // 8 * 8, _LEAST)
 
 
 class Transforms:
-    """In-place transforms of rows of `n` real points, each of `width(n)` floats; the backward one
-    divides by `n`. One thread's own: MKL may write to its descriptors.
+    """Transforms of rows of `n` real points, each of `width(n)` floats; the backward one divides by
+    `n`. One thread's own: MKL may write to its descriptors.
+
+    Parameters
+    ----------
+    n
+        Points of a row.
+    library
+        MKL's; without it they are rocket-fft's.
+
     """
 
-    def __init__(self, library: ctypes.CDLL, n: int) -> None:
-        self._library, self._handles = library, list[ctypes.c_void_p]()
+    def __init__(self, n: int, library: ctypes.CDLL | None = None) -> None:
+        self.n, self._library, self._handles = n, library, list[ctypes.c_void_p]()
         real, half = width(n), width(n) // 2
-        compute = [library.DftiComputeForward, library.DftiComputeBackward]
-        table = [[_address(function)] for function in compute]
-        # As many rows as there are, in as few calls as powers of two sum up to them.
-        for count in (2**k for k in range(block_rows(n).bit_length())):
-            for row, distances in zip(table, ((real, half), (half, real)), strict=True):
-                row.append(self._descriptor(n, count, *distances))
-        self.table: NDArray[np.int64] = np.array(table, np.int64)
-        """`[2, J]`, forward and backward: a function's address, descriptors of 1, 2, 4 ... rows."""
+        calls: list[list[int]] = [[], []]
+        if library is not None:
+            for row, function, distances in (
+                (calls[0], library.DftiComputeForward, (real, half)),
+                (calls[1], library.DftiComputeBackward, (half, real)),
+            ):
+                row.append(_address(function))
+                # As many rows as there are, in as few calls as powers of two sum up to them.
+                for k in range(block_rows(n).bit_length()):
+                    row.append(self._descriptor(n, 2**k, *distances))
+        self.table: NDArray[np.int64] = np.array(calls, np.int64).reshape(2, -1)
+        """`[2, J]`, forward and backward: the address of MKL's function, and its descriptors of 1,
+        2, 4 ... rows; `[2, 0]` without it.
+        """
+
+    @property
+    def in_place(self) -> bool:
+        """Whether spectra are where the rows were; else they are where they are wanted."""
+        return self._library is not None
 
     def _descriptor(self, n: int, count: int, source: int, target: int) -> int:
-        library, handle = self._library, ctypes.c_void_p()
+        library: Any = self._library
+        handle = ctypes.c_void_p()
         _check(library.DftiCreateDescriptor_s_1d(ctypes.byref(handle), _REAL, ctypes.c_long(n)))
         self._handles.append(handle)
         for what, value in (
@@ -79,12 +103,13 @@ class Transforms:
         return handle.value or 0
 
     def __del__(self) -> None:
+        library: Any = self._library
         for handle in self._handles:
-            self._library.DftiFreeDescriptor(ctypes.byref(handle))
+            library.DftiFreeDescriptor(ctypes.byref(handle))
 
 
 class NotThere(Exception):
-    """No such transforms here, or others than torch's."""
+    """No such transforms here, or wrong ones."""
 
 
 def _address(function: Any) -> int:
@@ -99,63 +124,56 @@ def _check(status: int) -> None:
 _LIBRARY = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
 _LOCAL = threading.local()
 _LOCK = threading.Lock()
-_USABLE: dict[int, ctypes.CDLL | None] = {}
+_FOUND: list[ctypes.CDLL | None] = []
 
 
-def transforms(n: int) -> Transforms | None:
-    """The calling thread's transforms of `n` points; None where torch.fft must be called.
-
-    They have torch's bits in a thread that torch computes alone in, as an engine's do.
-    """
-    if n > _LARGEST:
-        return None
+def mkl() -> ctypes.CDLL | None:
+    """MKL's library, looked for once in a process; None where there is none."""
     with _LOCK:
-        if n not in _USABLE:
-            _USABLE[n] = _library(n)
-        library = _USABLE[n]
-    if library is None:
-        return None
-    made: OrderedDict[int, Transforms] = _LOCAL.__dict__.setdefault("made", OrderedDict())
-    if n not in made:
-        try:
-            made[n] = Transforms(library, n)
-        except NotThere as error:  # no memory for them, say
-            logger.warning("transforms of %d points by torch.fft: %s", n, str(error))
-            return None
-    made.move_to_end(n)
+        if not _FOUND:
+            _FOUND.append(_library())
+        return _FOUND[0]
+
+
+def transforms(n: int) -> Transforms:
+    """The calling thread's transforms of `n` points."""
+    library = mkl() if n & (n - 1) == 0 and n <= _LARGEST else None
+    made: OrderedDict[tuple[int, bool], Transforms]
+    made = _LOCAL.__dict__.setdefault("made", OrderedDict())
+    key = n, library is None
+    if key not in made:
+        made[key] = Transforms(n, library)
+    made.move_to_end(key)
     if len(made) > _KEPT:
         made.popitem(last=False)
-    return made[n]
+    return made[key]
 
 
-def _library(n: int) -> ctypes.CDLL | None:
-    """The library, if its transforms of `n` points are there and torch's to the bit."""
+def _library() -> ctypes.CDLL | None:
+    """The library, if it is there and does what is expected of it."""
     try:
         library = ctypes.CDLL(str(_LIBRARY))
-        _prove(Transforms(library, n), n)
+        _prove(Transforms(_SAMPLE, library))
     except (AttributeError, OSError, NotThere) as error:
-        logger.info("transforms of %d points by torch.fft: %s", n, error)
+        logger.info("all transforms by rocket-fft: %s", error)
         return None
     return library
 
 
-def _prove(made: Transforms, n: int) -> None:
-    """NotThere if any bit of any descriptor's differs from torch's on one thread, to which it sets
-    the process as an engine does: on several MKL takes other steps.
-    """
-    torch.set_num_threads(1)
-    counts = [1 << k for k in range(made.table.shape[1] - 1)]
-    waves = torch.rand(sum(counts), n, generator=torch.Generator().manual_seed(n)) - 0.5
-    with torch.inference_mode():
-        spectra = torch.fft.rfft(waves)
-        back = torch.fft.irfft(spectra, n=n)
-    rows = np.zeros((len(waves), width(n)), np.float32)
-    rows[:, :n] = waves.numpy()
-    for way, expected in zip(made.table, (spectra.numpy(), back.numpy()), strict=True):
+_SAMPLE = 64
+
+
+def _prove(made: Transforms) -> None:
+    """NotThere unless three rows go to their spectra and come back."""
+    n, rows = made.n, np.zeros((3, width(made.n)), np.float32)
+    waves = np.random.default_rng(0).standard_normal((len(rows), n), np.float32)
+    rows[:, :n] = waves
+    spectra = np.fft.rfft(waves.astype(np.float64))
+    ways: tuple[tuple[Any, Any], ...] = ((rows.view(np.complex64), spectra), (rows, waves))
+    for way, (found, expected) in zip(made.table, ways, strict=True):
         compute = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)(int(way[0]))
-        for count, descriptor in zip(counts, way[1:], strict=True):
-            # One behind the other: as many rows stand before one as all smaller ones take.
-            _check(compute(int(descriptor), rows[count - 1 :].ctypes.data))
-        found = rows.view(np.complex64) if expected.dtype == np.complex64 else rows[:, :n]
-        if not np.array_equal(found, expected):
-            raise NotThere("a bit differs from torch's")
+        _check(compute(int(way[1]), rows.ctypes.data))
+        _check(compute(int(way[2]), rows[1:].ctypes.data))
+        error = np.abs(found[:, : expected.shape[1]] - expected).max()
+        if not error <= _NEAR * np.abs(expected).max():
+            raise NotThere("other values than expected")

@@ -63,7 +63,7 @@ class TritonBackend(TorchBackend):
     def apply_mel_step(
         self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
     ) -> None:
-        """See `Backend.apply_mel_step`; for a whole pack."""
+        """Make of `R` `[rows, N]` of a whole pack, in place, the next `C` of `consistent`."""
         _check_whole(row)
         mel_step.apply(state, spectrum, step)
 

@@ -163,7 +163,7 @@ def _take(
 
 
 def apply(state: MelState, spectrum: Tensor, step: StepCoefficients) -> None:
-    """`Backend.apply_mel_step` on a pack's spectrum `[rows, N]`."""
+    """The mel step on a pack's spectrum `[rows, N]`."""
     bands, target = state.bands, state.target
     rows, width = spectrum.shape
     tables = _tables(bands, spectrum.device)

@@ -29,16 +29,19 @@ class MelIteration:
     """
 
     def __init__(self, pack: PackedStft, target: MelTarget, *, blank: bool = True) -> None:
-        plan = pack.plan
-        shape, make = (pack.rows, plan.bands.count), torch.zeros if blank else torch.empty
-        momentum = make(shape, dtype=pack.complex_dtype, device=plan.device)
+        plan, backend = pack.plan, pack.backend
+        width = -(-plan.bands.count // backend.state_multiple) * backend.state_multiple
+        make = torch.zeros if blank else torch.empty
+        kept = make((pack.rows, width), dtype=pack.complex_dtype, device=plan.device)
         self._pack = pack
-        self.state = MelState(target, momentum, plan.bands, plan.config.power)
+        self.state = MelState(target, kept, plan.bands, plan.config.power)
 
     def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
         """Remember the first `C` `[block, N]`."""
-        parts = torch.view_as_real(spectrum[:, self.state.bands.inside])
-        torch.mul(parts, reflect, out=torch.view_as_real(self.state.momentum[block]))
+        state = self.state
+        parts = torch.view_as_real(spectrum[:, state.bands.inside])
+        torch.mul(parts, reflect, out=torch.view_as_real(state.momentum[block]))
+        state.kept[block, state.bands.count :] = 0.0
 
     def run(self, steps: Sequence[StepCoefficients]) -> None:
         """Iterate from the pack's signal to its signal."""
@@ -46,10 +49,4 @@ class MelIteration:
 
     def run_once_into(self, raw: Tensor, step: StepCoefficients) -> None:
         """One iteration whose sums go into `raw`; the signal stays (see `PackedStft.begin`)."""
-        pack = self._pack
-        pack.begin(raw)
-        for run in pack.runs():
-            spectrum = pack.spectrum(run)
-            pack.backend.apply_mel_step(self.state, run.start, spectrum, step)
-            pack.add(run, spectrum)
-        pack.finish()
+        self._pack.backend.run_stage(self._pack, self.state, (step,), raw)

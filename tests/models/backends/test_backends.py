@@ -12,8 +12,9 @@ from tests.families import FAMILIES
 from tests.models.engine.test_engine import RECIPES, item
 from tests.signals import voice
 from unmel.models.backends.base import Backend
+from unmel.models.backends.cpu import elementwise, iterations
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.backends.reference import REFERENCE
+from unmel.models.backends.reference import REFERENCE, pow_nonnegative
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item, Output
 from unmel.models.mel.config import MelConfig
@@ -126,6 +127,34 @@ def test_equally_loud_bins_leave_the_heap_in_order_of_place() -> None:
         integrate(level, slopes[0], slopes[1], 0.5, phases, backend)
         found.append(phases)
     assert np.array_equal(*found)
+
+
+@pytest.mark.parametrize("exponent", [0.5, 0.65, 1.3, 1.72])
+def test_a_power_is_the_power(exponent: float) -> None:
+    values = torch.logspace(-20, 4, 10_000)
+    exact = values.double().pow(float(np.float32(exponent)))
+    compiled = values.numpy().copy()
+    elementwise.raise_eights(compiled, np.float32(exponent))
+    ordinary = values > 1e-3  # far below, the logarithm's own rounding counts
+    for found in (pow_nonnegative(values, exponent), torch.from_numpy(compiled)):
+        assert (found[ordinary] / exact[ordinary] - 1.0).abs().max() < 2e-6
+    assert pow_nonnegative(torch.zeros(1), exponent) == 0.0
+
+
+@pytest.mark.parametrize("pack_bytes", [2**29, 2**21])  # as packs, and in blocks with settled pasts
+@pytest.mark.parametrize("name", FAMILIES)
+def test_iterations_that_run_together_have_the_bits_of_one_after_the_other(
+    name: str, pack_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = PRESETS[name].config
+    items = voices(config, resolve(config.power, n_iter=5), (0.9, 0.04, 2.3, 0.07))
+    found = []
+    for most in (1, 2, 4, 7):
+        monkeypatch.setattr(iterations, "_MOST", most)
+        monkeypatch.setattr(iterations, "_TOGETHER", 2**30)
+        engine = Engine(pack_bytes=pack_bytes)
+        found.append([result.values.tobytes() for result in engine.run(items)])
+    assert found[0] == found[1] == found[2] == found[3]
 
 
 @pytest.mark.parametrize("largest", [3.0, 100.0, 1e4])

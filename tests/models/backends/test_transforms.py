@@ -1,4 +1,4 @@
-"""MKL's transforms called from loops: torch's bits, a thread's own, or torch.fft's instead."""
+"""Transforms called from loops: the right ones, a thread's own, MKL's or rocket-fft's."""
 
 from __future__ import annotations
 
@@ -10,74 +10,119 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
-import unmel.models.backends.cpu.kernels
+from tests.families import FAMILIES
+from tests.models.backends import test_twin_of_consistent as twin
+from tests.models.engine.test_choose import CPU
 from tests.models.engine.test_engine import item
 from tests.signals import voice
 from unmel.models.backends.cpu import transforms as module
-from unmel.models.backends.cpu.iterations import transform_rows
-from unmel.models.backends.cpu.transforms import NotThere, Transforms, block_rows, transforms, width
+from unmel.models.backends.cpu.iterations import AXES, backward, forward
+from unmel.models.backends.cpu.transforms import (
+    NotThere,
+    Transforms,
+    block_rows,
+    mkl,
+    transforms,
+    width,
+)
+from unmel.models.engine.choose import choose
 from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve
 
 pytestmark = pytest.mark.loops
 
-there = pytest.mark.skipif(transforms(64) is None, reason="torch's library has no MKL here")
+there = pytest.mark.skipif(mkl() is None, reason="torch's library has no MKL here")
+
+SIZES = [2, 7, 32, 33, 50, 64, 100, 256, 400, 551, 1024, 1100, 1102, 1103, 2048, 8192, 8193, 16384]
+NEAR = 1e-5
 
 
-@there
-@pytest.mark.parametrize("n", [32, 33, 50, 64, 100, 400, 1024, 1100, 1200, 2048, 4096, 8192])
-def test_transforms_have_torchs_bits_however_many_rows(n: int) -> None:
-    torch.set_num_threads(1)
-    made = transforms(n)
-    assert made is not None
-    for count in {1, 7, block_rows(n) // 2 + 1, block_rows(n)}:
-        waves = torch.randn(count, n, generator=torch.Generator().manual_seed(n + count))
-        spectra = torch.fft.rfft(waves)
-        rows = np.zeros((count, width(n)), np.float32)
-        rows[:, :n] = waves.numpy()
-        assert transform_rows(rows, made.table[0]) == 0
-        assert np.array_equal(rows.view(np.complex64), spectra.numpy())
-        assert transform_rows(rows, made.table[1]) == 0
-        assert np.array_equal(rows[:, :n], torch.fft.irfft(spectra, n=n).numpy())
+@pytest.fixture(params=[pytest.param("mkl+ducc", marks=there), "ducc"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With MKL, and as on a machine without it."""
+    if request.param == "ducc":
+        monkeypatch.setattr(module, "mkl", lambda: None)
+    name: str = request.param
+    return name
 
 
-def test_larger_ones_are_torchs() -> None:
-    assert transforms(8193) is None
+def there_and_back(
+    made: Transforms, waves: NDArray[np.float32]
+) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    count, n = waves.shape
+    rows = np.zeros((count, width(n)), np.float32)
+    rows[:, :n] = waves
+    spectra = rows if made.in_place else np.zeros_like(rows)
+    assert forward(rows, spectra, n, made.table, AXES) == 0
+    found = spectra.view(np.complex64)[:, : n // 2 + 1].copy()
+    assert backward(spectra, rows, n, made.table, AXES) == 0
+    return found, rows[:, :n].copy()
 
 
-def test_a_block_of_the_usual_sizes_fits_half_a_megabyte_in_whole_groups() -> None:
-    assert {n: block_rows(n) for n in (64, 1024, 2048, 16384)} == {
-        64: 992,
-        1024: 56,
-        2048: 24,
-        16384: 8,
-    }
-
-
-def _values(seconds: float) -> bytes:
-    config = PRESETS["hifigan-22k"].config
-    recipe = resolve(config.power, n_iter=6)
-    return (
-        Engine().run([item(voice(seconds, config.sample_rate), config, recipe)])[0].values.tobytes()
-    )
-
-
-@pytest.mark.parametrize("seconds", [0.02, 0.7, 2.3])
-def test_without_them_the_result_has_the_same_bits(
-    monkeypatch: pytest.MonkeyPatch, seconds: float
+@pytest.mark.parametrize("n", SIZES)
+def test_a_row_has_its_spectrum_and_comes_back_with_the_same_bits_in_any_company(
+    n: int, library: str
 ) -> None:
-    expected = _values(seconds)
-    monkeypatch.setattr(unmel.models.backends.cpu.kernels, "transforms", lambda _: None)
-    assert _values(seconds) == expected
+    made, most = transforms(n), block_rows(n)
+    assert made.in_place == (library != "ducc" and n in {2, 32, 64, 256, 1024, 2048, 8192})
+    waves = np.random.default_rng(n).standard_normal((most, n), np.float32)
+    spectra, back = there_and_back(made, waves)
+    exact = np.fft.rfft(waves.astype(np.float64))
+    assert np.abs(spectra - exact).max() < NEAR * np.abs(exact).max()
+    assert np.abs(back - waves).max() < NEAR * np.abs(waves).max()
+    for count in {1, 2, 3, 4, 5, 7, 8, most // 2 + 1, most - 1} & set(range(1, most)):
+        for first in {0, 1, most - count}:
+            part = slice(first, first + count)
+            alone = there_and_back(made, waves[part])
+            assert np.array_equal(alone[0], spectra[part])
+            assert np.array_equal(alone[1], back[part])
 
 
-@there
+def test_rows_are_whole_eights_of_bins_and_a_block_whole_groups() -> None:
+    assert [width(n) for n in (50, 64, 1024, 1103)] == [64, 80, 1040, 1104]
+    for n in SIZES:
+        assert block_rows(n) % 8 == 0
+        assert block_rows(n) * width(n) <= max(module._FLOATS, module._LEAST * width(n))
+
+
+@pytest.mark.parametrize("name", twin.CONFIGS)
+def test_without_mkl_the_method_is_what_it_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "mkl", lambda: None)
+    items = twin.clips(twin.CONFIGS[name])
+    for one, found in zip(items, Engine().run(items), strict=True):
+        assert twin.apart(found.values, twin.written_out(one)) < twin.TOLERANCE
+
+
+def _clip(name: str, seconds: float, seed: int) -> Item:
+    config = PRESETS[name].config
+    recipe = resolve(config.power, n_iter=3)
+    return item(voice(seconds, config.sample_rate, seed=seed), config, recipe, seed=seed)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_alone_twice_and_in_any_pack_a_clip_has_the_same_bytes(name: str, library: str) -> None:
+    engine, lengths = Engine(), (0.21, 1.3, 0.05, 0.37)
+    items = [_clip(name, seconds, seed) for seed, seconds in enumerate(lengths)]
+    alone = [engine.run([one])[0].values.tobytes() for one in items]
+    for order in ((0, 1, 2, 3), (3, 1, 0, 2), (2, 0), (0, 1, 2, 3)):
+        found = engine.run([items[k] for k in order])
+        assert [one.values.tobytes() for one in found] == [alone[k] for k in order]
+
+
+def test_the_backend_says_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose("numba", CPU).fft == ("ducc" if mkl() is None else "mkl+ducc")
+    monkeypatch.setattr(module, "_FOUND", [None])
+    assert choose("numba", CPU).fft == "ducc"
+    assert not transforms(64).in_place
+
+
 def test_every_thread_has_its_own_and_keeps_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_KEPT", 2)
-    found: list[Transforms | None] = []
+    found: list[Transforms] = []
 
     def ask() -> None:
         first = transforms(96)
@@ -116,8 +161,8 @@ def test_descriptors_are_given_back_when_their_thread_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     library = Library()
-    monkeypatch.setitem(module._USABLE, 72, library)  # type: ignore[arg-type] # a library that counts
-    thread = threading.Thread(target=transforms, args=(72,))
+    monkeypatch.setattr(module, "_FOUND", [library])
+    thread = threading.Thread(target=transforms, args=(128,))
     thread.start()
     thread.join()
     gc.collect()
@@ -126,36 +171,30 @@ def test_descriptors_are_given_back_when_their_thread_ends(
 
 
 @there
-def test_a_descriptor_that_cannot_be_made_leaves_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_descriptor_that_cannot_be_made_is_no_reason_for_other_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     library = Library(status=1)
-    monkeypatch.setitem(module._USABLE, 74, library)  # type: ignore[arg-type] # a library that fails
-    assert transforms(74) is None
+    monkeypatch.setattr(module, "_FOUND", [library])
+    with pytest.raises(NotThere, match="status 1"):
+        Transforms(128, library)  # type: ignore[arg-type] # a library that fails
+    gc.collect()
     assert library.calls["DftiFreeDescriptor"] == 1
 
 
-def test_where_torch_has_no_such_library_there_are_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("other", ["libtorch_cpu.so", "libc.so.6"])
+def test_where_there_is_no_such_library_or_another_one_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, other: str
 ) -> None:
-    monkeypatch.setattr(module, "_LIBRARY", tmp_path / "libtorch_cpu.so")
-    assert module._library(64) is None
-
-
-def test_where_another_library_is_found_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LIBRARY", "libc.so.6")  # which has none of these functions
-    assert module._library(64) is None
+    monkeypatch.setattr(module, "_LIBRARY", tmp_path / other if "torch" in other else other)
+    assert module._library() is None
 
 
 @there
-def test_one_wrong_bit_and_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    rfft = torch.fft.rfft
-
-    def wrong(waves: torch.Tensor) -> torch.Tensor:
-        spectra = rfft(waves)
-        spectra[-1, 3] *= 1.0 + 2.0**-23
-        return spectra
-
-    monkeypatch.setattr(torch.fft, "rfft", wrong)
-    assert module._library(64) is None
+def test_one_wrong_value_and_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    rfft = np.fft.rfft
+    monkeypatch.setattr(np.fft, "rfft", lambda waves: rfft(waves) * (1.0 + 1e-4))
+    assert module._library() is None
 
 
 def test_a_status_of_mkls_is_an_error() -> None:

@@ -30,7 +30,7 @@ from tests.models.pretend import PretendedCuda
 from tests.signals import voice
 from unmel.models.backends.base import Backend, Islands, StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.backends.reference import REFERENCE
+from unmel.models.backends.reference import REFERENCE, TorchBackend
 from unmel.models.engine import prove as prove_module
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
@@ -102,6 +102,7 @@ def test_a_loop_that_is_wrong_is_found_out(
 def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) -> None:
     plan = build_plan(PRESETS[name].config, CPU)
     found = []
+    assert isinstance(interpreted, TorchBackend)
     for backend in (interpreted, REFERENCE):
         generator = torch.Generator().manual_seed(3)
         pack = PackedStft(plan, [(5, plan.config.samples(5))], backend)
