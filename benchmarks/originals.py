@@ -152,7 +152,6 @@ ORIGINALS: tuple[Original, ...] = (
         torchaudio=True,
         better=_DEPENDENT,
     ),
-    _inversion("inverse", "whole matrices", partial(_by_bank, inversions.inverse)),
     _inversion("smooth", "numpy, in a loop", partial(_by_bank, inversions.smooth)),
     _inversion("nnls", "librosa mel_to_stft", librosa_magnitude, better=f"{_EARLY}; {_SMOOTH}"),
     _inversion(

@@ -14,7 +14,6 @@ from torch import Tensor
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import Array, empty_bands, filterbank
 from unmel.models.signal.band_tables import Bands, make_bands
-from unmel.models.signal.inverse import non_negative_inverse
 
 BAND_STEP = 16
 # Bands that an octave is worth a run with, and the highest of its bins, near the end of its band,
@@ -68,11 +67,6 @@ class Plan:
         return self._found("pinv", _pseudo_inverse)
 
     @property
-    def inverse(self) -> Tensor:
-        """The non-negative inverse of `F`, transposed, `[K, N]`; found when first asked for."""
-        return self._found("inverse", non_negative_inverse)
-
-    @property
     def top(self) -> float:
         """`|F|^2`, the largest eigenvalue of `F^T F`; found when first asked for."""
         return float(self._found("top", _largest_eigenvalue))
@@ -87,12 +81,12 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on the device; room for both inverses is counted before they are found, so
+        """Bytes held on the device; the pseudo-inverse is counted before it is computed, so
         that a cache's sum stays true.
         """
         values = (getattr(self, f.name) for f in fields(self))
         held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
-        held += self.bands.nbytes + 2 * self.bank.numel() * self.bank.element_size()
+        held += self.bands.nbytes + self.bank.numel() * self.bank.element_size()
         return held + (self.below.nbytes if self.below else 0)
 
     @property

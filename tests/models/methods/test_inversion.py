@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -16,12 +15,9 @@ from numpy.typing import NDArray
 from benchmarks.peers import librosa_magnitude, load_torchaudio, torchaudio_magnitude
 from benchmarks.twins import inversions
 from tests.signals import voice
-from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
-from unmel.models.signal import plan as plan_module
-from unmel.models.signal.inverse import non_negative_inverse
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan, build_plan
 
@@ -315,68 +311,3 @@ def test_gradient_ends_on_quiet_input_with_a_result_in_proportion() -> None:
     [loud], [quiet] = invert("gradient", plan, mel), invert("gradient", plan, mel * 1e-6)
     assert loss("torchaudio", mel * 1e-6, quiet)[1:-1].max() < 1e-4
     np.testing.assert_allclose(quiet * 1e3, loud, atol=1e-2 * loud.max())
-
-
-# --- the inverse matrix -----------------------------------------------------------------------
-
-
-def test_the_inverse_is_found_once_per_plan_and_only_when_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    found = []
-
-    def counting(bank: Array) -> Array:
-        found.append(1)
-        return non_negative_inverse(bank)
-
-    monkeypatch.setattr(plan_module, "non_negative_inverse", counting)
-    plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
-    before = plan.nbytes
-    assert found == []
-    with ThreadPoolExecutor(8) as pool:
-        matrices = list(pool.map(lambda _: plan.inverse, range(8)))
-    assert len(found) == len(set(map(id, matrices))) == 1
-    assert plan.nbytes == before  # its room was counted from the start
-    others = (plan.window, plan.bank, plan.spread, plan.pinv, plan.band_weight)
-    assert plan.nbytes >= plan.inverse.nbytes + sum(t.nbytes for t in others)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_the_inverse_is_non_negative_and_closer_to_the_mel_than_the_transpose(name: str) -> None:
-    plan = plan_of(name)
-    assert (plan.inverse >= 0).all()
-    mel = mels(name, 0.4)
-    energy = (mel**2).sum(axis=1)
-    error = {
-        method: (loss(name, mel, invert(method, plan, mel)[0]) * energy).sum()
-        for method in ("inverse", "transpose")
-    }
-    assert error["inverse"] < error["transpose"]
-
-
-def test_the_inverse_is_what_whole_matrices_give() -> None:
-    config = MelConfig(sample_rate=16000, n_fft=256, hop_length=64, n_mels=20, scale="ln")
-    bank = filterbank(config)
-    covered = bank.sum(axis=0) > 0
-    found = non_negative_inverse(bank)
-    twin = inversions.inverse_matrix(bank[:, covered], 150).T
-    np.testing.assert_allclose(found[:, covered], twin, atol=1e-9)
-    assert not found[:, ~covered].any()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: np.zeros((4, 129)),
-        lambda: filterbank(
-            MelConfig(sample_rate=16000, n_fft=128, hop_length=32, n_mels=300, scale="ln")
-        ),
-        lambda: filterbank(
-            MelConfig(sample_rate=16000, n_fft=256, hop_length=64, n_mels=1, scale="ln")
-        ),
-    ],
-)
-def test_the_inverse_of_odd_banks_is_finite(make: Callable[[], Array]) -> None:
-    found = non_negative_inverse(make())
-    assert np.isfinite(found).all()
-    assert (found >= 0).all()
