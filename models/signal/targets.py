@@ -88,7 +88,7 @@ def levels(plan: Plan, values: Tensor, before: float = 0.0) -> tuple[Tensor, Ten
     )
     mel = mel * bands.alive
     heard = mel if before == 0.0 else mel.max().clamp_min(before)
-    floor = torch.clamp_min(bands.silence, config.scale.clamp(heard, config.power))
+    floor = torch.clamp_min(bands.silence, config.scale.clamp_level(heard, config.power))
     bound = (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
     return _without_epsilon(plan, mel), bound
 

@@ -1,4 +1,4 @@
-"""Too little memory, wherever in the engine it shows, is said as one error and harms nothing."""
+"""Too little memory raises OutOfMemory wherever it occurs in the engine, and changes nothing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def failing(error: Exception) -> Callable[..., None]:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_method_without_memory_fails_as_such_and_the_next_call_is_as_ever(
+def test_a_method_without_memory_raises_and_the_next_call_is_unchanged(
     monkeypatch: pytest.MonkeyPatch, kind: str, error: Exception
 ) -> None:
     engine, one = Engine(), item(**ASKED[kind])
@@ -68,7 +68,7 @@ def test_a_method_without_memory_fails_as_such_and_the_next_call_is_as_ever(
     assert np.array_equal(again.values, expected.values)
 
 
-def test_one_pack_without_memory_fails_the_call_and_what_it_said_is_kept(
+def test_one_pack_without_memory_fails_the_call_with_its_own_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
@@ -78,7 +78,7 @@ def test_one_pack_without_memory_fails_the_call_and_what_it_said_is_kept(
         Engine().run([item(), item(phase="admm")])
 
 
-def test_a_plan_without_memory_is_made_when_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_without_memory_is_built_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
     with monkeypatch.context() as patch:
         patch.setattr(plans, "build_plan", failing(MemoryError()))
@@ -93,7 +93,7 @@ def test_a_plan_without_memory_is_made_when_there_is_some(monkeypatch: pytest.Mo
     assert engine.run([item()])[0].values.shape == (CONFIG.samples(5),)
 
 
-def test_an_analysis_without_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_analysis_without_memory_raises_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.fft, "rfft", failing(torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(OutOfMemory):
         Engine().run([Analysis(voice(0.1), CONFIG)])
@@ -121,7 +121,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
     assert np.array_equal(first.values, second.values)
 
 
-def test_a_plan_that_fell_out_of_the_cache_takes_time_again() -> None:
+def test_an_evicted_plan_takes_time_again() -> None:
     others = [PRESETS[name].config for name in ("whisper-80", "librosa")]
     engine = Engine(backend="torch")
     engine.plans.warm([CONFIG])

@@ -1,4 +1,4 @@
-"""Plans and their cache: computed once, bounded in bytes, counted, safe between threads."""
+"""Plans and their cache: computed once, bounded in bytes, thread-safe."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_build_that_fails_leaves_the_cache_usable(monkeypatch: pytest.MonkeyPa
     assert cache.get(config(8)).config == config(8)
 
 
-def test_what_silence_reads_as_follows_from_the_extractors_epsilon() -> None:
+def test_the_level_of_silence_follows_from_the_extractors_epsilon() -> None:
     made = config(8).model_copy(update={"magnitude_eps": 1e-6})
     expected = 1e-3 * filterbank(made).sum(axis=1)
     np.testing.assert_allclose(build_plan(made, CPU).silence.numpy()[:8], expected, rtol=1e-5)
