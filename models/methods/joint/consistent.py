@@ -68,8 +68,8 @@ def _run(
     the start above that.
     """
     clips = carried(pack)
-    known, kind = lower.plan.reach if lower else 0, pack.complex_dtype
-    bins, n_bins = slice(known, pack.plan.reach), pack.plan.config.n_bins
+    known, kind = lower.plan.n_active_bins if lower else 0, pack.complex_dtype
+    bins, n_bins = slice(known, pack.plan.n_active_bins), pack.plan.config.n_bins
     mending = Mending(pack, aim, blank=False)
     pack.begin()
     for run in pack.runs():

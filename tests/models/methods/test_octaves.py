@@ -63,7 +63,7 @@ def test_an_octave_has_the_bands_that_lie_in_it_whole_and_no_others(name: str) -
     for lower, upper in itertools.pairwise(plans):
         assert 2 * lower.config.n_fft == upper.config.n_fft
         n_bins = lower.config.n_bins
-        assert lower.reach < n_bins
+        assert lower.n_active_bins < n_bins
         within = upper.bank[n_bins - 3 :].sum(0) == 0
         for k in range(lower.config.n_mels):
             expected = upper.bank[:n_bins, k] if within[k] else torch.zeros(n_bins)
