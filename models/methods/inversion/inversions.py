@@ -112,7 +112,7 @@ INVERSIONS: dict[str, Method] = {
             once=Work(products=21, passes=20),
             step=Work(products=4, passes=50),
             name="a step with a memory of 6",
-            turns=lambda params: Work(products=4, passes=14 + 6 * params["memory"]),
+            step_for=lambda params: Work(products=4, passes=14 + 6 * params["memory"]),
             steps=_up_to(60),
         ),
         (
