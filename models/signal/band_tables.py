@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Tables
+
 # The range of bins begins and ends at multiples of this, so that vector loops have no remainder.
 _STEP = 16
 # Where the bands hold this share of the bins the range is all bins: contiguous rows are one loop.
@@ -16,8 +18,6 @@ _NEARLY_ALL = 0.9
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Tables = tuple[Indices, Indices, Floats, NDArray[np.int32], Floats]
-
 
 @dataclass(frozen=True, eq=False)
 class Bands:
@@ -50,6 +50,8 @@ class Bands:
     _below: Tensor
     _above: Tensor
     _shares: Tensor
+    _dense: tuple[Tensor, Tensor] | None
+    """`[W, K]` and `[K, W]` on a GPU, where sums in one order are slow and products fast."""
 
     @property
     def inside(self) -> slice:
@@ -65,7 +67,8 @@ class Bands:
     def nbytes(self) -> int:
         """Bytes of all tables."""
         tensors = (self._index, self._factor, self._below, self._above, self._shares)
-        return sum(t.nbytes for t in (*self.tables, *tensors))
+        dense = self._dense or ()
+        return sum(t.nbytes for t in (*self.tables, *tensors, *dense))
 
     def sums(self, values: Tensor) -> Tensor:
         """Mel of spectra, `F x`.
@@ -80,6 +83,8 @@ class Bands:
         Tensor
             Band sums `[T, K]`.
         """
+        if self._dense is not None:
+            return values @ self._dense[0]
         width, bands = self._index.shape
         terms = values.t().contiguous().index_select(0, self._index.view(-1))
         terms = terms.view(width, bands, -1).mul_(self._factor)
@@ -101,6 +106,8 @@ class Bands:
         Tensor
             Weighted means of each bin's bands `[T, W]`.
         """
+        if self._dense is not None:
+            return values @ self._dense[1]
         out = values.index_select(1, self._below).mul_(self._shares[0])
         return out.add_(values.index_select(1, self._above).mul_(self._shares[1]))
 
@@ -163,4 +170,5 @@ def make_bands(
         _below=put(below),
         _above=put(above),
         _shares=put(shares),
+        _dense=None if device.type == "cpu" else (put(bank.T), put(spread)),
     )

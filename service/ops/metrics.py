@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from unmel.models.engine.engine import Work
+from unmel.models.engine.work import Work
 from unmel.models.signal.plan import CacheStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from unmel.models.backends.choose import Wanted
+from unmel.models.engine.choose import Wanted
 from unmel.models.errors import Invalid
 from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.cores import usable_cores

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from unmel.models.engine.engine import Work
+from unmel.models.engine.work import Work
 from unmel.models.errors import NonFiniteOutput
 from unmel.service.queue.packs import Computed, Runs, compute, is_finite
 from unmel.service.queue.tickets import Ticket

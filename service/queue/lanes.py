@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from unmel.models.engine.engine import Work
+from unmel.models.engine.work import Work
 from unmel.service.errors import DeadlineMissed, LaneLost, Overloaded
 from unmel.service.ops.metrics import Metrics
 from unmel.service.queue.admission import Load, refusal, wait_seconds

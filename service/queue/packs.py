@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from unmel.models.engine.engine import Result, Work
+from unmel.models.engine.work import Result, Work
 from unmel.models.errors import NonFiniteOutput, OutOfMemory, UnmelError
 from unmel.models.mel.config import MelConfig
 from unmel.service.queue.tickets import Ticket

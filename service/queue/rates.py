@@ -6,7 +6,7 @@ import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from unmel.models.engine.engine import Work
+from unmel.models.engine.work import Work
 
 # Seconds of computing after which a measurement is forgotten, and what a pack counts at least.
 _MEMORY_SECONDS = 10.0

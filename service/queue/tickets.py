@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from unmel.models.engine.engine import Result, Work
+from unmel.models.engine.work import Result, Work
 from unmel.service.errors import DeadlineMissed
 from unmel.service.queue.batching import Waiting
 

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
-from unmel.models.engine.engine import Item
+from unmel.models.engine.items import Item
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.models.mel.presets import PRESETS, Preset
 from unmel.service import __version__

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from fastapi import Request
 
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.streams import Options
 from unmel.models.mel.presets import preset
 from unmel.models.methods.recipe import resolve

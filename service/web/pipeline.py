@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from unmel.models.engine.engine import Work
+from unmel.models.engine.work import Work
 from unmel.service.queue.lanes import Lanes
 from unmel.service.queue.progress import Followed
 from unmel.service.queue.tickets import Served

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from unmel.models.engine.analysis import Analysis
-from unmel.models.engine.engine import Item
+from unmel.models.engine.items import Item
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.suggest import presets_that_fit

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from unmel.models.engine.engine import Output
+from unmel.models.engine.items import Output
 from unmel.models.engine.streams import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import preset

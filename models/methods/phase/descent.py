@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import TINY
+from unmel.models.backends.reference import squared_magnitude
 from unmel.models.methods.lbfgs import Curvature, dot
-from unmel.models.methods.projection import carried, squared_magnitude
+from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.start.starts import synthesize
 from unmel.models.signal.packed_stft import PackedStft
 
@@ -56,19 +57,19 @@ def lbfgs(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, hist
     for _ in range(n_iter):
         for descent, inside in zip(descents, problem.insides, strict=True):
             pack.signal[inside] = descent.trial()
-        pack.mend()
+        pack.restore_edges()
         for descent, error, gradient in zip(descents, *problem.evaluate(), strict=True):
             descent.update(error, gradient)
     for descent, inside in zip(descents, problem.insides, strict=True):
         pack.signal[inside] = descent.samples
-    pack.mend()
+    pack.restore_edges()
 
 
 class _Problem:
     """The error of a pack's signal and its gradient, clip by clip."""
 
     def __init__(self, pack: PackedStft, magnitude: Tensor) -> None:
-        self._pack, self._magnitude, self._clips = pack, magnitude, carried(pack)
+        self._pack, self._magnitude, self._clips = pack, magnitude, clip_mask(pack)
         self._slope = torch.zeros_like(pack.signal)
         n_fft, lead = pack.plan.config.n_fft, pack.plan.config.lead
         # Weights that make sums over the one-sided spectrum those over both sides.

@@ -11,7 +11,8 @@ import torch
 
 from tests.models.engine.test_engine import item, mel_error
 from tests.signals import voice
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.config import MAX_OCTAVES, MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.octaves import ladder, lowered
