@@ -19,6 +19,7 @@ _NEARLY_ALL = 0.9
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
+
 @dataclass(frozen=True, eq=False)
 class Bands:
     """Sparse tables of a filterbank `F` `[K, N]` and of its scaled transpose `S` `[N, K]`.

@@ -12,11 +12,11 @@ import torch
 
 from tests.models.backends.test_cuda import needs_cuda
 from tests.signals import voice
-from unmel.models.engine import streams
+from unmel.models.engine import stream_window
 from unmel.models.engine.analysis import Analysis
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item
-from unmel.models.engine.streams import Options
+from unmel.models.engine.streams import Options, Stream
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
@@ -105,7 +105,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
 ) -> None:
     engine = Engine()
 
-    def stream() -> streams.Stream:
+    def stream() -> Stream:
         made = engine.stream(CONFIG, Options(quality="draft", lookahead=1))
         made.feed(np.full((4, CONFIG.n_mels), -5.0, np.float32))
         return made
@@ -114,7 +114,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
     assert undisturbed.step is not None
     assert failed.step is not None
     with monkeypatch.context() as patch:
-        patch.setattr(streams, "MelIteration", failing(MemoryError()))
+        patch.setattr(stream_window, "MelIteration", failing(MemoryError()))
         with pytest.raises(OutOfMemory):
             engine.run([failed.step])
     assert failed.samples == 0

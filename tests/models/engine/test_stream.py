@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from tests.signals import tone, voice
@@ -266,7 +268,8 @@ def test_a_step_that_fails_leaves_every_stream_of_its_pack_as_it_was() -> None:
         first = stream.step
         assert first is not None
         ENGINE.run([first])
-    ill._past = ill._past.clone().fill_(float("nan"))
+    nan = torch.full_like(ill._state.settled, torch.nan)
+    ill._state = dataclasses.replace(ill._state, settled=nan)
     steps = [good.step, ill.step]
     assert steps[0] is not None and steps[1] is not None  # noqa: PT018 # for the types
     with pytest.raises(NonFiniteOutput):
