@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import store
@@ -40,6 +40,7 @@ def config(**fields: Any) -> MelConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fields", SCALES, ids=str)
+@settings(deadline=None)
 @given(exponents=st.lists(st.floats(-6.0, 0.9), min_size=3, max_size=12))
 def test_decompress_undoes_compress_above_the_floor(
     fields: dict[str, Any], exponents: list[float]
