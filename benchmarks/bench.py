@@ -1,4 +1,4 @@
-"""A service under measurement: post clips' mels, score what comes back, run the peer beside it."""
+"""Quality of a service: post clips' mels, score the audio, and run peers on the same mels."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Options = dict[str, str | int]
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row: means over clips and seeds."""
+    """A row of a table: means over clips and seeds."""
 
     name: str
     score: Score
     seconds: float
-    """Of one core, a second of audio."""
+    """Seconds of one core per second of audio."""
     peer: bool = False
 
     def line(self) -> str:
-        """As Markdown."""
+        """The row as Markdown."""
         s = self.score
         name = f"*{self.name}*" if self.peer else self.name
         return (
@@ -77,7 +77,7 @@ def _score_one(job: tuple[Wave, Wave, int]) -> Score:
 
 
 Peer = Callable[[MelConfig, Values, int, int], Wave]
-"""Of a linear mel `[K, T]`, the iterations and the seed the samples."""
+"""Samples from a linear mel `[K, T]`, a number of iterations and a seed."""
 
 
 def _peer_one(job: tuple[Peer, Wave, MelConfig, Values, int, int]) -> tuple[Score, float]:
@@ -89,7 +89,7 @@ def _peer_one(job: tuple[Peer, Wave, MelConfig, Values, int, int]) -> tuple[Scor
 
 
 Original = Callable[[MelConfig, Values], Sequence[Wave]]
-"""Of a linear mel `[K, T]` the samples from each seed; none where it cannot be run on that."""
+"""Samples of each seed from a linear mel `[K, T]`; none where the original fails."""
 
 
 def _original_one(job: tuple[Original, Wave, MelConfig, Values]) -> list[float]:
@@ -99,7 +99,7 @@ def _original_one(job: tuple[Original, Wave, MelConfig, Values]) -> list[float]:
 
 
 class Bench:
-    """A service, clips, and processes that score and run the peer."""
+    """A service, clips, and processes for scoring and for peers."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Bench:
         self.client, self.pid, self.pool, self.clips = client, pid, pool, clips
 
     def cut(self, count: int, seconds: float) -> Bench:
-        """The same with the first clips alone, none longer than `seconds`."""
+        """The same with the first clips only, cut to `seconds`."""
         clips = [(wave[: round(seconds * rate)], rate) for wave, rate in self.clips[:count]]
         return Bench(self.client, self.pid, self.pool, clips)
 
@@ -177,7 +177,7 @@ class Bench:
         return self._peer(name, torchaudio_audio, preset, n_iter, seeds, lambda values: values)
 
     def original(self, preset: str, original: Original) -> float | None:
-        """Mean PESQ of what a method's original makes of the mels; None where it breaks on one."""
+        """Mean PESQ of a method's original on the mels; None where it fails on one."""
         config = PRESETS[preset].config
         waves = [at_rate(clip, config.sample_rate) for clip in self.clips]
         jobs = [(original, wave, config, extract(config, wave).linear) for wave in waves]

@@ -1,4 +1,4 @@
-"""The lightest client that will do: HTTP/1.1 over asyncio's streams, connections kept."""
+"""A light HTTP/1.1 client over asyncio's streams, with connections kept alive."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-# Of a read: an answer in few pieces costs the client little.
+# Bytes of a read: few reads per answer cost the client little.
 _LARGEST_READ = 2**22
-# uvicorn closes a connection on which nothing came for five seconds.
+# uvicorn closes a connection after five idle seconds.
 _KEPT_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, and how long it took from the moment that it was asked for."""
+    """An answer, and the seconds since the request was due."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,7 +25,7 @@ class Answer:
 
 
 class Broken(Exception):
-    """The connection ended before the answer did."""
+    """The connection ended within the answer."""
 
 
 class Connection:
@@ -36,17 +36,17 @@ class Connection:
 
     @classmethod
     async def open(cls, url: str) -> Connection:
-        """Connect; OSError if nobody listens."""
+        """Connect; OSError if nothing listens."""
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port, limit=_LARGEST_READ))
 
     async def send(self, head: bytes, body: bytes) -> None:
-        """Send a request, or a part of one."""
+        """Send a request or a part of it."""
         self._writer.write(head + body)
         await self._writer.drain()
 
     async def answer(self, began: float) -> Answer:
-        """Read an answer; Broken if it does not come to its end."""
+        """Read an answer; Broken if it is incomplete."""
         try:
             head = await self._reader.readuntil(b"\r\n\r\n")
             first, *lines = head.decode("latin-1").split("\r\n")[:-2]
@@ -64,7 +64,7 @@ class Connection:
 
 
 def post_head(path: str, length: int, options: Mapping[str, object], **headers: str) -> bytes:
-    """The head of a POST of npy bytes; header names are written with underscores."""
+    """The head of a POST of npy bytes; header names have underscores for hyphens."""
     lines = [
         f"POST {path}?{urlencode(options)} HTTP/1.1",
         "Host: bench",
@@ -76,7 +76,7 @@ def post_head(path: str, length: int, options: Mapping[str, object], **headers: 
 
 
 class Client:
-    """Requests over as many connections as are in flight, each used again."""
+    """Requests over a pool of connections that grows with the requests in flight."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -85,7 +85,7 @@ class Client:
     async def post(
         self, body: bytes, options: Mapping[str, object], began: float, **headers: str
     ) -> Answer:
-        """A reconstruction; `began` is when it was due, whenever it is really sent."""
+        """Post a reconstruction; `began` is the time at which it was due."""
         connection = self._warm() or await Connection.open(self._url)
         try:
             await connection.send(post_head("/reconstruct", len(body), options, **headers), body)
@@ -100,7 +100,7 @@ class Client:
         return answer
 
     def _warm(self) -> Connection | None:
-        """A connection that the service has surely not closed yet; the others are."""
+        """An idle connection that the service cannot have closed yet; older ones are closed."""
         while self._idle:
             used, connection = self._idle.pop()
             if time.monotonic() - used < _KEPT_SECONDS:

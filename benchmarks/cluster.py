@@ -1,8 +1,8 @@
 """One process beside Ray with one and two replicas, on draft requests of several lengths.
 
 Every replica and the process's lanes have one core each. Latency is one client's, throughput
-eight clients'; what Ray costs a request is the difference of latencies, what it brings is more
-cores than one machine has.
+eight clients'. The difference of latencies is Ray's cost per request; its gain is more cores than
+one machine has.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Timing:
-    """One answer's."""
+    """Times of one answer."""
 
     whole: float
     computing: float
-    """By the service's own clock: decoded, waited, computed, encoded."""
+    """Stages by the service's own clock: decode, queue, compute, encode."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def on_ray(replicas: int, *, haproxy: bool = False) -> Iterator[str]:
     options: dict[str, dict[str, str]] = {}
     if haproxy:
         environment = {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
-        options = {"request_router_config": {}}  # it chooses replicas itself, and insists
+        options = {"request_router_config": {}}  # HAProxy chooses the replicas itself
     with ray_service((replicas,), replicas=replicas, environment=environment, **options) as service:
         yield service.url
 
@@ -65,7 +65,7 @@ ROWS: tuple[tuple[str, Start], ...] = (
 
 
 def mel(seconds: float) -> tuple[bytes, float]:
-    """A mel as npy, and the seconds of audio that it makes."""
+    """A mel as npy, and its seconds of audio."""
     config = PRESETS[PRESET].config
     frames = round(seconds * config.sample_rate / config.hop_length)
     values = np.random.default_rng(frames).uniform(-8.0, 0.0, (config.n_mels, frames))
@@ -124,8 +124,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--audio", type=float, nargs="+", default=[0.5, 2.0, 8.0])
-    parser.add_argument("--only", default="", help="rows whose name holds this")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each measurement")
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds of each measurement")
     arguments = parser.parse_args()
     print(HEAD)
     for name, start in ROWS:

@@ -1,8 +1,8 @@
-"""Is `Item.cost` what the time is? Each method's seconds for a unit of cost, by config.
+"""`Item.cost` against time: each method's seconds per unit of cost, by config.
 
     python -m benchmarks.costs [--seconds N]
 
-Synthetic speech-like mels, one thread. The last column is a method's share of the middle one:
+Synthetic speech-like mels, one thread. The last column is relative to the median:
 between a half and two the queue's estimates are good before anything was measured.
 """
 
@@ -31,7 +31,7 @@ NAMES = ("hifigan-22k", "whisper-80", "librosa", "fish-44k")
 
 
 def requests() -> dict[str, Mapping[str, Any]]:
-    """A few of each table's rows, and what changes their cost."""
+    """Some rows of each table, with parameters that change their cost."""
     rows: dict[str, Mapping[str, Any]] = {
         f"{name}, {n}": {"method": name, "n_iter": n} for name in JOINT for n in (32, 160)
     }
@@ -78,10 +78,10 @@ def mel_of(config: MelConfig, seconds: float) -> np.ndarray:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of audio")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds of audio")
     options = parser.parse_args()
     engine = Engine()
-    print("| preset | method | cost, million | s | s a billion | share of the middle |")
+    print("| preset | method | cost, million | s | s a billion | relative to the median |")
     print("|---|---|---|---|---|---|")
     for preset in NAMES:
         config = PRESETS[preset].config

@@ -1,4 +1,4 @@
-"""Mels as an acoustic model emits them: blurred over time or frequency, noisy, in 16 bits."""
+"""Mels degraded as an acoustic model's: blurred over time or frequency, noisy, in 16 bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Values = NDArray[np.float32]
 
 
 def _blur(values: Values, axis: int) -> Values:
-    """A quarter, a half, a quarter of three neighbours along an axis."""
+    """Mean of three neighbours along an axis with weights of a quarter, a half, a quarter."""
     pad = [(0, 0), (0, 0)]
     pad[axis] = (1, 1)
     wide = np.pad(values, pad, mode="edge")
@@ -37,7 +37,7 @@ def noisy(values: Values) -> Values:
 
 
 def sixteen_bits(values: Values) -> Values:
-    """Stored mel `[K, T]` as float16 holds it."""
+    """Stored mel `[K, T]` rounded to float16."""
     return values.astype(np.float16).astype(np.float32)
 
 

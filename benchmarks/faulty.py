@@ -1,4 +1,4 @@
-"""`python -m benchmarks.faulty`: the service around an engine that fails when a seed says so."""
+"""`python -m benchmarks.faulty`: the service with an engine that fails for certain seeds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unmel.models.errors import OutOfMemory
 from unmel.service.__main__ import main
 
 HANG_SECONDS = 12.0
-"""Longer than a lane is waited for with the settings of the soak."""
+"""Seconds of a hang, longer than the soak's settings wait for a lane."""
 
 
 def _fail() -> None:
@@ -27,7 +27,7 @@ def _lack_memory() -> None:
 
 
 def _die() -> None:
-    sys.exit(1)  # ends the thread that it is called on: the lane
+    sys.exit(1)  # ends the thread of the lane
 
 
 def _hang() -> None:
@@ -44,13 +44,13 @@ FAULTS: dict[int, tuple[str, int, Callable[[], None]]] = {
     4: ("die", 503, _die),
     5: ("hang", 503, _hang),
 }
-"""By the seed: what it is called, what its own request is answered, what is done."""
+"""Faults by seed: name, status of the request, and action."""
 
 NOT_FINITE = 3
 
 
 class FaultyEngine(Engine):
-    """An engine that does to a pack what the seeds of its items say; streams' steps have none."""
+    """An engine with faults by the seeds of the items in a pack."""
 
     def run(self, items: Sequence[Work]) -> list[Result]:
         seeds = [item.seed if isinstance(item, Item) else 0 for item in items]

@@ -1,4 +1,4 @@
-"""How lanes scale: threads of one process beside as many processes, alone and with neighbours."""
+"""Scaling of lanes: threads of one process against processes, alone and with neighbours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _run(items: Sequence[Item]) -> None:
 
 
 def lanes_table(engine: Engine, items: Sequence[Item], repeats: int) -> str:
-    """As many packs at once as there are lanes, by a clock.
+    """Wall time of as many concurrent packs as there are lanes.
 
     Processes share nothing, neither memory nor an interpreter's lock, and lose to each other only
     what the machine takes: what lanes reach of their speed holds on a busy machine too.

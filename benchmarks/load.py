@@ -1,12 +1,11 @@
-"""A real service on loopback under load: throughput, added latency, and what overload does.
+"""A real service on loopback under load: throughput, added latency, and overload.
 
     python -m benchmarks.load [--seconds N] [--lanes N] [--clips N] [--quality standard]
 
-Arrivals are random and wait for nobody (an open loop), and latency counts from when a request was
-due. The deadline of every request is four times what a lane takes for the longest clip; goodput is
-audio that was answered within it, in seconds a second, and for a second of a core that the service
-really got: on a machine with other work the one says less than the other. The client runs on the
-same cores as the service.
+Arrivals are random and independent of answers (an open loop); latency counts from the time at which
+a request was due. The deadline of every request is four times the lane time of the longest clip.
+Goodput is audio answered within it, in seconds per second, and per second of a core that the
+service got, which other work on the machine affects less. The client shares the service's cores.
 """
 
 from __future__ import annotations
@@ -42,34 +41,34 @@ from unmel.service.ops.cores import usable_cores
 PRESET = "hifigan-22k"
 CONFIG = PRESETS[PRESET].config
 CLIP = Path(__file__).parent.parent / "examples" / "clip.wav"
-# Seconds of the mixed clips and how often each comes: an utterance, mostly.
+# Seconds of the mixed clips and the share of each: mostly an utterance.
 LENGTHS = {1: 2, 2: 4, 4: 4, 6: 3, 10: 2, 15: 1}
 LOADS = (0.5, 0.9, 1.5, 3.0)
 DEADLINE = 4.0
-"""Times what a lane takes for the longest clip."""
-# Requests for each lane: of two, one lane takes both and the other waits for the next.
+"""Deadline in lane times of the longest clip."""
+# Requests in flight for each lane: with two, one lane may take both and leave another idle.
 _IN_FLIGHT = 4
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured, and with what."""
+    """A service, its client and mels."""
 
     client: Client
     mels: Mels
     lanes: int
     quality: Quality
     pid: int
-    """Of the service."""
+    """Process number of the service."""
 
     async def post(self, length: int, seed: int, due: float, **headers: str) -> Answer:
-        """A clip of `length` seconds, wanted since `due`."""
+        """Post a clip of `length` seconds that was due at `due`."""
         options = {"config": PRESET, "seed": seed, "quality": self.quality}
         return await self.client.post(self.mels.npy(length), options, due, **headers)
 
 
 class Mels:
-    """Mels of any length, as values and as npy bytes, cut from one clip said over and over."""
+    """Mels of any length, as values and as npy bytes, cut from one repeated clip."""
 
     def __init__(self) -> None:
         wave, _ = soundfile.read(CLIP, dtype="float32")
@@ -78,12 +77,12 @@ class Mels:
         self._npy: dict[int, bytes] = {}
 
     def values(self, seconds: int) -> NDArray[np.float32]:
-        """`[T, K]`, as an engine takes them."""
+        """Values `[T, K]` for an engine."""
         frames = seconds * CONFIG.sample_rate // CONFIG.hop_length
         return np.ascontiguousarray(self._mel[:, :frames].T)
 
     def npy(self, seconds: int) -> bytes:
-        """`[K, T]`, as a client sends them."""
+        """Values `[K, T]` as npy for the service."""
         if seconds not in self._npy:
             stream = io.BytesIO()
             np.save(stream, self.values(seconds).T)
@@ -95,7 +94,7 @@ class Mels:
 
 
 def bare_seconds(bench: Bench, engine: Engine, length: int, clips: int) -> float:
-    """Time that an engine without a service takes for clips, from as many threads as lanes."""
+    """Seconds of an engine without a service for clips, in as many threads as lanes."""
 
     def one(seed: int) -> None:
         mel = bench.mels.values(length)
@@ -109,14 +108,14 @@ def bare_seconds(bench: Bench, engine: Engine, length: int, clips: int) -> float
 
 
 async def closed_loop(bench: Bench, lengths: Sequence[int]) -> float:
-    """Time that a service takes for clips, `_IN_FLIGHT` for each lane always under way."""
+    """Seconds of a service for clips, with `_IN_FLIGHT` for each lane in flight."""
     jobs = list(enumerate(lengths))
 
     async def work() -> None:
         while jobs:
             seed, length = jobs.pop()
             answer = await bench.post(length, seed, time.monotonic())
-            if answer.status == 503:  # on a machine that others use too
+            if answer.status == 503:  # possible on a busy machine
                 await asyncio.sleep(float(answer.headers["retry-after"]))
                 jobs.append((seed, length))
             elif answer.status != 200:
@@ -128,7 +127,7 @@ async def closed_loop(bench: Bench, lengths: Sequence[int]) -> float:
 
 
 async def throughput(bench: Bench, clips: int) -> None:
-    """Clips of 10 s, turn by turn with the engine alone, so that both get the same machine."""
+    """Clips of 10 s, alternating with the engine alone, so that both get the same machine."""
     engine, rates = Engine(), []
     bare_seconds(bench, engine, 1, bench.lanes)
     for _ in range(3):
@@ -145,7 +144,7 @@ async def throughput(bench: Bench, clips: int) -> None:
 
 
 async def idle_latency(bench: Bench, requests: int) -> None:
-    """What the service adds to the computing of one 5 s clip, with nothing else to do."""
+    """Latency that an idle service adds to the computation of a 5 s clip."""
     added, whole = [], []
     for seed in range(requests):
         answer = await bench.post(5, seed, time.monotonic())
@@ -169,17 +168,17 @@ def timing(answer: Answer) -> dict[str, float]:
 
 @dataclass
 class Tally:
-    """What came of the requests of one load."""
+    """Outcomes of the requests of one load."""
 
     deadline: float
     latencies: list[float] = field(default_factory=list)
-    """Of those that were served."""
+    """Latencies of served requests."""
     refused: list[float] = field(default_factory=list)
-    """Latencies of those that were not taken on: 503."""
+    """Latencies of refused requests, 503."""
     missed: int = 0
-    """Taken on, but not computed: 504."""
+    """Accepted requests beyond their deadline, 504."""
     good: float = 0.0
-    """Seconds of audio that came in time."""
+    """Seconds of audio within the deadline."""
     late: int = 0
     memory: list[float] = field(default_factory=list)
 
@@ -219,7 +218,7 @@ async def open_loop(bench: Bench, rate: float, seconds: float, tally: Tally) -> 
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Of no values, nan."""
+    """A percentile; nan for no values."""
     return float(np.percentile(values, 100 * share)) if values else float("nan")
 
 
@@ -230,7 +229,7 @@ HEAD = (
 
 
 async def overload(bench: Bench, seconds: float) -> None:
-    """The table: what is served at each multiple of what the service can do."""
+    """Print the table of loads, in multiples of the measured capacity."""
     mixed = [length for length, often in LENGTHS.items() for _ in range(often)]
     random.Random(2).shuffle(mixed)  # noqa: S311 - likewise
     mean = statistics.mean(mixed)
@@ -259,7 +258,7 @@ async def overload(bench: Bench, seconds: float) -> None:
 
 
 async def measure(bench: Bench, seconds: float, clips: int) -> None:
-    """Everything, of one service."""
+    """Run all parts against one service."""
     try:
         await closed_loop(bench, [1] * bench.lanes)
         await throughput(bench, clips)
@@ -272,9 +271,11 @@ async def measure(bench: Bench, seconds: float, clips: int) -> None:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each load")
+    parser.add_argument("--seconds", type=float, default=60.0, help="seconds of each load")
     parser.add_argument("--lanes", type=int, default=usable_cores())
-    parser.add_argument("--clips", type=int, default=48, help="of a round of the throughput")
+    parser.add_argument(
+        "--clips", type=int, default=48, help="clips of a round of the throughput part"
+    )
     parser.add_argument("--quality", default="standard", choices=get_args(Quality))
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -38,7 +38,7 @@ def load_vocos() -> tuple[ModuleType, ModuleType] | None:
 
 
 def vocos_network(config: MelConfig, frames: int) -> Callable[[], None] | None:
-    """A pass of the network of `charactr/vocos-mel-24khz` over as many frames, or None."""
+    """A forward pass of `charactr/vocos-mel-24khz` over a number of frames, or None."""
     loaded = load_vocos()
     if loaded is None:
         return None

@@ -1,8 +1,8 @@
 """Every named method over HTTP for five presets, each beside its original's own code.
 
-Where the original cannot be run here its reference twin stands for it. Both start from the same
-random phases, except torchaudio's GriffinLim, which draws its own. What is left to differ is
-chaos: the last bits of a float, grown over the iterations.
+Where the original cannot be run its reference twin replaces it. Both start from the same random
+phases, except torchaudio's GriffinLim, which draws its own. The remaining differences are chaos:
+rounding errors, grown over the iterations.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from unmel.models.methods.start.starts import check_start
 FIVE = ("hifigan-22k", "tacotron2-22k", "speecht5-16k", "whisper-80", "librosa")
 N_ITER = 32
 CLIPS, SECONDS, SEEDS = 8, 3.0, 4
-# Differences up to this are the seeds'.
+# Differences up to this are those of seeds.
 WITHIN = 0.05
 
 Array = NDArray[Any]
 Invert = Callable[[MelConfig, Array], Array]
-"""Of a linear mel `[K, T]` the magnitude `[N, T]`."""
+"""Magnitude `[N, T]` of a linear mel `[K, T]`."""
 Recover = Callable[[MelConfig, Array, int, int], Wave]
-"""Of the magnitude, the iterations and the seed the samples."""
+"""Samples from a magnitude, a number of iterations and a seed."""
 
 
 @dataclass(frozen=True)
 class Original:
-    """What a method is held to: a request, and the code that it should be as good as."""
+    """A request of a method, and the original code with the same purpose."""
 
     method: str
     options: Options
     name: str
-    """Of the original."""
+    """Name of the original."""
     invert: Invert
     recover: Recover
     torchaudio: bool = False
     better: str = ""
-    """Why Unmel may be ahead of it by more than the seeds' share."""
+    """Reason why Unmel may be ahead by more than seeds differ."""
 
 
-# --- the originals as functions of the same shape -----------------------------------------------
+# --- the originals with one signature -----------------------------------------------
 
 
 def _by_bank(solve: Callable[[Real, Real], Real], config: MelConfig, linear: Array) -> Array:
@@ -70,7 +70,7 @@ def _by_bank(solve: Callable[[Real, Real], Real], config: MelConfig, linear: Arr
 
 
 def _former(config: MelConfig, linear: Array) -> Array:
-    """Torchaudio's former code as it was, but for the number of its steps."""
+    """Torchaudio's former code, unchanged but for the number of steps."""
     start = np.random.default_rng(0).random((config.n_bins, linear.shape[1]))
 
     def solve(fb: Real, mel: Real) -> Real:
@@ -116,7 +116,7 @@ def _admm_mel(config: MelConfig, linear: Array, n_iter: int, seed: int) -> Wave:
 def _inversion(
     method: str, name: str, invert: Invert, *, torchaudio: bool = False, better: str = ""
 ) -> Original:
-    """With librosa's Griffin-Lim behind it, beside ours behind ours."""
+    """An inversion, followed by Griffin-Lim: librosa's for the original, ours for ours."""
     options: Options = {"inversion": method}
     return Original(f"{method} + griffin_lim", options, name, invert, _librosa, torchaudio, better)
 
@@ -127,7 +127,7 @@ _pinv = partial(_by_bank, inversions.shared_pinv)
 def _phase(
     method: str, name: str, recover: Recover, *, torchaudio: bool = False, better: str = ""
 ) -> Original:
-    """Behind the same pseudo-inverse on both sides."""
+    """A phase method, after the same pseudo-inverse on both sides."""
     options: Options = {"inversion": "pinv", "phase": method}
     return Original(f"pinv + {method}", options, name, _pinv, recover, torchaudio, better)
 
@@ -152,7 +152,6 @@ ORIGINALS: tuple[Original, ...] = (
         torchaudio=True,
         better=_DEPENDENT,
     ),
-    _inversion("inverse", "whole matrices", partial(_by_bank, inversions.inverse)),
     _inversion("smooth", "numpy, in a loop", partial(_by_bank, inversions.smooth)),
     _inversion("nnls", "librosa mel_to_stft", librosa_magnitude, better=f"{_EARLY}; {_SMOOTH}"),
     _inversion(
@@ -209,20 +208,20 @@ ORIGINALS: tuple[Original, ...] = (
 
 
 def _heard(config: MelConfig, linear: Array) -> Array:
-    """The linear mel with silence where it is at the floor of a logarithm, as ours takes it."""
+    """The linear mel with zeros at the floor of the logarithm, as in Unmel."""
     if config.scale.kind == "linear":
         return linear
     return np.where(linear <= 1.02 * linear.min(), 0.0, linear).astype(linear.dtype)
 
 
 def recovered(original: Original, seeds: int, config: MelConfig, linear: Array) -> list[Wave]:
-    """What the original makes of a linear mel `[K, T]` from each seed; nothing where it breaks."""
+    """The original's samples from a linear mel `[K, T]` for each seed; none where it fails."""
     try:
         magnitude = original.invert(config, _heard(config, linear))
         if not np.isfinite(magnitude).all():
             return []
         return [original.recover(config, magnitude, N_ITER, seed) for seed in range(seeds)]
-    except RuntimeError:  # torch.linalg's, of a matrix that it cannot take
+    except RuntimeError:  # of torch.linalg, for a singular matrix
         return []
 
 
@@ -235,7 +234,7 @@ def _allows(preset: str, options: Options) -> bool:
 
 
 def _cell(ours: float, theirs: float | None) -> tuple[str, float]:
-    """As Markdown, and how far ours is ahead."""
+    """The cell as Markdown, and our lead."""
     if theirs is None:
         return f"{ours:.2f} / breaks", 0.0
     ahead = ours - theirs
@@ -244,7 +243,7 @@ def _cell(ours: float, theirs: float | None) -> tuple[str, float]:
 
 
 def originals_part(bench: Bench, seeds: int = SEEDS) -> None:
-    """PESQ of every name and of its original; `default` and what breaks are told apart."""
+    """Print the PESQ of every method and of its original."""
     bench = bench.cut(CLIPS, SECONDS)
     print(
         f"\nEvery name over HTTP / its original, {N_ITER} iterations, {len(bench.clips)} clips of "

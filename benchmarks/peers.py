@@ -1,4 +1,4 @@
-"""What others do, by their own code: mel extraction and inversion with librosa and numpy alone.
+"""Peers by their own code: mel extraction and inversion with librosa and torchaudio.
 
 Nothing here calls Unmel's numerics, so it serves the tests as an independent oracle too.
 """
@@ -23,16 +23,16 @@ Wave = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Mel:
-    """A mel as its front-end hands it out, and the linear one behind it."""
+    """A mel as stored by its front-end, and the linear mel."""
 
     values: NDArray[np.float32]
-    """`[K, T]` as stored."""
+    """Stored values `[K, T]`."""
     linear: NDArray[np.float32]
-    """`[K, T]`, clamped as the scale clamps."""
+    """Linear mel `[K, T]`, clamped as the scale clamps."""
 
 
 def bank(config: MelConfig) -> NDArray[np.float32]:
-    """The filterbank by librosa `[K, N]`."""
+    """Librosa's filterbank `[K, N]`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Empty filters")
         values: NDArray[np.float32] = librosa.filters.mel(
@@ -48,7 +48,7 @@ def bank(config: MelConfig) -> NDArray[np.float32]:
 
 
 def window(config: MelConfig) -> Any:
-    """The analysis window as librosa takes it: a name or its values `[win_length]`."""
+    """The analysis window for librosa: a name or values `[win_length]`."""
     return "hann" if config.window == "hann" else np.hanning(config.win_length)
 
 
@@ -74,7 +74,7 @@ def extract(config: MelConfig, wave: Wave) -> Mel:
 
 
 def store(config: MelConfig, linear: NDArray[np.float32]) -> Mel:
-    """Write a linear mel `[K, T]` down as the config's front-end does."""
+    """A linear mel `[K, T]` as stored by the config's front-end."""
     scale = config.scale
     values: NDArray[np.floating]
     if scale.kind == "linear":
@@ -135,7 +135,7 @@ def librosa_audio(
 
 
 class Drawn(np.random.RandomState):
-    """A generator that draws the phases `[N, T]` it was made with, as shares of a turn."""
+    """A generator that returns given phases `[N, T]`, as shares of a turn."""
 
     def __init__(self, phases: NDArray[Any]) -> None:
         super().__init__(0)
@@ -152,7 +152,7 @@ def librosa_griffin_lim(
     drawn: np.random.RandomState,
     momentum: float = 0.99,
 ) -> Wave:
-    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to what its frames stand for."""
+    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to the default length of its frames."""
     wave: Wave = librosa.griffinlim(
         magnitude,
         n_iter=n_iter,
@@ -200,7 +200,7 @@ def torchaudio_magnitude(config: MelConfig, linear: NDArray[Any]) -> NDArray[Any
 def torchaudio_griffin_lim(
     config: MelConfig, magnitude: NDArray[Any], n_iter: int, seed: int = 0
 ) -> Wave:
-    """`GriffinLim` of torchaudio on a magnitude `[N, T]`, cut to what its frames stand for."""
+    """`GriffinLim` of torchaudio on a magnitude `[N, T]`, cut to the default length."""
     torch.manual_seed(seed)
     wave = load_torchaudio().transforms.GriffinLim(
         n_fft=config.n_fft,
@@ -209,7 +209,7 @@ def torchaudio_griffin_lim(
         hop_length=config.hop_length,
         power=1.0,
     )(torch.from_numpy(magnitude.astype(np.float32)))
-    # Its frames are always centred: HiFi-GAN's first one is not, and starts later by this much.
+    # Its frames are always centred; HiFi-GAN's first one starts later by this much.
     late = config.n_fft // 2 - config.pad
     samples: Wave = np.pad(wave.numpy(), (late, config.hop_length))
     return samples[: config.samples(magnitude.shape[1])]
@@ -219,5 +219,5 @@ def torchaudio_audio(
     config: MelConfig, linear: NDArray[np.float32], n_iter: int, seed: int = 0
 ) -> Wave:
     """`InverseMelScale` and `GriffinLim` of torchaudio on a linear mel `[K, T]`."""
-    torch.set_num_threads(1)  # seconds are of one core; its second thread would mostly spin
+    torch.set_num_threads(1)  # the seconds are those of one core
     return torchaudio_griffin_lim(config, torchaudio_magnitude(config, linear), n_iter, seed)

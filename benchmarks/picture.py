@@ -1,4 +1,4 @@
-"""One picture: quality against time, a point per method."""
+"""A picture of quality against time, one point per method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 def draw(points: Sequence[tuple[str, float, float, bool]], file: Path) -> None:
     """Write `(name, seconds a second of audio, PESQ, peer)` as SVG."""
-    # Fixed ids and no date: the same figures give the same file.
+    # Fixed ids and no date, so that equal figures give equal files.
     plt.rcParams |= {"svg.hashsalt": "unmel", "font.size": 8, "svg.fonttype": "none"}
     figure, axes = plt.subplots(figsize=(9, 5))
     figure.subplots_adjust(right=0.68)
@@ -24,7 +24,7 @@ def draw(points: Sequence[tuple[str, float, float, bool]], file: Path) -> None:
         joint = name.startswith(("consistent", "admm_mel"))
         colour = "tab:red" if peer else "tab:blue" if joint else "tab:gray"
         axes.plot(seconds, pesq, "s" if peer else "o", color=colour, markersize=5)
-        # Neighbours in the list lie close together: their numbers go to either side.
+        # Neighbours in the list lie close together, so their numbers are on alternate sides.
         side = (5, 3) if number % 2 else (-11, -8)
         axes.annotate(str(number), (seconds, pesq), xytext=side, textcoords="offset points")
         y = 1.0 - 0.045 * number

@@ -1,4 +1,4 @@
-"""What a running process takes, from /proc: memory, threads, open files, processor time."""
+"""Resources of a running process, from /proc: memory, threads, open files, processor time."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """At one moment."""
+    """Resources at one moment."""
 
     memory_mb: float
-    """Resident."""
+    """Resident bytes."""
     threads: int
     files: int
     cpu_seconds: float
-    """Of all its threads, since it began."""
+    """Processor seconds of all threads since the start."""
 
 
 def usage(pid: int) -> Usage:
-    """Of the process with that number."""
+    """Resources of a process now."""
     folder = Path("/proc") / str(pid)
     status = dict(re.findall(r"^(\w+):\s+(\d+)", (folder / "status").read_text(), re.M))
-    # The name before them may hold spaces; the 14th and 15th fields are ticks (proc(5)).
+    # The process name may contain spaces; the 14th and 15th fields are ticks (proc(5)).
     user, system = (folder / "stat").read_text().rpartition(")")[2].split()[11:13]
     return Usage(
         int(status["VmRSS"]) / 1024,

@@ -4,10 +4,10 @@
         [--parts methods,degraded,originals,presets] [--presets all|NAME,...] [--picture FILE.svg]
 
 The mels are made by librosa, not by Unmel; librosa's inversion runs on the same mels. Seconds
-are the processor's, which a busy machine leaves alone: of the service's process, HTTP included, or
-of the peer's. PESQ on few clips moves by 0.03 to 0.05 with the seed: the first part takes every
-clip with four seeds, the originals eight clips with four, the degraded mels and the presets eight
-with two.
+are processor time, which other work hardly changes: of the service's process, HTTP included, or of
+the peer's. PESQ on few clips changes by 0.03 to 0.05 with the seed: the first part takes every clip
+with four seeds, the originals eight clips with four, the degraded mels and the presets eight with
+two.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.schedule import Quality
 
 PRESET = "hifigan-22k"
-# The inversion that phase methods are compared on, and the phases that inversions are.
+# The inversion for the comparison of phase methods, and the phase method for that of inversions.
 GOOD_INVERSION = "smooth"
 PLAIN_PHASE = "griffin_lim"
 
@@ -48,7 +48,7 @@ def _sample(bench: Bench, seeds: int) -> str:
 
 
 def methods_part(bench: Bench, seeds: int) -> list[Row]:
-    """Every method by name, beside librosa."""
+    """Print the table of every method and librosa."""
     print(f"\n{PRESET}, {_sample(bench, seeds)}\n\n{HEAD}")
     rows: list[Row] = []
 
@@ -81,7 +81,7 @@ def methods_part(bench: Bench, seeds: int) -> list[Row]:
 
 
 def degraded_part(bench: Bench, seeds: int) -> None:
-    """Mels as an acoustic model emits them: PESQ and ESTOI of a few methods."""
+    """Print PESQ and ESTOI of a few methods on degraded mels."""
     print(f"\n{PRESET}, mels as a model emits them, {_sample(bench, seeds)}: PESQ-WB / ESTOI\n")
     print("| mel | draft | standard | smooth + griffin_lim, 100 | librosa, 100 |")
     print("|---|---|---|---|---|")
@@ -101,7 +101,7 @@ def _pair(row: Row) -> str:
 
 
 def presets_part(bench: Bench, names: Sequence[str], seeds: int) -> None:
-    """Every quality beside librosa for each preset, and their means over the presets.
+    """Print every quality and librosa for each preset, and their means.
 
     Equal configs are measured once, and count in the means as often as they are named.
     """
@@ -131,29 +131,31 @@ def presets_part(bench: Bench, names: Sequence[str], seeds: int) -> None:
 
 
 def _preset_line(name: str, rows: Sequence[Row]) -> str:
-    """The qualities and librosa, and how far the middle one is ahead."""
+    """The qualities and librosa, and the lead of the standard quality."""
     ahead = rows[QUALITIES.index("standard")].score.pesq - rows[-1].score.pesq
     return f"| {name} | {' | '.join(map(_pair, rows))} | {ahead:+.2f} |"
 
 
 def main() -> None:
-    """Print the tables that are asked for."""
+    """Print the chosen tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of wav files")
     parser.add_argument("--clips", type=int, help="at most this many clips")
     parser.add_argument("--seeds", type=int, default=4, help="seeds a clip")
-    parser.add_argument("--few", type=int, default=8, help="clips, degraded and of the presets")
-    parser.add_argument("--few-seeds", type=int, default=2, help="seeds of those")
+    parser.add_argument(
+        "--few", type=int, default=8, help="clips of the degraded and presets parts"
+    )
+    parser.add_argument("--few-seeds", type=int, default=2, help="seeds of those parts")
     parser.add_argument("--parts", default="methods,degraded,originals,presets")
     parser.add_argument("--presets", default="all", help="all, or names with commas")
-    parser.add_argument("--picture", type=Path, help="draw the first part here, as SVG")
+    parser.add_argument("--picture", type=Path, help="SVG file for the picture of the first part")
     options = parser.parse_args()
     clips = read_clips(options.data, options.clips)
     names = list(PRESETS) if options.presets == "all" else options.presets.split(",")
     # One thread a process: the service and librosa share the machine.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
-        # However slow the machine is, no clip is refused.
+        # No clip is refused on a slow machine.
         service_process(UNMEL_MAX_QUEUE_SECONDS="3600", UNMEL_DRAIN_SECONDS="3600") as (
             url,
             process,

@@ -21,27 +21,27 @@ _START_SECONDS = 180.0
 
 
 class RayService:
-    """Nodes, and the service on them."""
+    """Simulated nodes with the service on them."""
 
     def __init__(self, cluster: Any, url: str, config: dict[str, Any]) -> None:
         self.cluster, self.url, self.config = cluster, url, config
 
     def add_node(self, cpus: int) -> Any:
-        """One more node, with room for so many CPUs' replicas."""
+        """Add a node with a number of CPUs."""
         return self.cluster.add_node(num_cpus=cpus)
 
     def kill(self, node: Any) -> None:
-        """End a node's processes without a word."""
+        """Kill a node's processes."""
         self.cluster.remove_node(node, allow_graceful=False)
 
     def scale(self, replicas: int) -> None:
-        """Deploy again with so many replicas, and wait for them."""
+        """Deploy again with a number of replicas, and wait for them."""
         self.config["applications"][0]["deployments"][0]["num_replicas"] = replicas
         _deploy(self.config)
         self.wait_for_replicas(replicas)
 
     def wait_for_replicas(self, count: int) -> None:
-        """Until so many show their metrics."""
+        """Wait until a number of replicas show their metrics."""
         end = time.monotonic() + _START_SECONDS
         while self._seen() != count:
             if time.monotonic() > end:
@@ -57,7 +57,7 @@ class RayService:
 
 
 def deployment(replicas: int, cpus: int, **options: Any) -> dict[str, Any]:
-    """`docker/serve.yaml` with a fixed number of replicas and options of one's own."""
+    """`docker/serve.yaml` with a fixed number of replicas and other options."""
     config: dict[str, Any] = yaml.safe_load((ROOT / "docker" / "serve.yaml").read_text())
     [unmel] = config["applications"][0]["deployments"]
     del unmel["autoscaling_config"]
@@ -74,7 +74,7 @@ def ray_service(
     environment: dict[str, str] | None = None,
     **options: Any,
 ) -> Iterator[RayService]:
-    """The service on nodes with so many CPUs each; a replica has one."""
+    """The service on nodes with these numbers of CPUs; a replica has one CPU."""
     lines = (ROOT / "docker" / "ray.env").read_text().splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     given |= {"PYTHONPATH": str(ROOT), **(settings or {}), **(environment or {})}
@@ -116,7 +116,7 @@ def _running(nodes: tuple[int, ...], config: dict[str, Any]) -> Iterator[RayServ
 
 
 def _deploy(config: dict[str, Any]) -> None:
-    """What `serve deploy` does with a file."""
+    """Deploy a config as `serve deploy` does."""
     from ray.serve.context import _get_global_client  # noqa: PLC0415
     from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
 

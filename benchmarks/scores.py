@@ -1,4 +1,4 @@
-"""How close audio comes to the original: PESQ, extended STOI, spectral and mel distance."""
+"""Scores of audio against the original: PESQ, extended STOI, spectral and mel distance."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pystoi import stoi
 
 from benchmarks.peers import Wave
 
-# What lies this far below a clip's loudest bin counts as equal: nobody hears it.
+# Levels this far below a clip's loudest bin are inaudible and count as equal.
 _RANGE_DB = 80.0
 
 
 class Score(NamedTuple):
-    """Of one result, or the mean of several."""
+    """Scores of one result, or means of several."""
 
     pesq: float
     """PESQ wide-band (P.862.2) at 16 kHz, 1 to 4.64."""
@@ -37,7 +37,7 @@ def _levels(power: NDArray[np.float32], loudest: float) -> NDArray[np.float32]:
 
 
 def score(original: Wave, result: Wave, rate: int) -> Score:
-    """All four, of `result` against `original`, samples at `rate`."""
+    """Scores of `result` against `original`, samples at `rate`."""
     n = min(len(original), len(result))
     pair = original[:n], result[:n]
     a, b = (soxr.resample(x, rate, 16000, quality="VHQ") for x in pair)
@@ -56,5 +56,5 @@ def score(original: Wave, result: Wave, rate: int) -> Score:
 
 
 def mean(scores: Sequence[Score]) -> Score:
-    """The mean of each."""
+    """Means of scores."""
     return Score(*(float(np.mean(column)) for column in zip(*scores, strict=True)))

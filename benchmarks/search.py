@@ -2,8 +2,8 @@
 
     python -m benchmarks.search --data DIR --preset hifigan-22k --quality draft --minutes 30
 
-Starts from the schedule in use. Clips are cut into short pieces: the iteration is chaotic, so a
-score moves with the seed, and many short pieces tell more per second than few long ones.
+Starts from the current schedule. Clips are cut into short pieces: the iteration is chaotic, so a
+score changes with the seed, and many short pieces give a better mean than few long ones.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from unmel.models.methods.recipe import Recipe
 from unmel.models.methods.schedule import QUALITIES, Ramp, Schedule
 
 PIECE_SECONDS = 2.4
-# How far a step of one may reach, in the order of `_numbers`.
+# Scales of the search, in the order of `_numbers`.
 _STEPS = np.array([0.1, 0.1, 0.15, 0.15, 0.1, 0.15, 0.2, 0.2, 0.1])
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A stretch of speech and its mel `[T, K]`."""
+    """A piece of speech and its mel `[T, K]`."""
 
     wave: Wave
     mel: NDArray[np.float32]
 
 
 def cut(clips: Sequence[tuple[Wave, int]], config: MelConfig) -> list[Piece]:
-    """Every whole piece of every clip."""
+    """All whole pieces of all clips."""
     size = int(PIECE_SECONDS * config.sample_rate)
     pieces = []
     for clip in clips:
@@ -60,7 +60,7 @@ def _numbers(schedule: Schedule) -> NDArray[np.float64]:
 
 
 def _schedule(start: Schedule, numbers: Sequence[float]) -> Schedule:
-    """The schedule of these numbers that does as much work as `start`, on the same octaves."""
+    """The schedule of these numbers, with the iterations and octaves of `start`."""
     a = [float(x) for x in numbers]
     momentum, reflection, exponent, blend = (Ramp(a[i], a[i + 1]) for i in range(0, 8, 2))
     turn = min(max(a[8], 0.0), 1.0)
@@ -70,7 +70,7 @@ def _schedule(start: Schedule, numbers: Sequence[float]) -> Schedule:
 def mean_pesq(
     engine: Engine, config: MelConfig, schedule: Schedule, pieces: Sequence[Piece], seed: int
 ) -> float:
-    """PESQ of the pieces that hold speech."""
+    """Mean PESQ of the pieces with speech."""
     recipe = Recipe("consistent", None, schedule)
     items = [
         Item(p.mel, config, recipe, config.samples(len(p.mel)), seed + k)

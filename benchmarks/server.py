@@ -1,4 +1,4 @@
-"""A real service process for benchmarks and tests: a free port, ready, stopped at the end."""
+"""A service process for benchmarks and tests, on a free port, stopped at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 
 @contextmanager
 def running_service(**settings: str) -> Iterator[str]:
-    """The base address of a service that was started with `UNMEL_...` settings."""
+    """The base address of a ready service with `UNMEL_...` settings."""
     with service_process(None, **settings) as (url, _):
         yield url
 
@@ -24,7 +24,7 @@ def running_service(**settings: str) -> Iterator[str]:
 def service_process(
     log: list[str] | None = None, module: str = "unmel.service", **settings: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """As `running_service`, with the process beside the address; `log` gets its lines."""
+    """As `running_service`, with the process; `log` gets its lines."""
     environment = {**os.environ, "UNMEL_PORT": "0", **settings}
     process = subprocess.Popen(
         [sys.executable, "-m", module], env=environment, stderr=subprocess.PIPE, text=True
@@ -48,7 +48,7 @@ def service_process(
 
 
 def _address(process: subprocess.Popen[str]) -> str:
-    """Read the log until uvicorn says where it listens."""
+    """The address in uvicorn's log."""
     assert process.stderr is not None  # noqa: S101 - piped just above
     seen = []
     for line in process.stderr:
@@ -60,7 +60,7 @@ def _address(process: subprocess.Popen[str]) -> str:
 
 
 def _drain(process: subprocess.Popen[str], log: list[str]) -> threading.Thread:
-    """Keep reading the log, so that the pipe never fills up; ends when the process does."""
+    """Read the log in a thread until the process ends, so that the pipe never fills up."""
 
     def read() -> None:
         log.extend(process.stderr or ())  # line by line, as they come

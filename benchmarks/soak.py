@@ -1,11 +1,10 @@
-"""Minutes of everything at once: load, clients that leave, bad bodies, lanes that fail.
+"""A soak test: minutes of load, clients that leave, bad bodies and failing lanes at once.
 
     python -m benchmarks.soak [--seconds 600] [--clients N]
 
-A real service with an engine that fails on demand, told to stop in the midst of the load. At the
-end every request that the service's log has as accepted must have been answered to its client, as
-the log says, unless the client had left; before the signal no connection may have ended without an
-answer; and memory, threads and open files must not have grown.
+A service with an engine that fails on demand is stopped under load. Every request that its log
+shows as accepted must have been answered as logged, unless the client had left; before the signal
+no connection may have ended without an answer; memory, threads and open files must not have grown.
 """
 
 from __future__ import annotations
@@ -39,28 +38,28 @@ SETTINGS = {
 }
 _SAMPLE_SECONDS = 2.0
 _LATER_SECONDS = 0.5
-# Seconds at the beginning that count for nothing: caches fill, allocators take their share.
+# Seconds of warm-up, in which caches and allocators grow.
 _WARM_SHARE = 0.2
-# By what share and how many each may be more at the end than after the warm-up.
+# Allowed growth after the warm-up, as a share and a number.
 _GROWTH = (("memory_mb", 1.05, 0), ("threads", 1.0, 2), ("files", 1.0, 8))
-# Of the clients' requests, in percent; the rest are good ones.
+# Percentages of the clients' requests; the rest are good ones.
 _BAD, _LEAVING, _STOPPING = 8, 8, 4
-# Likewise, one in so many brings a fault for its lane.
+# One good request in so many makes its lane fail.
 _FAULT_EVERY = 40
 
 FAULTLESS = 1000
-"""Seeds from here on are no faults."""
+"""First seed without a fault."""
 
 
 def npy(frames: int) -> bytes:
-    """A mel of that many frames, as a client sends it."""
+    """A mel of a number of frames, as npy."""
     stream = io.BytesIO()
     np.save(stream, np.full((80, frames), -5.0, np.float32))
     return stream.getvalue()
 
 
 def accepted(log: list[str]) -> dict[str, int]:
-    """By their ids the requests whose head the service had read, and what it says it answered."""
+    """Status in the log of every accepted request, by id."""
     return {
         line["request_id"]: line["status"]
         for line in map(json.loads, log)
@@ -69,7 +68,7 @@ def accepted(log: list[str]) -> dict[str, int]:
 
 
 class Soak:
-    """Clients of one service, and what each of their requests came to."""
+    """Clients of one service, and the outcomes of their requests."""
 
     def __init__(self, url: str, pid: int) -> None:
         self._url, self._pid = url, pid
@@ -79,10 +78,10 @@ class Soak:
         self._ids = itertools.count()
         self.answers: dict[str, int] = {}
         self.left: set[str] = set()
-        """Requests whose client did not wait."""
+        """Requests whose client left."""
         self.broken: set[str] = set()
-        """Requests whose connection ended without an answer after the signal to stop; those that
-        the log lacks came when nobody read any more.
+        """Requests whose connection ended without an answer after the signal to stop; the log
+        lacks those that were never read.
         """
         self.unexpected: list[str] = []
         self.samples: list[Usage] = []
@@ -90,7 +89,7 @@ class Soak:
         self._stopped = False
 
     async def run(self, clients: int, seconds: float, stop: Callable[[], None]) -> None:
-        """Load for some seconds, then the signal to stop, with the load going on."""
+        """Load for some seconds, then the signal to stop, under continuing load."""
         watching = asyncio.create_task(self._watch())
         workers = [asyncio.create_task(self._work()) for _ in range(clients)]
         await asyncio.sleep(seconds)
@@ -106,7 +105,7 @@ class Soak:
             self.samples.append(usage(self._pid))
 
     async def _work(self) -> None:
-        """One client after another, until nobody listens."""
+        """Requests one after another, until nothing listens."""
         while not self.over:
             ident = f"soak-{next(self._ids)}"
             try:
@@ -133,7 +132,7 @@ class Soak:
         return self._good
 
     async def _good(self, ident: str) -> None:
-        """A request that waits for its answer; now and then one that its lane fails at."""
+        """A client that waits for its answer; sometimes its lane fails."""
         seed = FAULTLESS
         if self._rng.randrange(_FAULT_EVERY) == 0:
             seed = self._rng.choice(list(FAULTS))
@@ -142,7 +141,7 @@ class Soak:
         began = time.monotonic()
         answer = await self._client.post(body, options, began, X_Request_ID=ident)
         await self._note(ident, answer.status)
-        # A neighbour of one that kills its lane shares its fate: 503, as when much waits.
+        # A request in one pack with a fatal one gets 503 too.
         own = FAULTS[seed][1] if seed in FAULTS else 200
         if answer.status not in (own, 503):
             self.unexpected.append(f"{ident} seed {seed}: {answer.status}")
@@ -159,11 +158,11 @@ class Soak:
             self.unexpected.append(f"{ident} bad: {answer.status}")
 
     async def _leaving(self, ident: str) -> None:
-        """A client that goes away while it waits or while it is computed."""
+        """A client that leaves while its request waits or is computed."""
         await self._partly(ident, 1.0)
 
     async def _stopping(self, ident: str) -> None:
-        """A client that goes away in the midst of its body."""
+        """A client that leaves within its body."""
         await self._partly(ident, self._rng.random())
 
     async def _partly(self, ident: str, share: float) -> None:
@@ -180,13 +179,13 @@ class Soak:
 
     async def _note(self, ident: str, status: int) -> None:
         self.answers[ident] = status
-        if status == 503:  # whoever is told to come back later does not do so at once
+        if status == 503:  # a refused client waits before it comes back
             await asyncio.sleep(_LATER_SECONDS)
 
-    # --- the judgement ---------------------------------------------------------------------------
+    # --- the checks ---------------------------------------------------------------------------
 
     def faults(self, log: list[str], process: subprocess.Popen[str]) -> list[str]:
-        """What was not as it must be."""
+        """Violations, in words."""
         found = self.unexpected[:10]
         if process.returncode != 0:
             found.append(f"the service ended with {process.returncode}")
@@ -201,7 +200,7 @@ class Soak:
         return found + self._growth()
 
     def _growth(self) -> list[str]:
-        """Compare the time after the warm-up with the end."""
+        """Growth of resources after the warm-up, in words."""
         start = int(_WARM_SHARE * len(self.samples))
         third = max(1, (len(self.samples) - start) // 3)
         early, late = self.samples[start : start + third], self.samples[-third:]
@@ -218,7 +217,7 @@ class Soak:
 
 
 def main() -> int:
-    """Soak a service; 1 if anything was not as it must be."""
+    """Soak a service; 1 for any violation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--clients", type=int, default=12)

@@ -1,9 +1,9 @@
-"""Streams: quality over look-ahead beside RTISI-LA, seams, time to first audio, sessions a core.
+"""Streams: quality by look-ahead, seams, time to first audio, memory, and sessions per core.
 
     python -m benchmarks.streaming --data DIR [--clips N] [--minutes 30]
         [--parts memory,latency,socket,capacity,seams,quality]
 
-All but `socket` runs in this process on one core; scoring takes the others.
+All parts but `socket` run in this process on one core; scoring uses the others.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def _score(job: tuple[Wave, Wave, int]) -> Score:
 
 
 class Bench:
-    """Clips of one config, an engine, and processes that score."""
+    """Clips of one config and an engine."""
 
     def __init__(self, engine: Engine, config: MelConfig, clips: Sequence[Clip]) -> None:
         self.engine, self.config, self.clips = engine, config, clips
 
     def streams(self, options: Options) -> tuple[list[Wave], float]:
-        """Every clip streamed, all of them side by side, and the seconds of the core."""
+        """All clips streamed side by side, and the seconds of the core."""
         streams = []
         for k, clip in enumerate(self.clips):
             stream = self.engine.stream(self.config, Options(options.quality, options.lookahead, k))
@@ -75,7 +75,7 @@ class Bench:
         return [np.concatenate(part) for part in parts], time.process_time() - began
 
     def offline(self, recipe: Recipe) -> tuple[list[Wave], float]:
-        """Every clip at once, and the seconds of the core."""
+        """All clips reconstructed offline, and the seconds of the core."""
         items = [
             Item(c.mel, self.config, recipe, self.config.samples(len(c.mel)), k)
             for k, c in enumerate(self.clips)
@@ -86,19 +86,19 @@ class Bench:
         return [np.asarray(r.values, np.float32) for r in results], seconds
 
     def scored(self, pool: ProcessPoolExecutor, waves: Sequence[Wave]) -> Score:
-        """The mean over the clips."""
+        """Mean scores over the clips."""
         rate = self.config.sample_rate
         jobs = [(c.wave, wave, rate) for c, wave in zip(self.clips, waves, strict=True)]
         return mean(list(pool.map(_score, jobs)))
 
     @property
     def seconds(self) -> float:
-        """Of audio."""
+        """Seconds of audio."""
         return sum(len(clip.wave) for clip in self.clips) / self.config.sample_rate
 
 
 def _advance(engine: Engine, streams: Sequence[Stream]) -> Iterator[list[Wave]]:
-    """What each stream settles, a step of all of them at a time."""
+    """The samples that each stream settles, step by step."""
     while any(steps := [stream.step for stream in streams]):
         results = iter(engine.run([step for step in steps if step is not None]))
         yield [
@@ -108,7 +108,7 @@ def _advance(engine: Engine, streams: Sequence[Stream]) -> Iterator[list[Wave]]:
 
 
 def quality_part(bench: Bench, pool: ProcessPoolExecutor) -> None:
-    """PESQ and ESTOI over look-ahead, beside RTISI-LA with as many iterations a frame."""
+    """PESQ and ESTOI by look-ahead, and those of RTISI-LA with as many iterations per frame."""
     ms = 1000.0 * bench.config.hop_length / bench.config.sample_rate
     print(f"\n{PRESET}, {len(bench.clips)} clips, {bench.seconds:.0f} s of audio\n")
     print("| look-ahead | stream, draft | standard | high | smooth + RTISI-LA |")
@@ -148,7 +148,7 @@ def _cell(value: Score, cost: float) -> str:
 
 
 def seams_part(bench: Bench) -> None:
-    """Jumps from sample to sample at the borders between chunks, and everywhere else."""
+    """Jumps between samples at the borders of chunks and elsewhere."""
     waves, _ = bench.streams(Options())
     hop, lead = bench.config.hop_length, bench.config.lead
     print("\nJumps between neighbouring samples, full scale at 1\n")
@@ -158,7 +158,7 @@ def seams_part(bench: Bench) -> None:
         borders, others = [], []
         for wave in waves:
             jumps = np.abs(np.diff(wave, order))
-            # A jump over the border is that of the samples before and behind it.
+            # The jump at a border is between the samples before and behind it.
             place = (np.arange(len(jumps)) + 1 + lead) % hop
             at = place == 0 if order == 1 else (place == 0) | (place == hop - 1)
             borders.append(jumps[at])
@@ -170,7 +170,7 @@ def seams_part(bench: Bench) -> None:
 
 
 def latency_part(bench: Bench) -> None:
-    """Wall time of the push that settles the first samples, and of those after it."""
+    """Wall time of the push that settles the first samples, and of later pushes."""
     print("\nTime of a push of one frame, one stream alone, ms\n")
     print("| quality | first audio, median | first audio, worst | push, median | push, 99 % |")
     print("|---|---|---|---|---|")
@@ -193,7 +193,7 @@ def latency_part(bench: Bench) -> None:
 
 
 def socket_part(bench: Bench) -> None:
-    """Over a WebSocket: from sending the frame that completes the first window to the samples."""
+    """Time over a WebSocket from the frame that completes the first window to its samples."""
     print("\nFirst audio over WS /stream, frames sent in real time, ms\n")
     print("| quality | median | worst |\n|---|---|---|")
     config = bench.config
@@ -216,7 +216,7 @@ def socket_part(bench: Bench) -> None:
 
 
 def capacity_part(bench: Bench) -> None:
-    """Streams that one core keeps up with: seconds of audio for a second of the core."""
+    """Real-time streams per core: seconds of audio per second of the core."""
     print("\nStreams in real time on one core: seconds of audio a second of the core\n")
     print("| quality | " + " | ".join(f"{n} in a pack" for n in _PACKS) + " |")
     print("|---" * (len(_PACKS) + 1) + "|")
@@ -239,7 +239,7 @@ def capacity_part(bench: Bench) -> None:
 
 
 def memory_part(bench: Bench, minutes: float) -> None:
-    """The most memory that the process held, as a long mel goes through one session."""
+    """Peak memory of the process while a long mel goes through one session."""
     per_minute = int(60 * bench.config.sample_rate / bench.config.hop_length)
     session = Session(bench.config, Options("draft"), bench.engine)
     mel = np.concatenate([clip.mel for clip in bench.clips])
@@ -263,7 +263,7 @@ def memory_part(bench: Bench, minutes: float) -> None:
 
 
 def main() -> None:
-    """Print the tables that are asked for."""
+    """Print the chosen tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of wav files")
     parser.add_argument("--clips", type=int, help="at most this many clips")
@@ -279,7 +279,7 @@ def main() -> None:
         clips.append(Clip(wave, np.ascontiguousarray(extract(config, wave).values.T)))
     bench, parts = Bench(engine, config, clips), options.parts.split(",")
     print(f"Look-ahead {DEFAULT_LOOKAHEAD} frames where none is named.")
-    # Before the others, whose memory would hide it.
+    # First, because the memory of the other parts would hide it.
     if "memory" in parts:
         memory_part(bench, options.minutes)
     if "latency" in parts:

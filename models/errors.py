@@ -1,17 +1,27 @@
-"""What can be wrong with a request, said in the domain's words (no HTTP here)."""
+"""Errors of the models, in the domain's words (no HTTP here)."""
 
 from __future__ import annotations
 
 
 class UnmelError(Exception):
-    """Anything Unmel refuses or fails to do."""
+    """Base of every error that Unmel raises itself."""
 
 
 class Invalid(UnmelError):
-    """A value that cannot be used: which field it is, what came, and what would do."""
+    """A value that cannot be used.
+
+    Parameters
+    ----------
+    field
+        Name of the option or array.
+    got
+        The value, in words.
+    expected
+        The values that are accepted, in words.
+    """
 
     fits: tuple[str, ...] = ()
-    """Presets that the value would fit, where that was looked for."""
+    """Presets that the value would fit; empty where none was searched for."""
 
     def __init__(self, field: str, got: str, expected: str) -> None:
         self.field, self.got, self.expected = field, got, expected
@@ -19,16 +29,16 @@ class Invalid(UnmelError):
 
 
 class Unreadable(Invalid):
-    """Bytes that are not what they claim to be."""
+    """Bytes that are not of their declared format."""
 
 
 class TooLarge(Invalid):
-    """More than a stated limit allows."""
+    """A value above a stated limit."""
 
 
 class NonFiniteOutput(UnmelError):
-    """The reconstruction came out with NaN or infinities; never handed on as audio."""
+    """A reconstruction with NaN or infinities, which is never returned as audio."""
 
 
 class OutOfMemory(UnmelError):
-    """The device had no memory for a call; a smaller one may fit."""
+    """Too little memory on the device for a call; a smaller call may fit."""

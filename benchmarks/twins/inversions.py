@@ -41,30 +41,6 @@ def lstsq(bank: Real, mel: Real) -> Real:
     return np.asarray(torch.relu(solution.solution).numpy())
 
 
-def inverse(bank: Real, mel: Real, steps: int = 150) -> Real:
-    """A non-negative inverse by the same multiplicative steps, with whole matrices."""
-    spectrum = np.zeros((bank.shape[1], mel.shape[1]))
-    covered = bank.sum(axis=0) > 0
-    spectrum[covered] = inverse_matrix(bank[:, covered], steps) @ mel
-    return spectrum
-
-
-def inverse_matrix(bank: Real, steps: int) -> Real:
-    """`G` `[N, K]` of `signal/inverse.py`, where every band and bin holds something."""
-    bands, n_bins = bank.shape
-    scaled = bank / bank.sum(axis=1, keepdims=True)
-    place = np.interp(np.arange(n_bins), scaled @ np.arange(n_bins), np.arange(bands))
-    distance = np.abs(place[:, None] - place)
-    covariance = 1.0 + np.exp(-distance / 3.0) + 0.05 * np.eye(n_bins)
-    cross = covariance @ scaled.T
-    square = scaled @ cross
-    weigh = np.eye(n_bins) + n_bins / bands * scaled.T @ scaled
-    found = (bank / bank.sum(axis=0)).T
-    for _ in range(steps):
-        found *= (weigh @ cross) / (weigh @ found @ square)
-    return np.asarray(found / bank.sum(axis=1))
-
-
 def smooth(bank: Real, mel: Real, steps: int = 10) -> Real:
     """Richardson 1972, Lucy 1974, from the normalised transpose."""
     spectrum = transpose(bank, mel)

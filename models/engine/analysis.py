@@ -1,4 +1,4 @@
-"""Audio to mel in any config: what the extractors do, for round trips and for tests."""
+"""Audio to mel in any config, as the extractors compute it."""
 
 from __future__ import annotations
 
@@ -17,38 +17,39 @@ from unmel.models.methods.method import Work
 from unmel.models.signal.packed_stft import reflect
 from unmel.models.signal.plan import Plan
 
-_BLOCK = 1024  # frames transformed at once, which bounds the memory
+_BLOCK = 1024  # frames of one transform call, to bound the memory
 
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """One analysis to be run by an engine: samples `[L]`, full scale at 1, to a mel."""
+    """One analysis of audio to a mel, work for an engine."""
 
     wave: NDArray[np.float32]
+    """Samples `[L]`, full scale at 1."""
     config: MelConfig
     audio_seconds = 0.0
-    """Seconds of audio that it makes."""
+    """Seconds of audio that it makes: none."""
 
     @property
     def frames(self) -> int:
+        """Frames `T` of the mel."""
         return self.config.frames(len(self.wave))
 
     @property
     def rows(self) -> int:
+        """Rows of work, one a frame."""
         return self.frames
 
     @property
     def key(self) -> Hashable:
-        """Analyses of one key are run in one call, one by one."""
+        """Analyses of one key are computed in one call, one by one."""
         return self.config, Analysis
 
     speed_key = key
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes while it is computed: samples and their places, one block's frames
-        and spectra, the mel.
-        """
+        """Bytes of memory: samples and their positions, a block's frames and spectra, the mel."""
         config, block = self.config, min(self.frames, _BLOCK)
         return 24 * len(self.wave) + 16 * block * config.n_fft + 8 * self.frames * config.n_mels
 
@@ -58,16 +59,31 @@ class Analysis:
         return self.frames * Work(pairs=0.5, products=1.0).points(self.config)
 
     def compute(self, resources: Resources, pack: Sequence[Analysis]) -> list[Result]:
-        """The mels of analyses of one key, of which it is the first, one by one."""
+        """The mels of analyses of one key, of which this is the first."""
         plan = resources.plans.get(self.config)
         warnings = plan_warnings(plan.empty)
         return [Result(analyze(plan, analysis.wave), warnings) for analysis in pack]
 
 
 def linear_mel(plan: Plan, wave: Tensor) -> Tensor:
-    """Linear mel `[T, K]` of samples `[L]` in the plan's dtype.
+    """The linear mel of samples.
 
-    Raises Invalid when there are too few samples for a frame.
+    Parameters
+    ----------
+    plan
+        Plan of the config.
+    wave
+        Samples `[L]` in the plan's type, full scale at 1.
+
+    Returns
+    -------
+    Tensor
+        Linear mel `[T, n_mels]` of the config's power.
+
+    Raises
+    ------
+    Invalid
+        For fewer samples than a frame needs.
     """
     config = plan.config
     samples = int(wave.shape[0])
@@ -94,10 +110,24 @@ def linear_mel(plan: Plan, wave: Tensor) -> Tensor:
 
 
 def analyze(plan: Plan, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mel `[n_mels, T]` that the config's extractor makes of samples `[L]`, full scale at 1.
+    """The mel of the config's extractor, computed in the plan's type.
 
-    Computed in the plan's dtype and handed out as float32; raises Invalid for too few samples,
-    and for samples so loud that the mel is not finite.
+    Parameters
+    ----------
+    plan
+        Plan of the config.
+    wave
+        Samples `[L]`, full scale at 1.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        Stored values `[n_mels, T]`.
+
+    Raises
+    ------
+    Invalid
+        For fewer samples than a frame needs, and for samples so large that the mel overflows.
     """
     with torch.inference_mode():
         linear = linear_mel(plan, torch.tensor(wave, dtype=plan.dtype, device=plan.device))

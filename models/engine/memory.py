@@ -1,4 +1,4 @@
-"""What a pack needs of memory: bytes of a row, by its config and recipe."""
+"""Memory of a pack: bytes of a row by config and recipe."""
 
 from __future__ import annotations
 
@@ -12,23 +12,31 @@ from unmel.models.methods.start.starts import STARTS
 DEFAULT_PACK_BYTES = 512 * 2**20
 _FLOAT = 4
 
-# Floats that any recipe keeps of a row. Of a bin: start, phases and what they were drawn as, and
-# one complex spectrum; of a sample: signal, envelope, and what the envelope was computed in; of a
-# band: the mel as it came, as it was decompressed, scaled, laid out, and laid out without floors.
+# Floats of a row that every recipe keeps. Of a bin: start magnitude, phases, their random numbers
+# and one complex spectrum; of a sample: signal, envelope and its computation; of a band: the mel as
+# received, decompressed, scaled, in the pack, and in the pack without floors.
 _PER_BIN, _PER_SAMPLE, _PER_BAND = 5, 5, 5
 
 
 def row_bytes(config: MelConfig, recipe: Recipe) -> int:
-    """Bytes of a float32 pack that a row takes at most, the buffers of one block aside."""
+    """Most bytes of a row of a float32 pack, without the buffers of a block.
+
+    Parameters
+    ----------
+    config
+        The mel config.
+    recipe
+        Methods and parameters.
+    """
     params = dict(recipe.params)
-    used = [JOINT[recipe.method]] if recipe.inversion is None else [PHASES[recipe.method]]
-    if recipe.inversion is not None:
-        used.append(INVERSIONS[recipe.inversion])
+    if recipe.inversion is None:
+        methods = [JOINT[recipe.method]]
+    else:
+        methods = [PHASES[recipe.method], INVERSIONS[recipe.inversion]]
     if recipe.start in STARTS:
-        used.append(STARTS[recipe.start])
-    floats = float(_PER_BIN * config.n_bins + _PER_SAMPLE * config.hop_length)
-    floats += _PER_BAND * config.n_mels
-    for method in used:
-        floats += method.bin_floats * config.n_bins
-        floats += method.sample_floats * config.hop_length * params.get("history", 1)
+        methods.append(STARTS[recipe.start])
+    per_bin = _PER_BIN + sum(method.bin_floats for method in methods)
+    history = params.get("history", 1)
+    per_sample = _PER_SAMPLE + history * sum(method.sample_floats for method in methods)
+    floats = per_bin * config.n_bins + per_sample * config.hop_length + _PER_BAND * config.n_mels
     return int(_FLOAT * floats)

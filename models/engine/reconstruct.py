@@ -1,4 +1,4 @@
-"""One pack from its mel to its waveform, by a recipe."""
+"""Reconstruction of one pack, from mels to waveforms, by a recipe."""
 
 from __future__ import annotations
 
@@ -27,25 +27,40 @@ def reconstruct(
     *,
     waveform: bool = True,
 ) -> Tensor | None:
-    """Make the clips' waveforms, of the targets' level, the pack's signal.
+    """Reconstruct the clips; the pack's signal becomes their waveforms.
 
-    Each clip has a target, a seed and, for start `GIVEN`, first phases `[T, N]` in radians,
-    counted as torch.stft counts them. Gives the magnitude `[rows, N]` that the inversion found;
-    None for a joint method, which has none of its own. Without `waveform` no phase is sought for
-    such a magnitude.
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    recipe
+        Methods, schedule and parameters.
+    targets
+        Target of each clip; the signal has its level.
+    seeds
+        Seed of each clip.
+    given
+        Start phases of each clip `[T, N]` for start `GIVEN`, radians, as torch.stft counts them.
+    waveform
+        Whether the phase method of a two-stage recipe is run.
+
+    Returns
+    -------
+    Tensor or None
+        Magnitude `[rows, N]` of the inversion; None for a joint method.
     """
     mel = pack.spread_rows([target.mel for target in targets])
     bound = pack.spread_rows([target.bound for target in targets])
-    heard = mel.masked_fill(bound, 0.0)  # a floor is an upper bound: nothing is made up there
+    audible = mel.masked_fill(bound, 0.0)  # a floor is an upper bound, not a level to reach
     if recipe.inversion is None:
-        start = transpose(pack, heard)
+        start = transpose(pack, audible)
         phases = _phases(pack, recipe, start, seeds, given)
         JOINT[recipe.method].run(
             pack, mel, bound, start, phases, recipe.schedule, **dict(recipe.params)
         )
         return None
     invert = INVERSIONS[recipe.inversion].run
-    magnitude: Tensor = invert(pack, heard, **dict(recipe.inversion_params))
+    magnitude: Tensor = invert(pack, audible, **dict(recipe.inversion_params))
     if waveform:
         phases = _phases(pack, recipe, magnitude, seeds, given)
         PHASES[recipe.method].run(pack, magnitude, phases, recipe.n_iter, **dict(recipe.params))
@@ -59,10 +74,10 @@ def _phases(
     seeds: Sequence[int],
     given: Sequence[NDArray[np.float32] | None],
 ) -> Tensor:
-    """First phases `[rows, N]`, made by the recipe's start or brought by the clips."""
+    """Start phases `[rows, N]`, from the recipe's start or from the client."""
     if recipe.start != GIVEN:
         made: Tensor = STARTS[recipe.start].run(pack, magnitude, seeds, recipe.schedule.turn)
         return made
-    brought = pack.spread_rows([torch.tensor(phases, dtype=pack.plan.dtype) for phases in given])
+    rows = pack.spread_rows([torch.tensor(phases, dtype=pack.plan.dtype) for phases in given])
     config = pack.plan.config
-    return brought + frame_start_slope(config.n_fft, config.win_length, brought)
+    return rows + frame_start_slope(config.n_fft, config.win_length, rows)

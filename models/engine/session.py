@@ -1,4 +1,4 @@
-"""Session: mel frames in, samples out, while the mel is still being made."""
+"""Session: mel frames in, samples out, while the mel is still being computed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ def _shared() -> Engine:
 
 
 class Session:
-    """A stream that is computed where it is fed.
+    """A stream that is computed as it is fed.
 
-    `push` takes frames `[k, n_mels]` as the extractor hands them out (any k) and gives the samples
-    that are settled now, full scale at 1, as few as none; `finish` gives the rest. Together they
-    are as many as the whole mel has offline (`MelConfig.samples`), and the same bits however
-    the frames were cut. Of the past it holds what the window still touches, whatever the length.
-    Without an `engine` all sessions of the process share one on the CPU.
+    All samples together are as many as those of the whole mel offline (`MelConfig.samples`), with
+    the same bits however the frames were cut. The memory does not grow with the stream.
+
+    Parameters
+    ----------
+    config
+        Config of the mel.
+    options
+        Quality, look-ahead and seed.
+    engine
+        By default one on the CPU, shared by all sessions of the process.
     """
 
     def __init__(
@@ -36,20 +42,34 @@ class Session:
         self._stream = self._engine.stream(config, options or Options())
 
     def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples that these frames settle; Invalid if they are no mel of the config, and then
-        none of them was taken.
+        """Append frames and return the samples that they settle.
+
+        Parameters
+        ----------
+        frames
+            The extractor's values `[T, n_mels]`, of any number of frames.
+
+        Returns
+        -------
+        NDArray[np.float32]
+            Samples, full scale at 1; possibly none.
+
+        Raises
+        ------
+        Invalid
+            If the frames are no mel of the config; none is appended then.
         """
         self._stream.feed(frames)
         return self._drain()
 
     def finish(self) -> NDArray[np.float32]:
-        """The rest of the samples. More frames are refused from then on."""
+        """End the stream and return the rest of the samples; further frames are refused."""
         self._stream.end()
         return self._drain()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a caller should know about the frames so far."""
+        """Warnings about the frames so far."""
         return self._stream.warnings
 
     def _drain(self) -> NDArray[np.float32]:

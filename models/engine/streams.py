@@ -1,9 +1,8 @@
-"""A stream of frames, and the step of its window: samples settled one hop after another.
+"""Streams: frames of a mel in, samples settled one hop after another.
 
-The window of the step for hop `m` begins with the first frame that hop `m` shares samples with
-and ends with frame `m + lookahead`. What lies before hop `m` was handed out and stays; the
-iteration of `consistent` goes over the rest; then hop `m` is settled, too. Steps stand
-at hops of the stream, so the samples do not depend on how the frames came in.
+The window of the step for hop `m` begins with the first frame that overlaps hop `m` and ends with
+frame `m + lookahead`. The samples before hop `m` are settled; the step settles hop `m` too. Steps
+are at hops of the stream, so that the samples do not depend on how the frames were cut.
 """
 
 from __future__ import annotations
@@ -19,22 +18,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import Backend, StepCoefficients
-from unmel.models.backends.reference import square_root_
+from unmel.models.backends.base import Backend
+from unmel.models.engine.stream_window import StreamWindow, Update, WindowState, update_windows
 from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.scale import LinearScale
 from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
-from unmel.models.methods.joint.mel_step import MelIteration
-from unmel.models.methods.projection import impose
 from unmel.models.methods.recipe import DEFAULT_METHOD
 from unmel.models.methods.schedule import DEFAULT_QUALITY, Quality
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import levels
-from unmel.models.signal.transfer import download, upload
-from unmel.models.signal.windows import Span, Windows
+from unmel.models.signal.transfer import download
+from unmel.models.signal.windows import Span
 
 DEFAULT_LOOKAHEAD = 8
 MAX_LOOKAHEAD = 64
@@ -42,22 +39,27 @@ MAX_LOOKAHEAD = 64
 # Iterations of a step, by quality. A frame goes through them `lookahead + 1` times.
 ITERATIONS: dict[Quality, int] = {"draft": 4, "standard": 6, "high": 16}
 
-# The first sound waits for the first step: beyond these its first 50 ms gained a little (a mel
-# distance of 0.03 instead of 0.04 at high), the clip nothing (PESQ within 0.02).
-_MOST_AT_FIRST = 80
+# Most iterations of the first step, for which the first sound waits: more of them improve its first
+# 50 ms a little (a mel distance of 0.03 instead of 0.04 at high), the clip not (PESQ within 0.02).
+_MAX_FIRST_ITERATIONS = 80
 
-# Share of the circle that the first phases are drawn from, and what they weigh against what the
-# frames before say of a new one: -120 dB of a target.
-_TURN, _FAINT = 0.35, 1e-6
+# Share of the circle that the start phases are drawn from.
+_TURN = 0.35
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a stream is to be made: streams of equal options but for the seed share packs."""
+    """Options of a stream; streams that differ only in their seed share packs.
+
+    Raises
+    ------
+    Invalid
+        For an unknown quality, and a look-ahead out of bounds.
+    """
 
     quality: Quality = DEFAULT_QUALITY
     lookahead: int = DEFAULT_LOOKAHEAD
-    """Frames after a hop's own that are seen before it is settled."""
+    """Frames after a hop's own that are known when it is settled."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,64 +69,51 @@ class Options:
             raise Invalid("quality", repr(self.quality)[:80], "one of " + ", ".join(ITERATIONS))
 
 
-# Of every iteration, found as the qualities' schedules were, on half of sixteen clips and
-# checked on the other half; the exponent for powers by trying a few on three presets. Frames
-# of all ages are in a window: a schedule by a frame's age gained nothing over these constants.
-_MOMENTUM, _REFLECTION, _BLEND = 0.97, 0.38, 0.97
-_EXPONENT = {1: 1.50, 2: 1.15}
-
-
-def _numbers(power: int) -> StepCoefficients:
-    return StepCoefficients(
-        relaxation=1.0 + _MOMENTUM + _REFLECTION,
-        blend=_BLEND,
-        rest=1.0 - _BLEND,
-        exponent=_EXPONENT[power] / power,
-        keep=_MOMENTUM,
-        reflect=_REFLECTION,
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """What is known of a frame, at the client's level; on the host."""
+    """A frame at the client's level, on the host."""
 
     mel: Tensor
-    """Linear `[K]`."""
+    """Linear mel `[K]`."""
     bound: Tensor
-    """`[K]` bool, as in `Target`."""
+    """Bool `[K]`, as in `Target`."""
     phases: Tensor
     """`e^(i phi)` `[N]` of the seed."""
     loudest: float
 
 
 class Stream:
-    """Frames that came in, and what their next step needs of those before; nothing else, so that
-    its size does not grow with the stream.
+    """Frames that are not settled yet and the state of the last step; its size is bounded.
+
+    Parameters
+    ----------
+    plan
+        Plan of the stream's config.
+    options
+        Quality, look-ahead and seed.
     """
 
     def __init__(self, plan: Plan, options: Options) -> None:
         config = plan.config
         self.plan, self.options = plan, options
         self.warnings: tuple[str, ...] = ()
+        """Warnings about the frames so far."""
         self.frames = 0
-        """Frames that came in."""
+        """Number of frames received."""
         self.samples = 0
-        """Samples that were settled."""
+        """Number of samples settled."""
         self.ended = False
+        """Whether there are no more frames."""
         self._done = False
         self._generator = torch.Generator().manual_seed(options.seed)
         self._loudest = 0.0
-        # The first hop that is settled: those before lie in what the extractor pads.
+        # The next hop to settle; the hops before the first one are the extractor's padding.
         self._hop = config.lead // config.hop_length
         self._origin = 0
         self._frames: deque[_Frame] = deque()  # from frame `_origin` on
-        self._before: deque[float] = deque(maxlen=config.overlap - 1)
-        # Of the last step, divided by `gain`.
-        self._gain = 1.0
+        self._loudest_before: deque[float] = deque(maxlen=config.overlap - 1)
         empty = torch.zeros(0, dtype=plan.dtype, device=plan.device)
-        self._past, self._raw = empty, empty
-        self._behind: Tensor | None = None
+        self._state = WindowState(empty, empty, None)
 
     def __repr__(self) -> str:
         state = "done" if self._done else "ended" if self.ended else "open"
@@ -132,11 +121,21 @@ class Stream:
 
     @property
     def config(self) -> MelConfig:
+        """Config of the frames."""
         return self.plan.config
 
     def feed(self, frames: NDArray[np.float32]) -> None:
-        """Take frames `[k, n_mels]` as the extractor hands them out, or raise Invalid and take
-        none of them. Negative values of a linear scale are taken as 0.
+        """Append frames; negative values of a linear scale count as 0.
+
+        Parameters
+        ----------
+        frames
+            The extractor's values `[T, n_mels]`.
+
+        Raises
+        ------
+        Invalid
+            After the end, and if the frames are no mel of the config; none is appended then.
         """
         if self.ended:
             raise Invalid("frames", "frames after the end", "none")
@@ -146,96 +145,97 @@ class Stream:
             frames = np.maximum(frames, 0)
         checked = check_mel(self.config, frames, "frames_first")
         self.warnings = self.warnings or checked.warnings
-        for values in checked.values:
-            self._frames.append(self._frame(torch.tensor(values)))
+        self._frames.extend(self._frame(torch.tensor(values)) for values in checked.values)
         self.frames += len(checked.values)
 
     def _frame(self, values: Tensor) -> _Frame:
-        # One at a time: a scale's floor may hang on the loudest frame before, and a library's
+        # One at a time: a scale's floor may depend on the loudest frame before, and a library's
         # exponential may round differently in arrays of other sizes.
-        plan = self.plan
-        mel, bound = levels(plan, values[None], self._loudest)
+        mel, bound = levels(self.plan, values[None], self._loudest)
         loudest = float(mel.max())
         self._loudest = max(self._loudest, loudest)
         turns = torch.rand(self.config.n_bins, generator=self._generator)
-        angles = (turns * (2.0 * math.pi * _TURN)).to(plan.dtype)
+        angles = (turns * (2.0 * math.pi * _TURN)).to(self.plan.dtype)
         return _Frame(mel[0], bound[0], torch.polar(torch.ones_like(angles), angles), loudest)
 
     def end(self) -> None:
-        """There are no more frames."""
+        """Refuse further frames and let the last steps settle the rest."""
         self.ended = True
 
     @property
-    def step(self) -> Step | None:
-        """The next step, if the frames that it needs are there."""
-        config, seen = self.config, self._hop + 1 + self.options.lookahead
-        passes = self.options.lookahead + 1
-        n_iter = ITERATIONS[self.options.quality]
+    def step(self) -> StreamStep | None:
+        """The next step; None where it needs further frames, and after the last one."""
         if self._done or not self.frames:
             return None
-        settled = self._hop - self._origin if self._behind is not None else 0
-        if self.frames >= seen:
-            span = Span(settled, seen - self._origin, None)
-            # The first frames come all at once and go through what the others do in turn.
-            return Step(self, span, n_iter if settled else min(n_iter * passes, _MOST_AT_FIRST))
+        config, lookahead = self.config, self.options.lookahead
+        n_iter = ITERATIONS[self.options.quality]
+        settled = self._hop - self._origin if self._state.momentum is not None else 0
+        needed = self._hop + 1 + lookahead
+        if self.frames >= needed:
+            if not settled:  # all its frames are new: they get the iterations of later ones
+                n_iter = min(n_iter * (lookahead + 1), _MAX_FIRST_ITERATIONS)
+            return StreamStep(self, Span(settled, needed - self._origin, None), n_iter)
         if self.ended:
             end = config.lead + config.samples(self.frames) - self._origin * config.hop_length
             span = Span(settled, self.frames - self._origin, end)
-            return Step(self, span, n_iter * passes)
+            return StreamStep(self, span, n_iter * (lookahead + 1))
         return None
 
-    # --- for the step ---------------------------------------------------------------------
+    def window(self, span: Span) -> StreamWindow:
+        """Input of the step over a span of the stream."""
+        frames = list(itertools.islice(self._frames, span.frames))
+        loudest = max(*(frame.loudest for frame in frames), *self._loudest_before, 0.0)
+        power = self.config.power
+        # A power of two divides exactly.
+        gain = 2.0 ** math.floor(math.log2(loudest) / power) if loudest > 0.0 else 1.0
+        state = self._state.divided_by(gain)
+        known = 0 if state.momentum is None else len(state.momentum)
+        return StreamWindow(
+            span,
+            torch.stack([frame.mel for frame in frames]).mul_(gain**-power),
+            torch.stack([frame.bound for frame in frames]),
+            [frame.phases for frame in frames[known:]],
+            state,
+        )
 
-    def gain(self, frames: int) -> float:
-        """Power of two by which samples are divided in a window of `frames` frames: the level of
-        its loudest band, those of the frames that reach into its past included.
+    def settle(self, update: Update, gain: float, samples: int, *, last: bool) -> None:
+        """Keep the state for the next step and drop the frames that it does not need.
+
+        Parameters
+        ----------
+        update
+            Result of the step.
+        gain
+            Divisor of its tensors.
+        samples
+            Samples that it settled.
+        last
+            Whether it was the last step.
         """
-        here = (frame.loudest for frame in itertools.islice(self._frames, frames))
-        loudest = max(*here, *self._before, 0.0)
-        if loudest <= 0.0:
-            return 1.0
-        return 2.0 ** math.floor(math.log2(loudest) / self.config.power)
-
-    def rows(self, frames: int, gain: float) -> tuple[Tensor, Tensor]:
-        """The window's target `[frames, K]` and where it is a bound."""
-        rows = list(itertools.islice(self._frames, frames))
-        mel = torch.stack([frame.mel for frame in rows]).mul_(gain**-self.config.power)
-        return mel, torch.stack([frame.bound for frame in rows])
-
-    def phases(self, first: int, frames: int) -> Tensor:
-        """`e^(i phi)` `[frames - first, N]` of the window's frames from `first` on."""
-        return torch.stack([f.phases for f in itertools.islice(self._frames, first, frames)])
-
-    def state(self, gain: float) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Settled samples, sums of the frames after them, and what the iteration remembers of
-        each frame, divided by `gain`: exact, for gains are powers of two.
-        """
-        factor = self._gain / gain
-        if factor == 1.0 or self._behind is None:
-            return self._past, self._raw, self._behind
-        return self._past * factor, self._raw * factor, self._behind * factor
-
-    def settle(self, signal: Tensor, raw: Tensor, behind: Tensor, gain: float, end: bool) -> None:
-        """The step is done: keep what the next one needs, let go of the rest."""
-        config = self.config
-        if end:
+        self.samples += samples
+        if last:
             self._done = True
             self._frames.clear()
-            self._past = self._raw = signal[:0].clone()
-            self._behind = None
+            empty = update.signal[:0].clone()
+            self._state = WindowState(empty, empty, None)
             return
-        origin, self._hop = self._origin, self._hop + 1
-        self._origin = max(self._hop - (config.overlap - 1), 0)
-        dropped, known = self._origin - origin, (self._hop - origin) * config.hop_length
+        hop, origin = self.config.hop_length, self._origin
+        self._hop += 1
+        self._origin = max(self._hop - (self.config.overlap - 1), 0)
+        dropped, settled = self._origin - origin, (self._hop - origin) * hop
         for _ in range(dropped):
-            self._before.append(self._frames.popleft().loudest)
-        self._past = signal[dropped * config.hop_length : known].clone()
-        self._raw, self._behind, self._gain = raw[known:].clone(), behind[dropped:].clone(), gain
+            self._loudest_before.append(self._frames.popleft().loudest)
+        self._state = WindowState(
+            update.signal[dropped * hop : settled].clone(),
+            update.sums[settled:].clone(),
+            update.momentum[dropped:].clone(),
+            gain,
+        )
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
-    """One step of one stream: its window, and how long it is worked on."""
+class StreamStep:
+    """One step of one stream, work for an engine."""
 
     stream: Stream
     span: Span
@@ -249,39 +249,40 @@ class Step:
     @property
     def speed_key(self) -> Hashable:
         """Steps of one key are computed at one speed."""
-        return self.config, Step
+        return self.config, StreamStep
 
     @property
     def config(self) -> MelConfig:
+        """Config of the stream."""
         return self.stream.config
 
     @property
     def seed(self) -> int:
+        """Seed of the stream."""
         return self.stream.options.seed
 
     @property
     def frames(self) -> int:
+        """Frames of the window."""
         return self.span.frames
 
     @property
-    def settles(self) -> tuple[int, int]:
-        """The positions in its window that it settles, first and end."""
+    def settled_range(self) -> slice:
+        """Samples in the window that the step settles."""
         config, span = self.config, self.span
         first = span.settled * config.hop_length or config.lead
-        if span.end is not None:
-            return first, span.end
         hops = span.settled or config.lead // config.hop_length
-        return first, (hops + 1) * config.hop_length
+        return slice(first, (hops + 1) * config.hop_length if span.end is None else span.end)
 
     @property
     def samples(self) -> int:
-        """Samples that it settles."""
-        first, end = self.settles
-        return end - first
+        """Number of samples that the step settles."""
+        settled = self.settled_range
+        return int(settled.stop - settled.start)
 
     @property
     def audio_seconds(self) -> float:
-        """Seconds of audio that it settles."""
+        """Seconds of audio that the step settles."""
         return self.samples / self.config.sample_rate
 
     @property
@@ -291,9 +292,9 @@ class Step:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a pack that the step takes: of a bin what is remembered and three spectra, of
-        a sample the signal, its sums, two envelopes and frames, of a band the target.
-        """
+        """Bytes of a pack that the step takes."""
+        # Of a bin the momentum and three spectra, of a sample the signal, its sums, two envelopes
+        # and frames, of a band the target.
         config = self.config
         return 4 * self.rows * (10 * config.n_bins + 8 * config.hop_length + 4 * config.n_mels)
 
@@ -303,95 +304,41 @@ class Step:
         work = JOINT[DEFAULT_METHOD].work
         return self.rows * (self.config.n_fft + work.points(self.config, {}, self.n_iter))
 
-    def compute(self, resources: Resources, pack: Sequence[Step]) -> list[Result]:
-        """The samples that steps of one key settle, of which it is the first."""
+    def compute(self, resources: Resources, pack: Sequence[StreamStep]) -> list[Result]:
+        """The samples that steps of one key settle, of which this is the first."""
         return [Result(samples) for samples in advance(resources.backend, pack)]
 
 
-def advance(backend: Backend, steps: Sequence[Step]) -> list[NDArray[np.float32]]:
-    """The samples that steps of one key settle, full scale at 1.
+def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.float32]]:
+    """Run steps of one key and update their streams.
 
-    Nothing has happened to any stream if NonFiniteOutput is raised.
+    Parameters
+    ----------
+    backend
+        The engine's backend.
+    steps
+        At most one step of each stream.
+
+    Returns
+    -------
+    list of NDArray
+        The samples that each step settles, full scale at 1.
+
+    Raises
+    ------
+    NonFiniteOutput
+        If a sample is not finite; no stream is changed then.
     """
-    streams = [step.stream for step in steps]
-    plan, n_iter = streams[0].plan, steps[0].n_iter
-    config = plan.config
-    windows = Windows(plan, [step.span for step in steps], backend)
-    gains = [step.stream.gain(step.span.frames) for step in steps]
-    states = [stream.state(gain) for stream, gain in zip(streams, gains, strict=True)]
-    rows = [s.stream.rows(s.span.frames, gain) for s, gain in zip(steps, gains, strict=True)]
-    mel, bound = (windows.spread_rows(parts) for parts in zip(*rows, strict=True))
-    iteration = MelIteration(windows, backend.mel_target(mel, bound))
-    for k, (_, raw, behind) in enumerate(states):
-        windows.part(windows.raw, k)[steps[k].span.settled * config.hop_length :][: len(raw)] = raw
-        if behind is not None:
-            iteration.state.momentum[windows.starts[k] :][: len(behind)] = behind
-    windows.pin([past for past, _, _ in states])
-    numbers = _numbers(config.power)
-    known = [0 if behind is None else len(behind) for _, _, behind in states]
-    _enter(windows, iteration, steps, known, mel.masked_fill(bound, 0.0), numbers)
-    windows.divide()
-    iteration.run((numbers,) * (n_iter - 1))
-    iteration.run_once_into(windows.raw, numbers)
-    windows.divide()
-    found = [windows.part(windows.signal, k) for k in range(len(steps))]
-    settled = [
-        samples.to(torch.float32).numpy()
-        for samples in download(
-            [
-                wave[slice(*step.settles)] * gain
-                for step, wave, gain in zip(steps, found, gains, strict=True)
-            ]
-        )
+    windows = [step.stream.window(step.span) for step in steps]
+    updates = update_windows(backend, steps[0].stream.plan, windows, steps[0].n_iter)
+    gains = [window.state.gain for window in windows]
+    parts = [
+        update.signal[step.settled_range] * gain
+        for step, update, gain in zip(steps, updates, gains, strict=True)
     ]
+    settled = [samples.to(torch.float32).numpy() for samples in download(parts)]
     if not all(np.isfinite(samples).all() for samples in settled):
         raise NonFiniteOutput("the stream is not finite")
-    for k, step in enumerate(steps):
-        first = windows.starts[k]
-        step.stream.settle(
-            found[k],
-            windows.part(windows.raw, k),
-            iteration.state.momentum[first : first + step.span.frames],
-            gains[k],
-            step.span.end is not None,
-        )
-        step.stream.samples += len(settled[k])
+    for step, update, gain, samples in zip(steps, updates, gains, settled, strict=True):
+        step.stream.settle(update, gain, len(samples), last=step.span.end is not None)
     return settled
-
-
-def _enter(
-    windows: Windows,
-    iteration: MelIteration,
-    steps: Sequence[Step],
-    known: Sequence[int],
-    heard: Tensor,
-    numbers: StepCoefficients,
-) -> None:
-    """Begin the frames that no step has seen: the phases that the frames before give them, those
-    of the seed where these are silent, as in real-time iterative spectrogram inversion.
-    """
-    plan = windows.plan
-    bands = plan.bands
-    windows.fade_to_silence()
-    entering = [
-        (step, start, old)
-        for step, start, old in zip(steps, windows.starts, known, strict=True)
-        if old < step.span.frames
-    ]
-    drawn = upload(
-        [step.stream.phases(old, step.span.frames) for step, _, old in entering], plan.device
-    )
-    for (step, start, old), turns in zip(entering, drawn, strict=True):
-        first, last = start + old, start + step.span.frames
-        given = windows.spectrum(slice(first, last))
-        level = bands.spread(heard[first:last] / plan.band_weight)
-        magnitude = torch.zeros_like(given.real)
-        magnitude[:, bands.inside] = level if plan.config.power == 1 else square_root_(level)
-        begun = impose(magnitude, given + turns * _FAINT)
-        # As if the step before had found the same.
-        iteration.state.momentum[first:last] = begun[:, bands.inside] * (
-            numbers.keep + numbers.reflect
-        )
-        frames = torch.fft.irfft(begun, n=plan.config.n_fft)[:, : windows.win] * plan.window
-        for j, frame in enumerate(frames, start=first):
-            windows.raw[j * windows.hop :][: windows.win] += frame

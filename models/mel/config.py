@@ -1,4 +1,4 @@
-"""MelConfig: everything that says how a mel spectrogram was made; itself the cache key."""
+"""MelConfig: the parameters of a mel extractor, validated, and hashable as a cache key."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from unmel.models.mel.scale import (
     WhisperScale,
 )
 
-# Below this share of its mean the squared-window sum divides noise up into the audio.
+# A squared-window sum below this share of its mean amplifies noise when it divides the signal.
 MIN_ENVELOPE = 1e-2
-# Frames that may share a sample: overlap-add takes a step for each.
+# Most frames that may share a sample: overlap-add takes a step for each.
 MAX_OVERLAP = 64
 MIN_FFT = 32
-# Octaves below the whole band that are worth a run: the lowest of four is a sixteenth of it, where
+# Most octaves below the whole band that are run: the fourth is a sixteenth of the band, where
 # speech has its pitch.
 MAX_OCTAVES = 4
-# More members than any config has: refused before each is looked at.
+# A JSON object with more members than any config has is refused before its members are validated.
 _MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {
@@ -43,7 +43,7 @@ _SCALE_NAMES: dict[str, Scale] = {
 
 
 def _scale_by_name(value: object) -> object:
-    """Let `"scale": "ln"` stand for the kind with its defaults."""
+    """The scale with default parameters for a name such as `"ln"`."""
     if isinstance(value, dict) and len(value) > _MAX_MEMBERS:
         raise ValueError(f"at most {_MAX_MEMBERS} members")
     if isinstance(value, str):
@@ -53,11 +53,11 @@ def _scale_by_name(value: object) -> object:
     return value
 
 
-Moment = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
-Spread = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
+MeanValue = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
+StdValue = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
 
 
-@lru_cache(maxsize=64)  # every pack of a config asks, at each of its octaves
+@lru_cache(maxsize=64)  # every pack needs it, at each of its octaves
 def _window(kind: str, length: int) -> NDArray[np.float64]:
     span = length if kind == "hann" else length - 1
     values: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / span)
@@ -68,7 +68,7 @@ def _window(kind: str, length: int) -> NDArray[np.float64]:
 class MelConfig(BaseModel):
     """One mel extractor, frozen and hashable.
 
-    Bounds live here and nowhere else; a field outside them raises pydantic's ValidationError.
+    All bounds are here; a field outside them raises pydantic's ValidationError.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -117,7 +117,7 @@ class MelConfig(BaseModel):
         "at both ends, or HiFi-GAN's (n_fft - hop)/2 of reflection without centring.",
     )
     drop_last: bool = Field(
-        default=False, description="The last centred frame is left out (Whisper)."
+        default=False, description="Whether the last centred frame is left out (Whisper)."
     )
     magnitude_eps: float = Field(
         0.0,
@@ -134,26 +134,26 @@ class MelConfig(BaseModel):
         description="Magnitudes below this are raised to it before the filterbank (ESPnet).",
     )
     scale: Annotated[Scale, BeforeValidator(_scale_by_name)] = Field(
-        description="How the values are written: an object with a `kind`, or its name alone: "
+        description="Scale of the values: an object with a `kind`, or the kind's name alone: "
         + ", ".join(_SCALE_NAMES)
         + "."
     )
-    mean: Moment | Annotated[tuple[Moment, ...], Field(max_length=1024)] = Field(
+    mean: MeanValue | Annotated[tuple[MeanValue, ...], Field(max_length=1024)] = Field(
         0.0, description="Subtracted after the scale: one number, or one per band."
     )
-    std: Spread | Annotated[tuple[Spread, ...], Field(max_length=1024)] = Field(
+    std: StdValue | Annotated[tuple[StdValue, ...], Field(max_length=1024)] = Field(
         1.0, description="Divides after the mean: one number, or one per band."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _few_members(cls, data: object) -> object:
+    def _limit_members(cls, data: object) -> object:
         if isinstance(data, dict) and len(data) > _MAX_MEMBERS:
             raise ValueError(f"at most {_MAX_MEMBERS} members")
         return data
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> MelConfig:
+    def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
             raise ValueError(f"win_length {self.win_length} exceeds n_fft {self.n_fft}")
         if self.fmin >= self.fmax:
@@ -176,8 +176,8 @@ class MelConfig(BaseModel):
         if self.least_envelope() < MIN_ENVELOPE:
             raise ValueError(
                 f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
-                "that no window covers, which no method can bring back: take a hop of at most "
-                "half the window"
+                "that no window covers and no method can reconstruct: take a hop of at most half "
+                "the window"
             )
         return self
 
@@ -190,8 +190,9 @@ class MelConfig(BaseModel):
 
     @property
     def octaves(self) -> int:
-        """How often the lengths can be halved with frames that stand at the same instants, up to
-        `MAX_OCTAVES` and to transforms of `MIN_FFT` points.
+        """Number of times that all lengths can be halved with the frames at the same instants.
+
+        At most `MAX_OCTAVES`, and down to transforms of `MIN_FFT` points.
         """
         lengths = self.n_fft // 2, self.hop_length, self.win_length, self.lead
         even = min((n & -n).bit_length() - 1 if n else MAX_OCTAVES for n in lengths)
@@ -199,17 +200,25 @@ class MelConfig(BaseModel):
         return min(even if self.n_fft % 2 == 0 else 0, small, MAX_OCTAVES)
 
     def rows(self, frames: int, samples: int) -> int:
-        """Rows of a pack that a clip takes: its frames, and as many as its samples reach beyond."""
+        """Rows of a pack that a clip takes, the gap behind its frames included.
+
+        Parameters
+        ----------
+        frames
+            Frames `T` of the clip.
+        samples
+            Samples `L` of the clip.
+        """
         return max(frames + self.overlap - 1, -(-(self.lead + samples) // self.hop_length))
 
     @property
     def n_bins(self) -> int:
-        """`N`, bins of the one-sided spectrum."""
+        """Bins `N` of the one-sided spectrum."""
         return self.n_fft // 2 + 1
 
     @property
     def pad(self) -> int:
-        """Samples that the extractor adds before the first one."""
+        """Samples of padding before the first sample."""
         if self.padding == "hifigan":
             return (self.n_fft - self.hop_length) // 2
         return self.n_fft // 2
@@ -220,39 +229,55 @@ class MelConfig(BaseModel):
         return self.pad - (self.n_fft - self.win_length) // 2
 
     def window_values(self) -> NDArray[np.float64]:
-        """The analysis window `[win_length]`; not to be written to."""
+        """The analysis window `[win_length]`, read-only."""
         return _window(self.window, self.win_length)
 
     def squared_window(self) -> NDArray[np.float64]:
-        """`[overlap, hop_length]`: row `r` is what a frame adds to the window envelope `r` hops
-        from its beginning.
+        """The squared window `[overlap, hop_length]`, zero beyond its end.
+
+        Row `r` is the contribution of a frame to the envelope `r` hops after its beginning.
         """
         squared = np.zeros(self.overlap * self.hop_length)
         squared[: self.win_length] = self.window_values() ** 2
         return squared.reshape(self.overlap, self.hop_length)
 
     def envelope_floor(self) -> float:
-        """Least that a signal is divided by: a share of the envelope's mean in the middle of a
-        long signal.
-        """
+        """The smallest divisor of a signal, a share of the envelope's mean in a long signal."""
         return float(MIN_ENVELOPE * self.squared_window().sum() / self.hop_length)
 
     def least_envelope(self) -> float:
-        """Smallest sum of squared windows over the samples that every frame count keeps,
-        as a share of the mean in the middle of a long signal.
+        """The smallest sum of squared windows, as a share of its mean in a long signal.
+
+        Over the samples that a clip of any number of frames keeps.
         """
         steps = self.squared_window()
         # The sum grows row by row over the first frames and falls likewise after the last of them.
         rising = steps.cumsum(axis=0)
         total = np.concatenate([rising, rising[-1] - rising[:-1]]).ravel()
-        # A centred signal may be longer than (T - 1) hop; that tail is floored when divided by.
+        # A centred signal may be longer than (T - 1) hop; the divisor is floored in that tail.
         steps_kept = self.overlap - 1 + (self.padding == "hifigan")
         kept = total[max(self.lead, 0) : self.lead + max(steps_kept, 1) * self.hop_length]
         mean = steps.sum() / self.hop_length
         return float(kept.min() / mean) if self.lead >= 0 and kept.size and mean > 0 else 0.0
 
     def frames(self, samples: int) -> int:
-        """Frames `T` that the extractor makes of `samples` samples; 0 if too few."""
+        """Number of frames `T` that the extractor makes; 0 for too few samples.
+
+        Parameters
+        ----------
+        samples
+            Number of samples `L`.
+
+        Examples
+        --------
+        A centred extractor makes a frame per hop and one more, HiFi-GAN's a frame per hop.
+
+        >>> config = MelConfig(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80, scale="ln")
+        >>> config.frames(22050)
+        87
+        >>> config.model_copy(update={"padding": "hifigan"}).frames(22050)
+        86
+        """
         if samples < 1:
             return 0
         covered = samples + 2 * self.pad - self.n_fft
@@ -260,11 +285,22 @@ class MelConfig(BaseModel):
         return max(count, 0)
 
     def samples(self, frames: int) -> int:
-        """Samples `L` that `frames` frames stand for, when the caller does not say.
+        """Default number of samples `L` for a number of frames.
 
         Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Centred frames
-        fit `hop` different lengths; the shortest, `(T - 1) * hop`, is taken as librosa and
-        torch do, except for one frame, where it would be nothing: there half a hop.
+        fit `hop` different lengths; the default is the shortest, `(T - 1) * hop`, as in librosa
+        and torch, and half a hop for a single frame.
+
+        Parameters
+        ----------
+        frames
+            Number of frames `T`.
+
+        Examples
+        --------
+        >>> config = MelConfig(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80, scale="ln")
+        >>> config.samples(87), config.samples(1)
+        (22016, 128)
         """
         if frames < 1:
             return 0
@@ -274,12 +310,37 @@ class MelConfig(BaseModel):
         return lowest
 
     def sample_range(self, frames: int) -> tuple[int, int]:
-        """Smallest and largest number of samples of which `frames` frames come."""
+        """Smallest and largest number of samples that give a number of frames.
+
+        Parameters
+        ----------
+        frames
+            Number of frames `T`.
+
+        Examples
+        --------
+        >>> config = MelConfig(sample_rate=22050, n_fft=1024, hop_length=256, n_mels=80, scale="ln")
+        >>> config.sample_range(87)
+        (22016, 22271)
+        """
         lowest = (frames - 1 + self.drop_last) * self.hop_length + self.n_fft - 2 * self.pad
         return max(lowest, 1), max(lowest + self.hop_length - 1, 1)
 
     def length_for(self, frames: int, length: int | None) -> int:
-        """Samples `L` to make of `frames` frames; Invalid if `length` is no such number."""
+        """Number of samples `L` to reconstruct, checked.
+
+        Parameters
+        ----------
+        frames
+            Number of frames `T`.
+        length
+            The length that a client asked for; None for `samples(frames)`.
+
+        Raises
+        ------
+        Invalid
+            If that many samples do not give `frames` frames.
+        """
         lowest, highest = self.sample_range(frames)
         if length is None:
             return self.samples(frames)
@@ -295,16 +356,38 @@ class MelConfig(BaseModel):
 
     @property
     def loudest_magnitude(self) -> float:
-        """|X| of a full-scale constant, the most that samples within +-1 can reach in a bin."""
+        """Magnitude of a full-scale constant, the largest in a bin for samples within +-1."""
         return float(self.window_values().sum())
 
     def compress(self, mel: Tensor) -> Tensor:
-        """Linear mel `[T, K]` to the values that the extractor hands out."""
+        """The extractor's values of a linear mel.
+
+        Parameters
+        ----------
+        mel
+            Linear mel `[T, K]` of the config's power.
+
+        Returns
+        -------
+        Tensor
+            Values `[T, K]` after the scale, mean and standard deviation.
+        """
         values = self.scale.compress(mel, self.power)
         return (values - self._moment(self.mean, values)) / self._moment(self.std, values)
 
     def decompress(self, values: Tensor) -> Tensor:
-        """The extractor's values `[T, K]` to linear mel, at least zero."""
+        """The linear mel of the extractor's values, the inverse of `compress`.
+
+        Parameters
+        ----------
+        values
+            The extractor's values `[T, K]`.
+
+        Returns
+        -------
+        Tensor
+            Linear mel `[T, K]` of the config's power, at least zero.
+        """
         plain = values * self._moment(self.std, values) + self._moment(self.mean, values)
         return self.scale.decompress(plain, self.power)
 

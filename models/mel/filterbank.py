@@ -1,4 +1,4 @@
-"""Mel filterbanks: the two mel scales and their triangles, as librosa and torchaudio make them."""
+"""Mel filterbanks: triangles on the Slaney or HTK mel scale, as in librosa and torchaudio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_mel(hz: Array, scale: str) -> Array:
-    """Frequencies in Hz to mels of `scale` ("slaney" or "htk")."""
+    """Frequencies on a mel scale.
+
+    Parameters
+    ----------
+    hz
+        Frequencies, Hz.
+    scale
+        "slaney" or "htk".
+    """
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
     logs = np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
@@ -26,7 +34,15 @@ def hz_to_mel(hz: Array, scale: str) -> Array:
 
 
 def mel_to_hz(mel: Array, scale: str) -> Array:
-    """Mels of `scale` ("slaney" or "htk") to frequencies in Hz."""
+    """Frequencies in Hz of mels, the inverse of `hz_to_mel`.
+
+    Parameters
+    ----------
+    mel
+        Frequencies in mels.
+    scale
+        "slaney" or "htk".
+    """
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     above = _BREAK_HZ * np.exp(_LOG_STEP * np.maximum(mel - _BREAK_MEL, 0.0))
@@ -34,11 +50,16 @@ def mel_to_hz(mel: Array, scale: str) -> Array:
 
 
 def filterbank(config: MelConfig) -> Array:
-    """The triangles `F` `[K, N]` of a config, float64.
+    """The mel filterbank `F` of a config.
 
     Band k rises from edge k to edge k + 1 and falls to edge k + 2; the K + 2 edges are equally
-    spaced in mels from fmin to fmax. norm "slaney" divides by half the band's width in Hz.
-    A band narrower than a bin can be empty (all zeros): see `empty_bands`.
+    spaced in mels from fmin to fmax. Norm "slaney" divides by half the band's width in Hz.
+    A band narrower than a bin can be empty: see `empty_bands`.
+
+    Returns
+    -------
+    Array
+        Triangles `[K, N]`, float64.
     """
     ends = hz_to_mel(np.array([config.fmin, config.fmax]), config.mel_scale)
     edges = mel_to_hz(np.linspace(ends[0], ends[1], config.n_mels + 2), config.mel_scale)
@@ -54,5 +75,11 @@ def filterbank(config: MelConfig) -> Array:
 
 
 def empty_bands(bank: Array) -> NDArray[np.int64]:
-    """Indices of the bands that no bin feeds: more bands than the transform resolves."""
+    """Indices of the bands without any bin, which the transform does not resolve.
+
+    Parameters
+    ----------
+    bank
+        Filterbank `[K, N]`.
+    """
     return np.flatnonzero(bank.max(axis=1) <= 0.0)

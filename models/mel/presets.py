@@ -1,4 +1,4 @@
-"""The mel configs of TTS front-ends and vocoders, each with the file that it was read from."""
+"""The mel configs of TTS front-ends and vocoders, each with its source file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unmel.models.mel.config import MelConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A named config: which project it belongs to and where that project says so."""
+    """A named config with its project and the file of the project that defines it."""
 
     name: str
     project: str
@@ -30,7 +30,7 @@ def _ln(clip: float, offset: float = 0.0) -> dict[str, Any]:
 
 _LOG10 = {"kind": "log10", "clip": 1e-10}
 
-# The two families that most of the field descends from.
+# The two families that most of the others descend from.
 _T: dict[str, Any] = {"padding": "center_reflect", "scale": _ln(1e-5)}  # Tacotron 2
 _H: dict[str, Any] = {"padding": "hifigan", "magnitude_eps": 1e-9, "scale": _ln(1e-5)}  # HiFi-GAN
 _H6: dict[str, Any] = {**_H, "magnitude_eps": 1e-6}
@@ -274,7 +274,13 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _TABLE}
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name, or Invalid with the names there are."""
+    """The preset of a name.
+
+    Raises
+    ------
+    Invalid
+        For an unknown name, with the known ones.
+    """
     try:
         return PRESETS[name]
     except KeyError:

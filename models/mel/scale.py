@@ -1,9 +1,9 @@
-"""How mel values are written down: linear, logarithmic, decibel and the normalised forms.
+"""Scales of mel values: linear, logarithmic, decibel and two normalised forms.
 
 A scale maps linear mel values (magnitude or power, non-negative) to stored ones (`compress`)
-and back (`decompress`). The two are inverse to each other above the floor that the scale
-clamps to; `clamp` says which linear level that is, so that a reconstruction can treat values
-at it as upper bounds rather than as targets.
+and back (`decompress`). The two are inverse to each other above the level that the scale clamps
+to; `clamp_level` gives that level, so that a reconstruction can take values at it as upper bounds
+and not as targets.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor
 
 _LN10 = math.log(10.0)
 
-# The least level that is told from zero: a float32 holds it, and its logarithm.
-LEAST_LEVEL = 1e-30
+# The smallest level other than zero: a float32 holds it, and its logarithm.
+MIN_LEVEL = 1e-30
 
-PositiveLevel = Annotated[float, Field(ge=LEAST_LEVEL, le=1e6, allow_inf_nan=False)]
+PositiveLevel = Annotated[float, Field(ge=MIN_LEVEL, le=1e6, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
 
 
@@ -28,16 +28,49 @@ class _Scale(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def compress(self, mel: Tensor, power: int) -> Tensor:
-        """Linear mel `[..., K]`, at least zero, to stored values of the same shape."""
-        raise NotImplementedError  # each kind below says its own formula
+        """Stored values of a linear mel.
+
+        Parameters
+        ----------
+        mel
+            Linear mel `[..., K]`, at least zero.
+        power
+            1 for a mel of magnitudes, 2 for one of powers.
+
+        Returns
+        -------
+        Tensor
+            Stored values `[..., K]`.
+        """
+        raise NotImplementedError
 
     def decompress(self, values: Tensor, power: int) -> Tensor:
-        """Stored values `[..., K]` to linear mel of the same shape, at least zero."""
-        raise NotImplementedError  # each kind below says its own formula
+        """Linear mel of stored values, the inverse of `compress`.
 
-    def clamp(self, mel: Tensor, power: int) -> float:
-        """The linear level that quieter values of this item `[T, K]` were raised to; 0 if none."""
-        del mel, power
+        Parameters
+        ----------
+        values
+            Stored values `[..., K]`.
+        power
+            1 for a mel of magnitudes, 2 for one of powers.
+
+        Returns
+        -------
+        Tensor
+            Linear mel `[..., K]`, at least zero.
+        """
+        raise NotImplementedError
+
+    def clamp_level(self, mel: Tensor, power: int) -> float:
+        """The linear level that `compress` raised quieter values to; 0 for none.
+
+        Parameters
+        ----------
+        mel
+            Linear mel `[T, K]` of one clip.
+        power
+            1 for a mel of magnitudes, 2 for one of powers.
+        """
         return 0.0
 
 
@@ -74,30 +107,27 @@ class LogScale(_Scale):
 
     @model_validator(mode="after")
     def _has_a_floor(self) -> LogScale:
-        if max(self.clip, self.offset) < LEAST_LEVEL:
-            raise ValueError(
-                f"clip and offset are both below {LEAST_LEVEL:g}; one must keep log(0) away"
-            )
+        if max(self.clip, self.offset) < MIN_LEVEL:
+            raise ValueError(f"clip and offset are both below {MIN_LEVEL:g}: log(0) is possible")
         return self
 
     def compress(self, mel: Tensor, power: int) -> Tensor:
-        # log1p keeps the small values that ln(x + 1) stores (NeMo 44k); for offsets that are not
-        # one it is the same thing written differently: ln(x + c) = ln c + log1p(x / c).
+        # ln(x + c) = ln c + log1p(x / c), which keeps small values where c is 1 (NeMo 44k).
         mel = mel.clamp_min(self.clip)
         logs = (
             torch.log1p(mel / self.offset) + math.log(self.offset)
-            if self.offset >= LEAST_LEVEL
+            if self.offset >= MIN_LEVEL
             else mel.log()
         )
         return logs if self.kind == "ln" else logs / _LN10
 
     def decompress(self, values: Tensor, power: int) -> Tensor:
         logs = values if self.kind == "ln" else values * _LN10
-        if self.offset < LEAST_LEVEL:
+        if self.offset < MIN_LEVEL:
             return logs.exp()
         return torch.expm1(logs - math.log(self.offset)).clamp_min(0.0) * self.offset
 
-    def clamp(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: int) -> float:
         return self.clip
 
 
@@ -108,7 +138,7 @@ class DecibelScale(_Scale):
     """
 
     kind: Literal["db"] = "db"
-    reference: PositiveLevel = Field(1.0, description="Power that reads as 0 dB.")
+    reference: PositiveLevel = Field(1.0, description="Power of 0 dB.")
     floor: PositiveLevel = Field(
         1e-10, description="Smallest power before the logarithm (librosa's amin)."
     )
@@ -129,7 +159,7 @@ class DecibelScale(_Scale):
         # 10^(dB/10) is a power; its root is the magnitude.
         return torch.exp(values * (_LN10 * power / 20.0)) * math.pow(self.reference, power / 2)
 
-    def clamp(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: int) -> float:
         floor = math.pow(self.floor, power / 2)
         if self.top_db is None or mel.numel() == 0:
             return floor
@@ -145,7 +175,7 @@ class CoquiScale(_Scale):
 
     kind: Literal["coqui"] = "coqui"
     ref_db: Decibel = Field(20.0, description="Subtracted from the level in dB.")
-    min_db: float = Field(-100.0, ge=-400, lt=0, description="Level that reads as -max_norm, dB.")
+    min_db: float = Field(-100.0, ge=-400, lt=0, description="Level stored as -max_norm, dB.")
     max_norm: float = Field(4.0, gt=0, le=100, description="Largest stored value.")
 
     def compress(self, mel: Tensor, power: int) -> Tensor:
@@ -158,7 +188,7 @@ class CoquiScale(_Scale):
         db = (values + self.max_norm) * (-self.min_db / (2.0 * self.max_norm)) + self.min_db
         return torch.exp((db + self.ref_db) * (_LN10 * power / 20.0))
 
-    def clamp(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: int) -> float:
         lowest = math.pow(10.0, (self.min_db + self.ref_db) * power / 20.0)
         return max(lowest, 1e-8)
 
@@ -177,7 +207,7 @@ class WhisperScale(_Scale):
     def decompress(self, values: Tensor, power: int) -> Tensor:
         return torch.exp((values * 4.0 - 4.0) * _LN10)
 
-    def clamp(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: int) -> float:
         return max(1e-10, float(mel.max()) * 1e-8) if mel.numel() else 1e-10
 
 

@@ -1,4 +1,4 @@
-"""Which presets a refused mel would fit: as an answer to whoever sent it with the wrong one."""
+"""Presets that a refused mel would fit, as a hint to the client."""
 
 from __future__ import annotations
 
@@ -11,48 +11,73 @@ from numpy.typing import NDArray
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.validate import Layout, check_mel, heaviest_band
+from unmel.models.mel.validate import Layout, check_mel, full_scale_level
 
-# Speech in its right config: the loudest value of a clip, dB of what full scale can give; then how
-# far below it nine tenths and one half of the values lie. The bundled clip's own in most presets;
-# a wrong logarithm or other moments stretch or shift them by tens of dB.
-_PEAK, _LOUD_TENTH, _MEDIAN = -23.0, -22.0, -52.0
-_UNIT = 20.0
-# Presets further from speech than the best by this many units are not named.
-_MARGIN = 1.2
-_MOST_NAMED = 8
-_MOST_FRAMES = 4096
+# Levels of speech in its right config, dB: the loudest value relative to full scale, then the upper
+# tenth and the median relative to the loudest. They are the bundled clip's in most presets; a wrong
+# logarithm, mean or standard deviation stretches or shifts them by tens of dB.
+_PEAK_DB, _UPPER_TENTH_DB, _MEDIAN_DB = -23.0, -22.0, -52.0
+# Presets further from speech than the best one by this many dB are left out.
+_MARGIN_DB, _ROUNDING_DB = 24.0, 2.0
+_MAX_NAMES = 8
+_MAX_FRAMES = 4096
 
 
 def presets_that_fit(
     config: MelConfig, mel: NDArray[Any], layout: Layout = "auto"
 ) -> tuple[str, ...]:
-    """Names of the presets whose bands and levels `mel` fits, likeliest first; few or none.
+    """Names of the presets that a mel fits, likeliest first.
 
-    Among equals those of the geometry of `config`, which it was sent with, come first; of presets
-    that share one config the first is named.
+    Among equals presets of the refused config's geometry come first; of presets with equal
+    configs only the first is named.
+
+    Parameters
+    ----------
+    config
+        The config that the mel was refused for.
+    mel
+        The client's array, `[K, T]`, `[T, K]` or `[1, K, T]`.
+    layout
+        As in `check_mel`.
+
+    Returns
+    -------
+    tuple of str
+        At most eight names; none where no preset accepts the mel without a warning.
+
+    Examples
+    --------
+    A natural logarithm in the range of speech, sent with a config of 128 bands:
+
+    >>> mel = np.linspace(-11.0, 1.0, 80 * 90, dtype=np.float32).reshape(80, 90)
+    >>> presets_that_fit(PRESETS["whisper-128"].config, mel)[:2]
+    ('tacotron2-22k', 'hifigan-22k')
     """
     longest = max(mel.shape, default=0)
-    step = -(-longest // _MOST_FRAMES)
+    step = -(-longest // _MAX_FRAMES)
     if step > 1:  # no config has as many bands: the axis is the frames
         mel = mel.take(range(0, longest, step), axis=mel.shape.index(longest))
-    found = []
-    looked_at = {config}
+    candidates = []
+    seen = {config}
     for name, row in PRESETS.items():
-        if row.config in looked_at:
+        if row.config in seen:
             continue
-        looked_at.add(row.config)
+        seen.add(row.config)
         try:
             checked = check_mel(row.config, mel, layout)
         except Invalid:
             continue
         if not checked.warnings:
             foreign = _geometry(row.config) != _geometry(config)
-            found.append((_distance(row.config, checked.values), foreign, name))
-    best = min((distance for distance, *_ in found), default=0.0)
-    near = [(round(d, 1), foreign, name) for d, foreign, name in found if d <= best + _MARGIN]
-    near.sort(key=lambda row: row[:2])  # stable: the table's order within
-    return tuple(name for *_, name in near[:_MOST_NAMED])
+            candidates.append((_distance(row.config, checked.values), foreign, name))
+    best = min((distance for distance, *_ in candidates), default=0.0)
+    near = [
+        (round(distance / _ROUNDING_DB), foreign, name)
+        for distance, foreign, name in candidates
+        if distance <= best + _MARGIN_DB
+    ]
+    near.sort(key=lambda row: row[:2])  # stable: equals stay in the table's order
+    return tuple(name for *_, name in near[:_MAX_NAMES])
 
 
 def _geometry(config: MelConfig) -> tuple[int, int, int]:
@@ -60,10 +85,10 @@ def _geometry(config: MelConfig) -> tuple[int, int, int]:
 
 
 def _distance(config: MelConfig, values: NDArray[np.float32]) -> float:
-    """How unlike speech the values `[T, K]` are if they are of that config."""
+    """Distance in dB of values `[T, K]` of a config from the levels of speech."""
     linear = config.decompress(torch.tensor(values, dtype=torch.float64)).numpy()
-    full = config.loudest_magnitude**config.power * heaviest_band(config)
+    full = full_scale_level(config)
     levels = np.quantile(linear, [1.0, 0.9, 0.5])
-    peak, loud, median = 20.0 / config.power * np.log10(np.maximum(levels, 1e-30) / full)
-    apart = abs(peak - _PEAK) + abs(loud - peak - _LOUD_TENTH) + abs(median - peak - _MEDIAN)
-    return float(apart / _UNIT)
+    peak, tenth, median = 20.0 / config.power * np.log10(np.maximum(levels, 1e-30) / full)
+    distances = peak - _PEAK_DB, tenth - peak - _UPPER_TENTH_DB, median - peak - _MEDIAN_DB
+    return float(np.abs(distances).sum())

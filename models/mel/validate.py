@@ -1,4 +1,4 @@
-"""Is this array a mel of that config? Shape, layout, finiteness and levels, before any work."""
+"""Checks of a client's arrays against a config: shape, layout, finiteness and levels."""
 
 from __future__ import annotations
 
@@ -17,31 +17,50 @@ from unmel.models.mel.scale import LinearScale
 
 Layout = Literal["auto", "bands_first", "frames_first"]
 
-# Full scale is +-1, but some front-ends feed 16-bit integers as they are: allow those, twice.
-_LOUDEST_SAMPLE = 2.0**16
-# A linear mel may dip below zero by this share of its peak (a network's last layer does).
+# Full scale is +-1, but some front-ends take 16-bit integers unscaled: twice their range passes.
+_MAX_SAMPLE = 2.0**16
+# A linear mel may be negative by this share of its peak, as a network's output can be.
 _NEGATIVE_SHARE = 1e-2
-_LARGEST_LINEAR = 1e30
+# Above this float32 overflows in a reconstruction.
+_MAX_LINEAR = 1e30
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Mel values that can be worked on, and what a caller should know about them."""
+    """Accepted mel values, and warnings for the client."""
 
     values: NDArray[np.float32]
-    """`[T, K]`, contiguous."""
+    """Values `[T, K]`, contiguous."""
     warnings: tuple[str, ...]
 
 
 def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> Checked:
-    """Take `[K, T]`, `[1, K, T]` or, where it is not ambiguous, `[T, K]`; raise Invalid if not.
+    """Check a mel and bring it to frames first.
 
-    `layout` says which axis holds the bands where the shape alone does not.
+    Parameters
+    ----------
+    config
+        The mel's config.
+    mel
+        Values `[K, T]`, `[1, K, T]` or, where the shape is not ambiguous, `[T, K]`.
+    layout
+        The axis of the bands, for a shape that is ambiguous.
+
+    Returns
+    -------
+    Checked
+        The values `[T, K]` and warnings.
+
+    Raises
+    ------
+    Invalid
+        For another shape or type, values that are not finite, and values that no audio has in
+        this config.
     """
     if mel.dtype.kind not in "fiu":
         raise Invalid("mel", f"an array of {mel.dtype}", "real numbers")
     values = _bands_last(config, mel, layout)
-    with np.errstate(over="ignore"):  # what overflows is found by the next line
+    with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is refused below
         values = np.ascontiguousarray(values, dtype=np.float32)
     if not np.isfinite(values).all():
         t, k = np.argwhere(~np.isfinite(values))[0]
@@ -50,16 +69,36 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
 
 
 def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArray[np.float32]:
-    """Take phases `[N, T]` for a mel of `frames` frames as `[T, N]`; raise Invalid if not."""
+    """Check first phases and bring them to frames first.
+
+    Parameters
+    ----------
+    config
+        The mel's config.
+    phases
+        Phases `[N, T]`, radians.
+    frames
+        Frames `T` of the mel.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        Phases `[T, N]` in 0 to 2 pi.
+
+    Raises
+    ------
+    Invalid
+        For another shape or type, and for values that are not finite.
+    """
     want = f"finite real numbers [{config.n_bins}, {frames}], in radians"
     shape = "x".join(map(str, phases.shape)) or "a single number"
     if phases.dtype.kind not in "fiu" or phases.shape != (config.n_bins, frames):
         raise Invalid("phases", f"shape {shape} of {phases.dtype}", want)
     if not np.isfinite(phases).all():
         raise Invalid("phases", "values that are not finite", want)
-    # What a client has unwrapped may be thousands of turns, whose fraction float32 would lose.
-    turned = np.remainder(phases.T.astype(np.float64), 2.0 * np.pi)
-    return np.ascontiguousarray(turned, dtype=np.float32)
+    # Unwrapped phases may be thousands of turns, whose fraction float32 would lose.
+    wrapped = np.remainder(phases.T.astype(np.float64), 2.0 * np.pi)
+    return np.ascontiguousarray(wrapped, dtype=np.float32)
 
 
 def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray[Any]:
@@ -83,7 +122,7 @@ def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray
 
 
 def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, ...]:
-    """Refuse values that no audio gives in this config; warn of those that hardly any does."""
+    """Warnings for unlikely values `[T, K]`; Invalid for values that no audio has."""
     low, high = float(values.min()), float(values.max())
     span = f"values from {low:.4g} to {high:.4g}"
     if isinstance(config.scale, LinearScale) and config.mean == 0.0 and low < 0:
@@ -91,68 +130,63 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
             raise Invalid("mel", span, "no negative values: this config's scale is linear")
         return ("small negative values were taken as 0: this config's scale is linear",)
     if isinstance(config.scale, LinearScale):
-        # Samples may be scaled by anything; this much is beyond what float32 can carry through.
-        if high > _LARGEST_LINEAR:
-            raise Invalid("mel", span, f"at most {_LARGEST_LINEAR:g}")
+        if high > _MAX_LINEAR:
+            raise Invalid("mel", span, f"at most {_MAX_LINEAR:g}")
         return ()
-    return _judge(config, values, span)
+    return _compare_levels(config, values, span)
 
 
 class _Limits(NamedTuple):
-    """How levels are written in a config, each `[K]`; not to be altered."""
+    """A config's stored values `[K]` of some levels; not to be altered."""
 
-    floor: NDArray[np.float64]
-    """Silence."""
-    full: NDArray[np.float64]
-    """Full scale."""
-    most: NDArray[np.float64]
-    """More than any front-end's samples."""
-    reach: NDArray[np.float64]
+    silence: NDArray[np.float64]
+    full_scale: NDArray[np.float64]
+    maximum: NDArray[np.float64]
+    """The largest that is accepted."""
+    dynamic_range: NDArray[np.float64]
     """From silence to full scale."""
 
 
-@lru_cache(maxsize=1024)  # a stream asks for every frame
+@lru_cache(maxsize=1024)  # a stream needs it for every frame
 def _limits(config: MelConfig) -> _Limits:
-    loudest = config.loudest_magnitude**config.power * heaviest_band(config)
-    floor, full = _stored(config, 0.0), _stored(config, loudest)
-    most = _stored(config, loudest * _LOUDEST_SAMPLE**config.power)
-    # A clip level above full scale makes the two one; anything below a unit's reach is moot.
-    return _Limits(floor, full, most, np.maximum(full - floor, 1.0 / np.asarray(config.std)))
+    level = full_scale_level(config)
+    silence, full = _stored(config, 0.0), _stored(config, level)
+    maximum = _stored(config, level * _MAX_SAMPLE**config.power)
+    # Where the scale clamps above full scale the two are equal: the range is one unit at least.
+    return _Limits(silence, full, maximum, np.maximum(full - silence, 1.0 / np.asarray(config.std)))
 
 
 def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
-    """How a frame of the linear mel `level` in every band is written `[K]`."""
-    # One frame at a time: some scales clamp relative to the loudest value of what they are given.
+    """The stored values `[K]` of a frame with the linear mel `level` in every band."""
+    # One frame at a time: some scales clamp relative to the loudest value of their input.
     frame = torch.full((1, config.n_mels), level, dtype=torch.float64)
     stored: NDArray[np.float64] = config.compress(frame)[0].numpy()
     return stored
 
 
-def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
-    """Hold `[T, K]` values against the stored forms of silence, full scale and the impossible."""
+def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
+    """Compare values `[T, K]` with those of silence and full scale."""
     kind = config.scale.kind
-    floor, full, most, reach = _limits(config)
+    silence, full, maximum, dynamic_range = _limits(config)
     top, bottom = values.max(axis=0), values.min(axis=0)
-    if (top > np.maximum(most, full + 0.5 * reach)).any():
+    if (top > np.maximum(maximum, full + 0.5 * dynamic_range)).any():
         raise Invalid(
             "mel",
             span,
             f"at most {full.max():.4g} for audio at full scale: the values are not of the scale "
             f"{kind!r} (linear or differently normalised values sent as {kind!r}?)",
         )
-    if (bottom < floor - reach).any():
+    if (bottom < silence - dynamic_range).any():
         raise Invalid(
             "mel",
             span,
-            f"at least {floor.min():.4g}, which silence gives: the values are not of the scale "
+            f"at least {silence.min():.4g}, the value of silence: the values are not of the scale "
             f"{kind!r} (another logarithm, or other mean and std?)",
         )
     warnings = []
-    if (top > full + 0.05 * reach).any():
-        warnings.append(
-            f"{span}, above what full-scale audio gives in this config ({full.max():.4g})"
-        )
-    if bottom.min() >= 0 and (floor + 0.25 * reach < 0).all() and values.size > 1:
+    if (top > full + 0.05 * dynamic_range).any():
+        warnings.append(f"{span}, above full-scale audio in this config ({full.max():.4g})")
+    if bottom.min() >= 0 and (silence + 0.25 * dynamic_range < 0).all() and values.size > 1:
         warnings.append(
             f"{span}: none is negative, as if linear values were sent to the scale {kind!r}"
         )
@@ -160,6 +194,7 @@ def _judge(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[s
 
 
 @lru_cache(maxsize=1024)
-def heaviest_band(config: MelConfig) -> float:
-    """The most that a flat spectrum of ones gives in any band, `max_k sum_n F[k, n]`."""
-    return max(float(filterbank(config).sum(axis=1).max()), 1e-12)
+def full_scale_level(config: MelConfig) -> float:
+    """Upper bound of the linear mel of samples within +-1, over all bands."""
+    largest_sum = max(float(filterbank(config).sum(axis=1).max()), 1e-12)
+    return config.loudest_magnitude**config.power * largest_sum

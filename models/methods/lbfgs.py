@@ -1,4 +1,4 @@
-"""L-BFGS for many problems at once: each row with a curvature and a step of its own."""
+"""L-BFGS for many problems at once, each row with its own curvature and step."""
 
 from __future__ import annotations
 
@@ -7,22 +7,41 @@ from collections import deque
 import torch
 from torch import Tensor
 
-# A step teaches nothing where the gradient turned by less than this share of what the metric says.
-_FLAT = 1e-10
+# A step is ignored where its curvature is below this share of that of the initial scale.
+_MIN_CURVATURE = 1e-10
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
-    """Inner products `[rows, 1]` of rows `[rows, n]`, summed in float64.
+    """Inner products of rows, summed in float64.
 
-    By torch's own sum: a BLAS's may depend on where in memory a row lies.
+    By torch's own sum: the bits of a BLAS's may depend on the alignment of a row.
+
+    Parameters
+    ----------
+    a, b
+        Rows `[rows, n]`.
+
+    Returns
+    -------
+    Tensor
+        Products `[rows, 1]` in the type of `a`.
     """
     return (a * b).sum(1, keepdim=True, dtype=torch.float64).to(a.dtype)
 
 
 class Curvature:
-    """The last steps of every row and what they did to its gradient (Nocedal 1980).
+    """The last steps of every row and the changes of its gradient.
 
-    `scale` `[rows, n]` is a guess at the inverse of the Hessian's diagonal.
+    Parameters
+    ----------
+    memory
+        Number of steps that are kept.
+    scale
+        Estimate of the inverse of the Hessian's diagonal `[rows, n]`.
+
+    References
+    ----------
+    J. Nocedal, "Updating quasi-Newton matrices with limited storage", 1980.
     """
 
     def __init__(self, memory: int, scale: Tensor) -> None:
@@ -31,41 +50,63 @@ class Curvature:
         self._size: Tensor | float = 1.0
 
     def __len__(self) -> int:
-        """Steps remembered."""
+        """Number of steps kept."""
         return len(self._pairs)
 
-    def add(self, step: Tensor, turn: Tensor) -> None:
-        """Learn from a `step` `[rows, n]` and the gradient's change over it.
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """Record a step; a row without positive curvature along it is left as it was.
 
-        A row where the two do not say that the function curves upwards learns nothing.
+        Parameters
+        ----------
+        step
+            Step of each row `[rows, n]`.
+        change
+            Change of the gradient over the step `[rows, n]`.
         """
-        product, measured = dot(step, turn), dot(turn, turn * self._scale)
-        known = product > _FLAT * measured
-        self._pairs.append((step, turn, torch.where(known, 1.0 / product, 0.0)))
-        size = product / measured
-        self._size = torch.where(known & torch.isfinite(size), size, self._size)
+        product, norm = dot(step, change), dot(change, change * self._scale)
+        convex = product > _MIN_CURVATURE * norm
+        self._pairs.append((step, change, torch.where(convex, 1.0 / product, 0.0)))
+        size = product / norm
+        self._size = torch.where(convex & torch.isfinite(size), size, self._size)
 
-    def direction(self, slope: Tensor) -> Tensor:
-        """Downhill by the two-loop recursion: minus the inverse Hessian times `slope`."""
-        way = -slope
-        shares = []
-        for step, turn, inverse in reversed(self._pairs):
-            share = dot(step, way) * inverse
-            way = torch.addcmul(way, turn, share, value=-1.0)
-            shares.append(share)
-        way = way * self._scale * self._size
-        for (step, turn, inverse), share in zip(self._pairs, reversed(shares), strict=True):
-            way = torch.addcmul(way, step, share - dot(turn, way) * inverse)
-        return way
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Minus the inverse Hessian times the gradient, by the two-loop recursion.
+
+        Parameters
+        ----------
+        gradient
+            Gradient of each row `[rows, n]`.
+        """
+        direction = -gradient
+        coefficients = []
+        for step, change, rho in reversed(self._pairs):
+            coefficient = dot(step, direction) * rho
+            direction = torch.addcmul(direction, change, coefficient, value=-1.0)
+            coefficients.append(coefficient)
+        direction = direction * self._scale * self._size
+        for (step, change, rho), alpha in zip(self._pairs, reversed(coefficients), strict=True):
+            direction = torch.addcmul(direction, step, alpha - dot(change, direction) * rho)
+        return direction
 
 
-# Steps tried along a direction, in units of the one that L-BFGS proposes.
+# Step lengths tried first, in units of the step that L-BFGS proposes.
 _TRIED = tuple(2.0**k for k in range(-12, 5))
 
 
 def lowest_of_quartic(coefficients: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """Where `c1 t + c2 t^2 + c3 t^3 + c4 t^4` is least for `t > 0`, `[rows, 1]`; 0 if nowhere
-    below zero. The best of a geometric row of steps, then Newton's method beside it.
+    """The minimum of `c1 t + c2 t^2 + c3 t^3 + c4 t^4` over `t > 0`.
+
+    Newton's method from the best of a geometric series.
+
+    Parameters
+    ----------
+    coefficients
+        `c1` to `c4`, each `[rows, 1]`.
+
+    Returns
+    -------
+    Tensor
+        `t` of each row `[rows, 1]`, 0 where the polynomial is nowhere negative.
     """
     c1, c2, c3, c4 = coefficients
 
@@ -77,9 +118,9 @@ def lowest_of_quartic(coefficients: tuple[Tensor, Tensor, Tensor, Tensor]) -> Te
     coarse = tried[best]
     t = coarse
     for _ in range(3):
-        bend = 2.0 * c2 + t * (6.0 * c3 + t * (12.0 * c4))
-        newton = t - (c1 + t * (2.0 * c2 + t * (3.0 * c3 + t * (4.0 * c4)))) / bend
-        inside = (bend > 0) & (newton > 0.5 * coarse) & (newton < 2.0 * coarse)
+        second = 2.0 * c2 + t * (6.0 * c3 + t * (12.0 * c4))
+        newton = t - (c1 + t * (2.0 * c2 + t * (3.0 * c3 + t * (4.0 * c4)))) / second
+        inside = (second > 0) & (newton > 0.5 * coarse) & (newton < 2.0 * coarse)
         t = torch.where(inside, newton, t)
     t = torch.where(value(t) <= values, t, coarse)
     return torch.where(values < 0, t, 0.0)

@@ -1,4 +1,4 @@
-"""Method: a function of the field with its source, its cost and its parameters, by name."""
+"""Method: a row of a table of methods, with its function, source, cost and parameters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 
-# Seconds of a multiplication of a product, and of a bin of a pass, in those of a point of a pair.
-PRODUCT = 0.006
-PASS = 0.1
+# Time of a multiplication in a product, and of a bin in a pass, relative to that of a point in a
+# pair of transforms; measured by benchmarks/costs.py.
+_PRODUCT = 0.006
+_PASS = 0.1
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a method can be given; its bounds are checked before any work."""
+    """A numeric parameter of a method, with bounds."""
 
     name: str
     default: float
@@ -27,78 +28,107 @@ class Parameter:
     integer: bool = False
 
     def check(self, value: object, where: str) -> float:
-        """`value` as a number within the bounds, or Invalid."""
-        want = f"{'an integer' if self.integer else 'a number'} {self.lowest:g} to {self.highest:g}"
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-        if not good or not self.lowest <= float(value) <= self.highest:  # type: ignore[arg-type] # `good` says it is a number
+        """A client's value as a number.
+
+        Parameters
+        ----------
+        value
+            The value, of any type.
+        where
+            Name of the option that holds the parameter, for the error.
+
+        Raises
+        ------
+        Invalid
+            If it is no number, or out of bounds.
+        """
+        valid = (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and self.lowest <= value <= self.highest
+            and (not self.integer or value == int(value))
+        )
+        if not valid:
+            kind = "an integer" if self.integer else "a number"
+            want = f"{kind} {self.lowest:g} to {self.highest:g}"
             raise Invalid(f"{where}.{self.name}", repr(value)[:80], want)
-        if self.integer and value != int(value):  # type: ignore[call-overload] # likewise
-            raise Invalid(f"{where}.{self.name}", repr(value)[:80], want)
-        return self.as_number(float(value))  # type: ignore[arg-type] # likewise
+        return self.as_number(float(value))  # type: ignore[arg-type] # `valid` implies a number
 
     def as_number(self, value: float) -> float:
-        """The value as its kind: an int where it counts something."""
+        """The value as an int for an integer parameter."""
         return int(value) if self.integer else value
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is done for a row of a pack, counted in what takes the time."""
+    """Work for a row of a pack, as counts of the expensive operations."""
 
     pairs: float = 0.0
-    """Pairs of Fourier transforms, with overlap-add and what is done to each bin between them."""
+    """Pairs of Fourier transforms, with overlap-add and the arithmetic of a bin between them."""
     products: float = 0.0
     """Products with the filterbank or a matrix of its shape."""
     passes: float = 0.0
-    """Sweeps over the row's bins beside those."""
+    """Further passes over the row's bins."""
 
     def points(self, config: MelConfig) -> float:
-        """In units of a point of a pair of transforms; the two weights are measured
-        (benchmarks/costs.py).
+        """Work in units of a point of a pair of transforms.
+
+        Parameters
+        ----------
+        config
+            The mel config, for the sizes.
         """
-        dense = PRODUCT * config.n_mels * config.n_bins
-        return (
-            self.pairs * config.n_fft + self.products * dense + self.passes * PASS * config.n_bins
-        )
+        dense = self.products * config.n_mels * _PRODUCT + self.passes * _PASS
+        return self.pairs * config.n_fft + dense * config.n_bins
 
     def __str__(self) -> str:
-        """In words: "2 products and 1 pair of transforms"."""
+        """The counts in words: "2 products and 1 pair of transforms"."""
         counts = (
             (self.products, "product", "products"),
             (self.pairs, "pair of transforms", "pairs of transforms"),
             (self.passes, "pass over the bins", "passes over the bins"),
         )
-        said = [f"{n:g} {one if n == 1 else many}" for n, one, many in counts if n]
-        return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+        words = [f"{n:g} {one if n == 1 else many}" for n, one, many in counts if n]
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method takes for a row: once, and in each of its steps."""
+    """Work of a method for a row: once, and in each of its steps."""
 
     once: Work | None = None
     step: Work | None = None
     name: str = "an iteration"
-    """What a step is called."""
+    """Name of a step, for clients."""
     steps: Callable[[Mapping[str, float], int], float] = lambda _, n_iter: n_iter
-    """How many it usually makes, of its parameters and the number of iterations."""
-    turns: Callable[[Mapping[str, float]], Work] | None = None
-    """A step's work where parameters change it."""
+    """Usual number of steps for some parameters and a number of iterations."""
+    step_for: Callable[[Mapping[str, float]], Work] | None = None
+    """A step's work for some parameters, where they change it."""
     alone: float = 0.0
-    """Points that a step's calls cost beside its work, where frames go one by one."""
+    """Points of overhead of a step, where frames are processed one by one."""
     compiled: float = 1.0
-    """Share of a step's time that is left where its loops are compiled."""
+    """Share of a step's time with compiled loops."""
     note: str = ""
 
     def points(self, config: MelConfig, params: Mapping[str, float], n_iter: int = 0) -> float:
-        """Of a row, in the units of `Work.points`."""
-        step = self.turns(params) if self.turns else self.step
-        total = self.once.points(config) if self.once else 0.0
+        """Work for a row in the units of `Work.points`.
+
+        Parameters
+        ----------
+        config
+            The mel config.
+        params
+            The method's parameters.
+        n_iter
+            Number of iterations, where a recipe has one.
+        """
+        step = self.step_for(params) if self.step_for else self.step
+        once = self.once.points(config) if self.once else 0.0
         each = step.points(config) * self.compiled + self.alone if step else 0.0
-        return total + each * self.steps(params, n_iter)
+        return once + each * self.steps(params, n_iter)
 
     def __str__(self) -> str:
-        """In words, as `GET /methods` gives it."""
+        """The cost in words, for `GET /methods`."""
         parts = [str(self.once)] if self.once else []
         parts += [f"{self.step} {self.name}"] if self.step else []
         return ", and ".join(parts or ["nothing"]) + self.note
@@ -106,26 +136,26 @@ class Cost:
 
 @dataclass(frozen=True)
 class Method:
-    """One row of a module's table of methods."""
+    """One row of a table of methods."""
 
     run: Callable[..., Any]
     source: str
     work: Cost
     parameters: tuple[Parameter, ...] = ()
     check: Callable[[Mapping[str, float]], None] | None = None
-    """Raises Invalid for values that do not go together."""
+    """Raises Invalid for parameters that exclude each other."""
     bin_floats: float = 0.0
-    """Floats that it keeps for each bin of a row, beside what every method does."""
+    """Floats of memory for each bin of a row, beyond those of every method."""
     sample_floats: float = 0.0
-    """Likewise for each sample of a hop and step of its history."""
+    """Floats of memory for each sample of a hop and each step of `history`."""
     in_blocks: bool = True
-    """Whether it can go on from samples that are settled, as a long clip's blocks do."""
+    """Whether it can continue from settled samples, as needed for the blocks of a long clip."""
     allows: Callable[[MelConfig], None] | None = None
-    """Raises Invalid for a config that it cannot be used with."""
+    """Raises Invalid for a config that the method does not support."""
 
     @property
     def cost(self) -> str:
-        """What a frame costs, in words."""
+        """The cost of a frame, in words."""
         return str(self.work)
 
     @property
@@ -134,15 +164,30 @@ class Method:
         return " ".join((inspect.getdoc(self.run) or "").split("\n\n")[0].split())
 
     def resolve(self, given: Mapping[str, object], where: str) -> tuple[tuple[str, float], ...]:
-        """Every parameter's value, hashable: what is given, checked, over the defaults.
+        """Values of all parameters: checked ones of the client, else defaults.
 
-        `where` names the option in an Invalid.
+        Parameters
+        ----------
+        given
+            The client's values by name.
+        where
+            Name of the option that holds them, for the error.
+
+        Returns
+        -------
+        tuple of (str, float)
+            Names and values, hashable.
+
+        Raises
+        ------
+        Invalid
+            For an unknown name, or a value that is out of bounds.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
             if name not in known:
-                have = ", ".join(known) or "no parameters"
-                raise Invalid(f"{where}.{name[:40]}", "a parameter that it does not have", have)
+                names = ", ".join(known) or "no parameters"
+                raise Invalid(f"{where}.{name[:40]}", "an unknown parameter", names)
         values = {
             name: p.check(given[name], where) if name in given else p.as_number(p.default)
             for name, p in known.items()

@@ -1,4 +1,4 @@
-"""Recipe: which method a request runs, from where, for how long, with which parameters."""
+"""Recipe: a request's methods, start phases, schedule and parameters, resolved from its options."""
 
 from __future__ import annotations
 
@@ -32,29 +32,35 @@ GIVEN = "given"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to run: equal recipes can share a pack."""
+    """A resolved choice of methods and parameters; clips of equal recipes can share a pack."""
 
     method: str
     """A joint method, or the phase method that follows `inversion`."""
     inversion: str | None
     schedule: Schedule
     start: str = DEFAULT_START
-    """Name of the first phases; `GIVEN` when the items bring them."""
+    """Name of the start phases; `GIVEN` for phases from the client."""
     params: tuple[tuple[str, float], ...] = ()
-    """The method's parameters, every one."""
+    """All parameters of the method."""
     inversion_params: tuple[tuple[str, float], ...] = ()
-    """The inversion's parameters, every one."""
+    """All parameters of the inversion."""
 
     @property
     def n_iter(self) -> int:
+        """Number of iterations of the method."""
         return self.schedule.n_iter
 
     def points(self, config: MelConfig, *, magnitude_only: bool = False) -> float:
         """Work for a row of a pack, in units of a point of a pair of transforms.
 
-        `magnitude_only` leaves the phases of a two-stage recipe out.
+        Parameters
+        ----------
+        config
+            The mel config.
+        magnitude_only
+            Whether the phases of a two-stage recipe are left out.
         """
-        total = float(config.n_fft)  # into the pack and out of it
+        total = float(config.n_fft)  # copies into the pack and out of it
         phases = JOINT
         if self.inversion is not None:
             params = dict(self.inversion_params)
@@ -81,13 +87,39 @@ def resolve(
     params: Mapping[str, object] | None = None,
     inversion_params: Mapping[str, object] | None = None,
 ) -> Recipe:
-    """The recipe that a request's options ask for; Invalid if none can be. `power` and `octaves`
-    are the config's.
+    """The recipe of a request's options.
 
-    Naming an `inversion` or a `phase` asks for two stages, naming a joint `method` for one.
-    `n_iter` and `momentum` override what the quality says; between the qualities' own iteration
-    counts a joint method's schedule is interpolated. `params` are the phase's or the joint
-    method's own, `inversion_params` the inversion's.
+    An `inversion` or a `phase` selects two stages, a joint `method` one.
+
+    Parameters
+    ----------
+    power
+        Power of the config's mel, 1 or 2.
+    octaves
+        The config's octaves below the whole band.
+    quality
+        Sets the number of iterations and the schedule.
+    method
+        Name of a joint method.
+    inversion
+        Name of an inversion.
+    phase
+        Name of a phase method.
+    start
+        Name of the start phases, or `GIVEN`.
+    n_iter
+        Overrides the quality's number of iterations; the schedule is interpolated for it.
+    momentum
+        Overrides the quality's momentum.
+    params
+        Parameters of the joint or phase method.
+    inversion_params
+        Parameters of the inversion.
+
+    Raises
+    ------
+    Invalid
+        For unknown names, parameters out of bounds, and options that exclude each other.
     """
     two_stage = inversion is not None or phase is not None
     if two_stage and method is not None:
@@ -96,37 +128,37 @@ def resolve(
             f"{method!r} beside inversion or phase",
             "either a joint method, or an inversion and a phase",
         )
-    own = not two_stage and method in (None, DEFAULT_METHOD)
+    is_default = not two_stage and method in (None, DEFAULT_METHOD)
     if n_iter is None:
-        n_iter = iterations(power, octaves, quality) if own else ITERATIONS[quality]
+        n_iter = iterations(power, octaves, quality) if is_default else ITERATIONS[quality]
     if start != GIVEN:
         _find(STARTS, start, "start")
     if two_stage:
         inversion, name = inversion or DEFAULT_INVERSION, phase or DEFAULT_PHASE
-        runs: Method = _find(PHASES, name, "phase")
+        row: Method = _find(PHASES, name, "phase")
         schedule = Schedule(n_iter, Ramp(0.0, 0.0))
-        inverts: Method = _find(INVERSIONS, inversion, "inversion")
-        resolved = inverts.resolve(inversion_params or {}, "inversion_params")
+        inversion_row: Method = _find(INVERSIONS, inversion, "inversion")
+        resolved = inversion_row.resolve(inversion_params or {}, "inversion_params")
     else:
         name = method or DEFAULT_METHOD
-        runs = _find(JOINT, name, "method")
-        # The schedules are the default's own; of another's only the number of iterations counts.
-        schedule = joint_schedule(power, n_iter) if own else Schedule(n_iter, Ramp(0.0, 0.0))
+        row = _find(JOINT, name, "method")
+        # Only the default method has ramps; the others take just the number of iterations.
+        schedule = joint_schedule(power, n_iter) if is_default else Schedule(n_iter, Ramp(0.0, 0.0))
         if inversion_params:
             raise Invalid("inversion_params", "parameters", "none without an inversion")
         resolved = ()
     given = dict(params or {})
-    if momentum is not None and own:
+    if momentum is not None and is_default:
         schedule = replace(schedule, momentum=Ramp(momentum, momentum))
     elif momentum is not None and "momentum" in given:
         raise Invalid("momentum", "a value beside params.momentum", "one value")
     elif momentum is not None:
         given["momentum"] = momentum
-    return Recipe(name, inversion, schedule, start, runs.resolve(given, "params"), resolved)
+    return Recipe(name, inversion, schedule, start, row.resolve(given, "params"), resolved)
 
 
 def _find(table: Mapping[str, Any], name: str, option: str) -> Any:
-    """The table's row of that name, or Invalid with the names there are."""
+    """The table's row of a name; Invalid with the known names otherwise."""
     if name not in table:
         raise Invalid(option, repr(name)[:80], "one of " + ", ".join(table))
     return table[name]

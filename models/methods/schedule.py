@@ -1,4 +1,4 @@
-"""Schedule: how a joint run moves from its first iteration to its last, and what qualities mean."""
+"""Schedule: the coefficients of a joint run over its iterations, and those of each quality."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ DEFAULT_QUALITY: Quality = "standard"
 
 @dataclass(frozen=True)
 class Ramp:
-    """A value that moves in a straight line from the first iteration to the last."""
+    """A value that changes linearly from the first iteration to the last."""
 
     first: float
     last: float
 
     def at(self, i: int, n: int) -> float:
-        """Its value in iteration `i` of `n`."""
+        """Value in iteration `i` of `n`."""
         return self.first + (self.last - self.first) * (min(i, n - 1) / (n - 1) if n > 1 else 0.0)
 
     def part(self, first: float, last: float) -> Ramp:
-        """The ramp between two of its points, each from 0 to 1."""
-        step = self.last - self.first
-        return Ramp(self.first + step * first, self.first + step * last)
+        """The ramp between two points of this one, each from 0 to 1."""
+        return Ramp(_mix(self.first, self.last, first), _mix(self.first, self.last, last))
 
     def towards(self, other: Ramp, share: float) -> Ramp:
-        """The ramp that lies `share` of the way to `other`."""
-        return Ramp(
-            self.first + (other.first - self.first) * share,
-            self.last + (other.last - self.last) * share,
-        )
+        """The interpolated ramp, this one at a share of 0 and `other` at 1."""
+        return Ramp(_mix(self.first, other.first, share), _mix(self.last, other.last, share))
+
+
+def _mix(a: float, b: float, share: float) -> float:
+    return a + (b - a) * share
 
 
 FLAT = Ramp(1.0, 1.0)
 NONE = Ramp(0.0, 0.0)
+_RAMPS = "momentum", "reflection", "exponent", "blend"
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run of `n_iter` iterations moves; the symbols are those of `consistent`."""
+    """Coefficients of a run of `n_iter` iterations, named as in `consistent`."""
 
     n_iter: int
     momentum: Ramp
@@ -48,15 +49,21 @@ class Schedule:
     exponent: Ramp = FLAT
     blend: Ramp = FLAT
     turn: float = 1.0
-    """Share of the circle that the start phases are drawn from."""
+    """Share of the circle from which random start phases are drawn."""
     shares: tuple[float, ...] = (1.0,)
-    """Of the work, for each octave that is run on its own, the lowest first, and for the whole."""
+    """Shares of the work of the octaves that are run, the lowest first, and of the whole band."""
 
     def stages(self, count: int) -> list[Schedule]:
-        """The schedules of the last `count` of its stages, the whole band's last.
+        """The schedules of the last `count` stages; the whole band's is the last one.
 
-        `n_iter` counts iterations of the whole band: one of an octave below costs half as much,
-        and its stage has twice as many for its share. The values move evenly over the stages.
+        `n_iter` counts iterations of the whole band: an iteration of the octave below costs half
+        as much, and its stage has twice as many for the same share. The ramps go through all
+        stages at an even pace.
+
+        Parameters
+        ----------
+        count
+            Number of stages, at most that of `shares`.
         """
         shares = self.shares[-count:]
         work = self.n_iter / sum(shares)
@@ -70,25 +77,25 @@ class Schedule:
         ]
 
     def part(self, first: float, last: float) -> Schedule:
-        """What it does between two points of its run, each from 0 to 1."""
-        return replace(
-            self,
-            momentum=self.momentum.part(first, last),
-            reflection=self.reflection.part(first, last),
-            exponent=self.exponent.part(first, last),
-            blend=self.blend.part(first, last),
-        )
+        """The schedule between two points of the run, each from 0 to 1."""
+        return replace(self, **{name: getattr(self, name).part(first, last) for name in _RAMPS})
 
     def towards(self, other: Schedule, share: float) -> Schedule:
-        """The schedule that lies `share` of the way to `other`; keeps this one's `n_iter`."""
-        return Schedule(
-            self.n_iter,
-            self.momentum.towards(other.momentum, share),
-            self.reflection.towards(other.reflection, share),
-            self.exponent.towards(other.exponent, share),
-            self.blend.towards(other.blend, share),
-            self.turn + (other.turn - self.turn) * share,
-            tuple(a + (b - a) * share for a, b in zip(self.shares, other.shares, strict=True)),
+        """The interpolated schedule, with this one's `n_iter`.
+
+        Parameters
+        ----------
+        other
+            The schedule at a share of 1.
+        share
+            0 to 1.
+        """
+        pairs = zip(self.shares, other.shares, strict=True)
+        return replace(
+            self,
+            **{n: getattr(self, n).towards(getattr(other, n), share) for n in _RAMPS},
+            turn=_mix(self.turn, other.turn, share),
+            shares=tuple(_mix(a, b, share) for a, b in pairs),
         )
 
 
@@ -106,30 +113,47 @@ def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
     }
 
 
-# What each quality of the joint method runs, by the mel's power. Found by benchmarks/search.py's
-# method on half of sixteen clips and checked on the other half, on a mel of power 1; of power 2
-# what of it was best on four presets.
+# The joint method's schedules by the mel's power. Found by benchmarks/search.py on half of sixteen
+# clips and checked on the other half, for power 1; for power 2 only the exponents were chosen anew,
+# on four presets.
 QUALITIES: dict[int, dict[Quality, Schedule]] = {
     1: _table(standard_exponent=Ramp(1.25, 1.30)),
     2: _table(standard_exponent=Ramp(1.15, 1.20)),
 }
 
-# What it runs of the other methods, whose iterations all go over the whole band.
+# Iterations of each quality of the other methods, which always run the whole band.
 ITERATIONS: dict[Quality, int] = {"draft": 32, "standard": 160, "high": 640}
 
 
 def iterations(power: int, octaves: int, quality: Quality) -> int:
-    """What a quality runs on a config of that power and of so many octaves below the whole band:
-    the fewer there are, the more of the whole band's iterations the same result takes.
+    """Iterations of a quality of the joint method.
+
+    The fewer octaves a config has, the more iterations of the whole band the same result takes.
+
+    Parameters
+    ----------
+    power
+        Power of the mel, 1 or 2.
+    octaves
+        Octaves below the whole band, `MelConfig.octaves`.
+    quality
+        The quality.
     """
     missing = 1.0 - octaves / (len(SHARES) - 1)
     return round(QUALITIES[power][quality].n_iter * (1.0 + missing))
 
 
 def joint_schedule(power: int, n_iter: int) -> Schedule:
-    """The joint method's schedule for `n_iter` iterations on a mel of `power`.
+    """The joint method's schedule for a number of iterations.
 
-    Between the qualities it is interpolated over log iterations; beyond them it is stretched.
+    Interpolated between those of the qualities over log iterations; beyond them the nearest one.
+
+    Parameters
+    ----------
+    power
+        Power of the mel, 1 or 2.
+    n_iter
+        Number of iterations.
     """
     knots = list(QUALITIES[power].values())
     below = max((k for k in knots if k.n_iter <= n_iter), key=lambda k: k.n_iter, default=knots[0])

@@ -1,4 +1,4 @@
-"""Sparse products with a filterbank in one fixed order: the same bits wherever they are made."""
+"""Sparse products with a filterbank in a fixed order, hence with the same bits everywhere."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from torch import Tensor
 
 from unmel.models.backends.base import Tables
 
-# Rows of bins begin and end at multiples of this, so that vector loops have no rest.
+# The range of bins begins and ends at multiples of this, so that vector loops have no remainder.
 _STEP = 16
-# Where the bands hold this share of the bins all are taken: rows without a gap between them are one
-# loop for several rows.
+# Where the bands hold this share of the bins the range is all bins: contiguous rows are one loop.
 _NEARLY_ALL = 0.9
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Bands:
-    """Where the triangles of a bank `F` `[K, N]` lie, and what they weigh.
+    """Sparse tables of a filterbank `F` `[K, N]` and of its scaled transpose `S` `[N, K]`.
 
-    A band is a run of bins and a bin lies in two bands at most, neighbours: that is what
-    triangles on increasing edges are. A band's sum is taken from its lowest bin to its highest,
-    by compiled loops and by torch alike; a matrix product's order is nobody's promise. Bins count
-    here from `first`, the lowest of those `[W]` that hold all the bands.
+    A band is a run of bins, and a bin lies in at most two bands, which are neighbours. A band is
+    summed from its lowest bin to its highest, in compiled loops and in torch; the order of a
+    matrix product is not specified. Bin numbers are relative to `first`, within the `W` bins that
+    hold all the bands.
     """
 
     first: int
+    """Number of the first of the `W` bins in the spectrum."""
     count: int
     """`W`."""
-    begins: NDArray[np.int64]
-    """`[K]`: each band's lowest bin."""
-    offsets: NDArray[np.int64]
-    """`[K + 1]`: where each band's weights begin in `weights`."""
-    weights: NDArray[np.float32]
+    begins: Indices
+    """Lowest bin of each band `[K]`."""
+    offsets: Indices
+    """Beginning of each band's weights in `weights` `[K + 1]`."""
+    weights: Floats
+    """Entries of `F`, band after band."""
     below: NDArray[np.int32]
-    """`[W]`: the lower of a bin's two bands; the other is the next one."""
-    shares: NDArray[np.float32]
-    """`[2, W]`: the weights with which a bin takes the values of its two bands."""
+    """The lower one of each bin's two bands `[W]`; the other is the next band."""
+    shares: Floats
+    """Weights of each bin's two bands in `S` `[2, W]`."""
     _index: Tensor
-    """`[J, K]`: the j-th bin of each band, any bin where it has fewer."""
+    """The j-th bin of each band `[J, K]`, any bin where there is none."""
     _factor: Tensor
-    """`[J, K, 1]`: its weight, zero where there is none."""
+    """The weight of that bin `[J, K, 1]`, zero where there is none."""
     _below: Tensor
     _above: Tensor
     _shares: Tensor
@@ -52,29 +56,34 @@ class Bands:
 
     @property
     def inside(self) -> slice:
-        """The bins `[W]` among the spectrum's `[N]`."""
+        """The `W` bins in a spectrum of `N`."""
         return slice(self.first, self.first + self.count)
 
     @property
     def tables(self) -> Tables:
-        """What compiled loops look up: begins, offsets, weights, below and shares."""
+        """Tables for compiled loops: begins, offsets, weights, below and shares."""
         return self.begins, self.offsets, self.weights, self.below, self.shares
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        twins: tuple[Tensor, ...] = (
-            self._index,
-            self._factor,
-            self._below,
-            self._above,
-            self._shares,
-        )
-        twins += self._dense or ()
-        return sum(a.nbytes for a in self.tables) + sum(t.numel() * t.element_size() for t in twins)
+        """Bytes of all tables."""
+        tensors = (self._index, self._factor, self._below, self._above, self._shares)
+        dense = self._dense or ()
+        return sum(t.nbytes for t in (*self.tables, *tensors, *dense))
 
     def sums(self, values: Tensor) -> Tensor:
-        """`F values`: `[T, W]` to `[T, K]`."""
+        """Mel of spectra, `F x`.
+
+        Parameters
+        ----------
+        values
+            Spectra `[T, W]`.
+
+        Returns
+        -------
+        Tensor
+            Band sums `[T, K]`.
+        """
         if self._dense is not None:
             return values @ self._dense[0]
         width, bands = self._index.shape
@@ -86,7 +95,18 @@ class Bands:
         return total.t().contiguous()
 
     def spread(self, values: Tensor) -> Tensor:
-        """`S values`: `[T, K]` to `[T, W]`."""
+        """Band values spread over the bins, `S m`.
+
+        Parameters
+        ----------
+        values
+            Band values `[T, K]`.
+
+        Returns
+        -------
+        Tensor
+            Weighted means of each bin's bands `[T, W]`.
+        """
         if self._dense is not None:
             return values @ self._dense[1]
         out = values.index_select(1, self._below).mul_(self._shares[0])
@@ -99,22 +119,33 @@ def make_bands(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Bands:
-    """Tables of a bank `F` `[K, N]` and of its spreading transpose, given as `[K, N]` too."""
+    """Sparse tables of a filterbank and of its scaled transpose.
+
+    Parameters
+    ----------
+    bank
+        Filterbank `F` `[K, N]`.
+    spread
+        Scaled transpose `S`, as `[K, N]`.
+    device
+        Device of the tensors among the tables.
+    dtype
+        Type of their floating-point values.
+    """
     k, n_bins = bank.shape
     held = np.flatnonzero(bank.any(axis=0))
     first = int(held[0]) // _STEP * _STEP if held.size else 0
-    last = int(held[-1]) + 1 if held.size else 1
-    count = min(-(-last // _STEP) * _STEP, n_bins) - first
+    end = int(held[-1]) + 1 if held.size else 1
+    count = min(-(-end // _STEP) * _STEP, n_bins) - first
     if count >= _NEARLY_ALL * n_bins:
         first, count = 0, n_bins
     bank, spread = bank[:, first : first + count], spread[:, first : first + count]
-    fed = bank > 0
-    begins = np.where(fed.any(axis=1), fed.argmax(axis=1), 0)
-    widths = fed.sum(axis=1)
+    nonzero = bank > 0
+    begins = nonzero.argmax(axis=1)
+    widths = nonzero.sum(axis=1)
     offsets = np.concatenate([[0], np.cumsum(widths)])
-    # Row by row, which is the bands' order.
-    weights = bank[fed]
-    below = np.where(fed.any(axis=0), fed.argmax(axis=0), 0)
+    weights = bank[nonzero]  # row by row, hence band after band
+    below = nonzero.argmax(axis=0)
     above = np.minimum(below + 1, k - 1)
     column = np.arange(count)
     shares = np.stack([spread[below, column], spread[above, column] * (above > below)])

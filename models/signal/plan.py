@@ -1,4 +1,4 @@
-"""Plan: what depends on the config alone, computed once and kept on the device; and its cache."""
+"""Plan: the constants of a config, computed once and kept on the device; and a cache of plans."""
 
 from __future__ import annotations
 
@@ -14,125 +14,128 @@ from torch import Tensor
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import Array, empty_bands, filterbank
 from unmel.models.signal.band_tables import Bands, make_bands
-from unmel.models.signal.inverse import non_negative_inverse
 
 BAND_STEP = 16
-# Bands that an octave is worth a run with, and the highest of its bins, near the end of its band,
-# that none of them may reach.
-_LEAST_BANDS, _GUARD = 8, 3
+# Fewest bands of an octave that is run, and its highest bins, which none of the bands may hold.
+_MIN_BANDS, _GUARD_BINS = 8, 3
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The constants of one config on one device. `F` is the filterbank `[K, N]`.
+    """The constants of one config on one device; `F` is the filterbank `[K, N]`.
 
-    `K` here is the number of bands rounded up to a multiple of `BAND_STEP`: narrower matrix
-    products round differently from row to row, and a clip's bits would depend on where it
-    stands in a pack. The bands beyond the config's are empty ones.
+    `K` is the number of bands rounded up to a multiple of `BAND_STEP` by empty bands: narrower
+    matrix products round differently from row to row, and the bits of a clip would depend on its
+    place in a pack.
     """
 
     config: MelConfig
     window: Tensor
     """Analysis window `[win_length]`."""
     squared_window: Tensor
-    """`[overlap, hop_length]`: see `MelConfig.squared_window`."""
+    """Squared window `[overlap, hop_length]`: see `MelConfig.squared_window`."""
     bank: Tensor
-    """`F` transposed, `[N, K]`: magnitudes `[T, N] @ bank` is the mel `[T, K]`."""
+    """`F` transposed, `[N, K]`: `magnitudes @ bank` is the mel `[T, K]`."""
     spread: Tensor
-    """`S` transposed, `[K, N]`: spreads band values over the bins; a bin's weights sum to 1."""
+    """`S` transposed, `[K, N]`: `F` with the weights of each bin scaled to a sum of 1."""
     band_weight: Tensor
-    """`F 1` `[K]`, the mel of a flat spectrum of ones; 1 in place of 0 for empty bands."""
+    """`F 1` `[K]`, the mel of a flat spectrum of ones; 1 for empty bands."""
     alive: Tensor
-    """`[K]`: 1 for bands that some bin feeds, 0 for empty ones."""
+    """1 for bands with a bin, 0 for empty ones, `[K]`."""
     silence: Tensor
-    """`[K]`: the linear mel that the extractor's epsilon or magnitude floor makes of silence."""
+    """Linear mel of silence `[K]`, by the extractor's epsilon or magnitude floor."""
     bands: Bands
-    """The same two as sparse tables: products with a bit pattern that no library chooses."""
+    """`bank` and `spread` as sparse tables, whose sums have a fixed order."""
     bin_step: Tensor
-    """`1 / (F^T F 1)` `[N]`, zero where no band is: steps down `|F x - m|^2 / 2` that never
-    overshoot, because the non-negative `F^T F` is at most the diagonal matrix of its row sums."""
+    """`1 / (F^T F 1)` `[N]`, zero outside the bands: gradient steps on `|F x - m|^2 / 2` that never
+    overshoot, because the diagonal matrix of the row sums of `F^T F >= 0` bounds it."""
     empty: tuple[int, ...]
-    """Bands that no bin feeds."""
+    """Indices of the bands without a bin."""
     n_active_bins: int
-    """One beyond the highest bin that a band holds."""
+    """Number of bins up to the highest one in a band."""
     below: Plan | None
-    """The plan of the octave below, at half the rate, with the lowest bands as far as one lies in
-    it whole and those that do not as empty ones. None where `MelConfig.octaves` is 0, or where
-    few bands are left."""
-    _made: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    _making: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """The plan of the octave below, at half the rate; None where `MelConfig.octaves` is 0 or few
+    bands are left. Its bands are the lowest ones up to the last that lies in it whole; those that
+    do not lie in it whole are empty."""
+    _lazy: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _lazy_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def pinv(self) -> Tensor:
-        """Moore-Penrose inverse of `F`, transposed, `[K, N]`; found when first asked for."""
-        return self._found("pinv", _pseudo_inverse)
+        """Moore-Penrose inverse of `F`, transposed, `[K, N]`; computed at the first use."""
+        return self._computed("pinv", _pseudo_inverse)
 
     @property
-    def inverse(self) -> Tensor:
-        """The non-negative inverse of `F`, transposed, `[K, N]`; found when first asked for."""
-        return self._found("inverse", non_negative_inverse)
+    def largest_eigenvalue(self) -> float:
+        """The largest eigenvalue of `F^T F`; computed at the first use."""
+        return float(self._computed("largest_eigenvalue", _largest_eigenvalue))
 
-    @property
-    def top(self) -> float:
-        """`|F|^2`, the largest eigenvalue of `F^T F`; found when first asked for."""
-        return float(self._found("top", _largest_eigenvalue))
-
-    def _found(self, name: str, find: Callable[[Array], Array]) -> Tensor:
-        """A result of `find` on `F`, kept."""
-        with self._making:
-            if name not in self._made:
-                found = find(self.bank.t().double().cpu().numpy())
-                self._made[name] = torch.as_tensor(found, dtype=self.dtype, device=self.device)
-            return self._made[name]
+    def _computed(self, name: str, function: Callable[[Array], Array]) -> Tensor:
+        """The result of `function` on `F`, kept."""
+        with self._lazy_lock:
+            if name not in self._lazy:
+                values = function(self.bank.t().double().cpu().numpy())
+                self._lazy[name] = torch.as_tensor(values, dtype=self.dtype, device=self.device)
+            return self._lazy[name]
 
     @property
     def nbytes(self) -> int:
-        """Bytes held on the device; room for both inverses is counted before they are found, so
-        that a cache's sum stays true.
-        """
+        """Bytes on the device, the pseudo-inverse counted from the start."""
         values = (getattr(self, f.name) for f in fields(self))
-        held = sum(v.numel() * v.element_size() for v in values if isinstance(v, Tensor))
-        held += self.bands.nbytes + 2 * self.bank.numel() * self.bank.element_size()
-        return held + (self.below.nbytes if self.below else 0)
+        tensors = sum(v.nbytes for v in values if isinstance(v, Tensor))
+        below = self.below.nbytes if self.below else 0
+        return tensors + self.bands.nbytes + self.bank.nbytes + below
 
     @property
     def device(self) -> torch.device:
+        """Device of all tensors."""
         return self.window.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Type of the floating-point tensors."""
         return self.window.dtype
 
 
 def _widened(bank: Array) -> Array:
-    """Empty bands added up to the next multiple of `BAND_STEP`."""
+    """The bank with empty bands up to the next multiple of `BAND_STEP`."""
     return np.pad(bank, ((0, -len(bank) % BAND_STEP), (0, 0)))
 
 
 def _largest_eigenvalue(bank: Array) -> Array:
     """The largest eigenvalue of `F^T F`, as `[1]`."""
-    found: Array = np.linalg.eigvalsh(bank @ bank.T)[-1:].astype(np.float64)
-    return found
+    return np.asarray(np.linalg.eigvalsh(bank @ bank.T)[-1:], np.float64)
 
 
 def _pseudo_inverse(bank: Array) -> Array:
-    """Pseudo-inverse of `F` `[K, N]`, transposed, with exact zeros where `F` has no band or bin.
+    """Pseudo-inverse of `F` `[K, N]`, transposed, with exact zeros in empty bands and bins.
 
-    Bands that are nearly sums of others are taken as such: they would only amplify noise.
+    Bands that are nearly sums of others count as dependent: otherwise they amplify noise.
     """
-    found: Array = np.linalg.pinv(bank, rcond=1e-5).T.astype(np.float64)
-    found *= (bank.sum(axis=1) > 0)[:, None] & (bank.sum(axis=0) > 0)
-    return found
+    held = (bank.sum(axis=1) > 0)[:, None] & (bank.sum(axis=0) > 0)
+    return np.asarray(np.linalg.pinv(bank, rcond=1e-5).T * held, np.float64)
 
 
 def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = torch.float32) -> Plan:
-    """Compute a config's constants in float64 and put them on the device."""
+    """Compute a config's constants in float64 and copy them to a device.
+
+    Parameters
+    ----------
+    config
+        The mel config.
+    device
+        Device of the plan's tensors.
+    dtype
+        Type of its floating-point tensors.
+    """
     return _plan(config, _widened(filterbank(config)), device, dtype, config.octaves)
 
 
 def _half(config: MelConfig, n_mels: int) -> MelConfig:
-    """The config whose frames are those of `config` at half the rate, sample for sample; its bins
-    are the lower half of the bins of `config`, its bands the lowest `n_mels`.
+    """The config at half the rate: frames at the same instants, the lower half of the bins.
+
+    A periodic Hann window of half the length has every second sample of the whole one, so that the
+    bins are equal for a signal without an upper half; a symmetric Hann window (NeMo) only nearly.
     """
     return config.model_copy(
         update={
@@ -148,13 +151,14 @@ def _half(config: MelConfig, n_mels: int) -> MelConfig:
 def _below(
     config: MelConfig, bank: Array, device: torch.device, dtype: torch.dtype, octaves: int
 ) -> Plan | None:
-    """The plan of the octave below, and in it those of up to `octaves` - 1 further down."""
+    """The plan of the octave below, which holds those of up to `octaves` - 1 further down."""
     if not octaves:
         return None
     n_bins = config.n_fft // 4 + 1
-    fed = np.count_nonzero(bank, axis=1)
-    inside = (fed > 0) & (np.count_nonzero(bank[:, : n_bins - _GUARD], axis=1) == fed)
-    if np.count_nonzero(inside) < _LEAST_BANDS:
+    widths = np.count_nonzero(bank, axis=1)
+    inside = np.count_nonzero(bank[:, : n_bins - _GUARD_BINS], axis=1) == widths
+    inside &= widths > 0
+    if np.count_nonzero(inside) < _MIN_BANDS:
         return None
     n_mels = int(np.flatnonzero(inside)[-1]) + 1
     lower = _widened((bank[:, :n_bins] * inside[:, None])[:n_mels])
@@ -193,7 +197,7 @@ def _plan(
 
 @dataclass(frozen=True)
 class CacheStats:
-    """What a plan cache has done and holds."""
+    """Counters and contents of a plan cache."""
 
     hits: int
     misses: int
@@ -203,9 +207,18 @@ class CacheStats:
 
 
 class PlanCache:
-    """Plans by config, bounded in bytes, least recently used out first; safe between threads.
+    """Plans by config, bounded in bytes, with least-recently-used eviction; thread-safe.
 
-    A plan larger than the bound is handed out without being kept.
+    A plan larger than the bound is returned and not kept.
+
+    Parameters
+    ----------
+    device
+        Device of the plans.
+    max_bytes
+        Bound of the sum of `Plan.nbytes`.
+    dtype
+        Type of the plans' floating-point tensors.
     """
 
     def __init__(
@@ -221,7 +234,7 @@ class PlanCache:
         self._hits = self._misses = self._evictions = self._nbytes = 0
 
     def get(self, config: MelConfig) -> Plan:
-        """The plan of `config`, built on the first call; two threads never build the same one."""
+        """The plan of a config, built by the first call; concurrent calls wait for one build."""
         with self._lock:
             plan = self._find(config)
             if plan is not None:
@@ -237,7 +250,7 @@ class PlanCache:
                 plan = build_plan(config, self.device, self.dtype)
                 return plan
             finally:
-                with self._lock:  # at once, or a thread between the two would build it again
+                with self._lock:  # both under one lock, or a thread in between would build it again
                     self._misses += 1
                     self._building.pop(config, None)
                     if plan is not None:
@@ -247,12 +260,13 @@ class PlanCache:
         return config in self._plans
 
     def warm(self, configs: Iterable[MelConfig]) -> None:
-        """Build the plans of `configs` ahead of the first request."""
+        """Build the plans of configs ahead of the first request."""
         for config in configs:
             self.get(config)
 
     @property
     def stats(self) -> CacheStats:
+        """Current counters and contents."""
         with self._lock:
             return CacheStats(
                 self._hits, self._misses, self._evictions, len(self._plans), self._nbytes
@@ -268,7 +282,7 @@ class PlanCache:
     def _keep(self, plan: Plan) -> None:
         if plan.nbytes > self.max_bytes:
             return
-        # It is there already if it was evicted while a second thread waited to build it again.
+        # The plan is there already if it was evicted while a second thread waited to build it.
         replaced = self._plans.pop(plan.config, None)
         self._nbytes -= replaced.nbytes if replaced else 0
         self._plans[plan.config] = plan

@@ -59,16 +59,6 @@ def lstsq(pack: PackedStft, mel: Tensor) -> Tensor:
     return pinv(pack, mel)
 
 
-def inverse(pack: PackedStft, mel: Tensor) -> Tensor:
-    """A non-negative inverse matrix, found once per config by optimisation: one product, nothing
-    to clip, closer to mel and spectrum than the transpose.
-
-    `(G^T M)^(1/p)` with `G >= 0` of least expected error of spectrum and mel over random smooth
-    spectra (`models/signal/inverse.py`). The idea of nnAudio issue 57.
-    """
-    return magnitude(pack, _product(pack, mel, pack.plan.inverse))
-
-
 _PRODUCT = Cost(once=Work(products=1))
 
 
@@ -81,11 +71,6 @@ INVERSIONS: dict[str, Method] = {
     "pinv": Method(pinv, "FreeV; Coqui TTS, TTS/utils/audio/processor.py", _PRODUCT),
     "lstsq": Method(lstsq, "torchaudio 2.1, transforms.InverseMelScale", _PRODUCT),
     "transpose": Method(transpose, "f0k in nnAudio issue 57", _PRODUCT),
-    "inverse": Method(
-        inverse,
-        "nnAudio issue 57",
-        Cost(once=Work(products=1), note="; once per config 0.01 to 1.5 s"),
-    ),
     "smooth": Method(
         smooth,
         "Richardson 1972, Lucy 1974; Lee and Seung 2001",
@@ -121,7 +106,7 @@ INVERSIONS: dict[str, Method] = {
             once=Work(products=21, passes=20),
             step=Work(products=4, passes=50),
             name="a step with a memory of 6",
-            turns=lambda params: Work(products=4, passes=14 + 6 * params["memory"]),
+            step_for=lambda params: Work(products=4, passes=14 + 6 * params["memory"]),
             steps=_up_to(60),
         ),
         (

@@ -1,10 +1,9 @@
-"""Mel to linear magnitude by iteration: what a single product with a matrix cannot reach.
+"""Mel to linear magnitude by iteration, frame by frame.
 
-Every function takes the pack, a packed linear mel `[rows, K]` of the config's power and its own
-parameters by name, and gives the magnitude `[rows, N]`. Each frame is a problem of its own,
-scaled to a peak in [1, 2), with its own steps and its own end: a frame that is finished is put
-aside as it is while the others of its block go on, so that none depends on its neighbours.
-Minimised is `|F x - m|^2` over spectra `x >= 0` of the config's power.
+The methods minimise `|F x - m|^2` over spectra `x >= 0` of the config's power. Each frame is a
+problem of its own, scaled to a peak in [1, 2), with its own steps and its own end: a finished
+frame keeps its values while the others of its block go on, so that no frame depends on its
+neighbours.
 """
 
 from __future__ import annotations
@@ -18,27 +17,35 @@ from unmel.models.methods.lbfgs import Curvature, dot, lowest_of_quartic
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan
 
-CHECK_EVERY = 10  # steps between looks at which frames are finished; each look waits for the device
-_START_STEPS = 10  # Richardson-Lucy steps before a solver begins
+_CHECK_EVERY = 10  # steps between tests for finished frames; each test waits for the device
+_START_STEPS = 10  # Richardson-Lucy steps of the start
 
 
 def magnitude(pack: PackedStft, spectrum: Tensor) -> Tensor:
-    """A spectrum of the config's power as a magnitude, in place."""
+    """A spectrum of the config's power as a magnitude, in place.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    spectrum
+        Spectrum `[rows, N]`.
+    """
     return spectrum.sqrt_() if pack.plan.config.power == 2 else spectrum
 
 
 def _by_block(pack: PackedStft, mel: Tensor, solve: Callable[[Plan, Tensor], Tensor]) -> Tensor:
     """The magnitude `[rows, N]` by `solve`, which takes blocks of frames with peaks in [1, 2).
 
-    A power of two scales exactly: a mel twice as loud is the same problem, bit for bit.
+    The scale is a power of two: a mel twice as loud has the same bits but for the exponent.
     """
     plan = pack.plan
     out = torch.empty(pack.rows, plan.config.n_bins, dtype=mel.dtype, device=mel.device)
     for block in pack.blocks():
-        aim = mel[block] * plan.alive
-        peak = aim.amax(1, keepdim=True)
+        target = mel[block] * plan.alive
+        peak = target.amax(1, keepdim=True)
         scale = torch.where(peak > 0, 0.5 * (peak / torch.frexp(peak).mantissa), 1.0)
-        torch.mul(solve(plan, aim / scale), scale, out=out[block])
+        torch.mul(solve(plan, target / scale), scale, out=out[block])
     return magnitude(pack, out)
 
 
@@ -51,18 +58,13 @@ def _back(plan: Plan, mel: Tensor) -> Tensor:
 
 
 def _energy(rows: Tensor) -> Tensor:
-    """`[rows, 1]`: each row's sum of squares."""
+    """Sum of squares of each row `[rows, 1]`."""
     return rows.square().sum(1, keepdim=True)
-
-
-def _level(plan: Plan, aim: Tensor) -> Tensor:
-    """The normalised transpose: positive wherever a band that holds something reaches."""
-    return torch.mm(aim / plan.band_weight, plan.spread)
 
 
 def _finish(
     plan: Plan,
-    aim: Tensor,
+    target: Tensor,
     steps: Iterator[Tensor],
     n_iter: int,
     *,
@@ -71,78 +73,112 @@ def _finish(
 ) -> Tensor:
     """Each frame's spectrum `[rows, N]` at the end of its own descent of at most `n_iter` steps.
 
-    `steps` gives where the descent starts and then every step's spectra. A frame ends when its
-    squared error is at most `error` of its energy, or has changed by no more than `change` of it
-    since the last look; it stays as it is then.
+    `steps` yields the start and then the spectra of each step. A frame ends when its squared
+    error is at most `error` of its energy, or has changed by no more than `change` of it since
+    the last test.
     """
-    energy = _energy(aim)
+    energy = _energy(target)
     rest = torch.full_like(energy, torch.inf)
     ended = energy == 0
     kept = torch.where(ended, 0.0, next(steps))
     for i, spectrum in zip(range(1, n_iter + 1), steps, strict=False):
-        if i % CHECK_EVERY and i < n_iter:
+        if i % _CHECK_EVERY and i < n_iter:
             continue
         kept = torch.where(ended, kept, spectrum)
-        before, rest = rest, _energy(_forward(plan, spectrum).sub_(aim))
+        before, rest = rest, _energy(_forward(plan, spectrum).sub_(target))
         ended = ended | (rest <= error * energy) | ((before - rest).abs() <= change * energy)
         if bool(ended.all()):
             break
     return kept
 
 
-def _smoothed(plan: Plan, aim: Tensor, steps: int) -> Tensor:
+def _smoothed(plan: Plan, target: Tensor, steps: int) -> Tensor:
     """The normalised transpose after Richardson-Lucy steps."""
-    spectrum = _level(plan, aim)
+    spectrum = torch.mm(target / plan.band_weight, plan.spread)
     for _ in range(steps):
-        reached = _forward(plan, spectrum)
-        ratio = torch.where(reached > 0, aim / reached, 0.0)
+        mel = _forward(plan, spectrum)
+        ratio = torch.where(mel > 0, target / mel, 0.0)
         spectrum.mul_(torch.mm(ratio, plan.spread))
     return spectrum
 
 
 def smooth(pack: PackedStft, mel: Tensor, n_iter: int) -> Tensor:
-    """The multiplicative start of the joint method alone: the normalised transpose, then a few
-    Richardson-Lucy steps `C <- C S(M / F C)`.
+    """The normalised transpose, then Richardson-Lucy steps `C <- C S(M / F C)`.
 
     `S` is `F` transposed with each row scaled to sum to one. Every step brings the mel closer and
-    keeps the spectrum as smooth inside a band as it was; no value can become negative.
+    keeps the spectrum as smooth within a band as it was; no value becomes negative.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    mel
+        Linear mel `[rows, K]` of the config's power.
+    n_iter
+        Number of steps.
+
+    Returns
+    -------
+    Tensor
+        Magnitude `[rows, N]`.
+
+    References
+    ----------
+    W. H. Richardson, "Bayesian-based iterative method of image restoration", 1972.
+    L. B. Lucy, "An iterative technique for the rectification of observed distributions", 1974.
     """
-
-    def solve(plan: Plan, aim: Tensor) -> Tensor:
-        return _smoothed(plan, aim, n_iter)
-
-    return _by_block(pack, mel, solve)
+    return _by_block(pack, mel, lambda plan, target: _smoothed(plan, target, n_iter))
 
 
 def nnls(pack: PackedStft, mel: Tensor, n_iter: int, tolerance: float) -> Tensor:
-    """Non-negative least squares, the problem of librosa's `mel_to_stft`, by accelerated projected
-    gradient, which ends closer than librosa's L-BFGS-B.
+    """Non-negative least squares, the problem of librosa's `mel_to_stft`, by FISTA.
 
-    With `D = 1 / (F^T F 1)` a bin: `x' = max(y - D F^T (F y - m), 0)` and
-    `y' = x' + b (x' - x)`, Nesterov's `b` (FISTA, Beck and Teboulle 2009), begun anew in a frame
-    whose step turns against its gradient (O'Donoghue and Candes 2015). A frame is finished when
-    its squared error, as a share of its energy, falls by less than `tolerance` in ten steps.
-    Many spectra are as good; the start decides among them, and is `smooth`, which sounds better
-    than librosa's, the clipped pseudo-inverse. librosa stops at an absolute gradient, in most
-    mels at once: it then gives that start, `pinv`.
+    With `D = 1 / (F^T F 1)` per bin: `x' = max(y - D F^T (F y - m), 0)` and
+    `y' = x' + b (x' - x)` with Nesterov's `b`, restarted in a frame whose step goes against its
+    gradient. Of the many minimisers the start selects one: `smooth` sounds better than librosa's
+    start, the clipped pseudo-inverse. librosa's L-BFGS-B stops at an absolute gradient, for most
+    mels at once, and then returns that start.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    mel
+        Linear mel `[rows, K]` of the config's power.
+    n_iter
+        Largest number of steps of a frame.
+    tolerance
+        A frame ends when its squared error falls by less than this share of its energy in ten
+        steps.
+
+    Returns
+    -------
+    Tensor
+        Magnitude `[rows, N]`.
+
+    References
+    ----------
+    A. Beck and M. Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse
+    problems", 2009.
+    B. O'Donoghue and E. Candes, "Adaptive restart for accelerated gradient schemes", 2015.
     """
 
-    def solve(plan: Plan, aim: Tensor) -> Tensor:
+    def solve(plan: Plan, target: Tensor) -> Tensor:
         def steps() -> Iterator[Tensor]:
-            here = ahead = _smoothed(plan, aim, _START_STEPS)
-            inertia = torch.ones_like(aim[:, :1])
+            here = ahead = _smoothed(plan, target, _START_STEPS)
+            inertia = torch.ones_like(target[:, :1])
             while True:
                 yield here
-                slope = _back(plan, _forward(plan, ahead).sub_(aim))
+                slope = _back(plan, _forward(plan, ahead).sub_(target))
                 new = torch.addcmul(ahead, slope, plan.bin_step, value=-1.0).clamp_min_(0.0)
                 step = torch.sub(new, here)
-                against = slope.mul_(step).sum(1, keepdim=True) > 0
-                inertia = torch.where(against, 1.0, inertia)
-                grown = (1.0 + torch.sqrt(1.0 + 4.0 * inertia * inertia)) * 0.5
-                ahead = step.mul_((inertia - 1.0) / grown).add_(new)
-                here, inertia = new, grown
+                uphill = slope.mul_(step).sum(1, keepdim=True) > 0
+                inertia = torch.where(uphill, 1.0, inertia)
+                following = (1.0 + torch.sqrt(1.0 + 4.0 * inertia * inertia)) * 0.5
+                ahead = step.mul_((inertia - 1.0) / following).add_(new)
+                here, inertia = new, following
 
-        return _finish(plan, aim, steps(), n_iter, change=tolerance)
+        return _finish(plan, target, steps(), n_iter, change=tolerance)
 
     return _by_block(pack, mel, solve)
 
@@ -156,85 +192,121 @@ def gradient(
     tolerance_loss: float,
     tolerance_change: float,
 ) -> Tensor:
-    """Gradient descent with momentum, clamped at zero in each step: torchaudio's InverseMelScale
-    before 2.1, ended relative to the frame's energy.
+    """Momentum gradient descent clamped at zero: torchaudio's InverseMelScale before 2.1.
 
-    With the loss `|F x - m|^2` of a frame and `D = 1 / (F^T F 1)` a bin:
-    `v <- momentum v + grad`, `x <- max(x - rate D v, 0)`, until the loss is below `tolerance_loss`
-    of `|m|^2` or changes by less than `tolerance_change` of it in a step. What differs from the
-    original, and why: its tolerances were absolute, so that on quiet input it never moved and
-    loud input ran all 100,000 steps (pytorch/audio#2594, #1149); its loss was a mean over the
-    frames, so that a clip ten times as long was solved ten times more slowly; its rate knew no
-    `D`, so that it hardly moved on Slaney's small filters and diverged on large ones; its start
-    was random, here it is a flat spectrum of the frame's mean level; bins that no band covers kept
-    their random start. `D` makes it the original on the bank `F D^(1/2)`, whose largest eigenvalue
-    is at most 1 whatever the norm. At most 1,000 steps are made by default.
+    With `D = 1 / (F^T F 1)` per bin: `v <- momentum v + grad`, `x <- max(x - rate D v, 0)`.
+
+    Differences from the original: its absolute tolerances never moved quiet input and ran loud
+    input for all 100,000 steps (pytorch/audio#2594, #1149); its loss was a mean over the frames,
+    so that a clip ten times as long took ten times as many steps; without `D` it hardly moved on
+    Slaney's small filters and diverged on large ones; its random start, which bins outside the
+    bands kept, is here a flat spectrum of the frame's mean level. `D` makes it the original on the
+    bank `F D^(1/2)`, whose largest eigenvalue is at most 1 for any norm.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    mel
+        Linear mel `[rows, K]` of the config's power.
+    n_iter
+        Largest number of steps of a frame.
+    learning_rate
+        Step in units of `D`.
+    momentum
+        Share of the last step that is kept.
+    tolerance_loss
+        A frame ends at a squared error below this share of its energy.
+    tolerance_change
+        A frame ends when the error changes by less than this share of its energy per step.
+
+    Returns
+    -------
+    Tensor
+        Magnitude `[rows, N]`.
     """
 
-    def solve(plan: Plan, aim: Tensor) -> Tensor:
+    def solve(plan: Plan, target: Tensor) -> Tensor:
         def steps() -> Iterator[Tensor]:
-            mean = aim.sum(1, keepdim=True) / (plan.band_weight * plan.alive).sum().clamp_min(1e-30)
+            bands = (plan.band_weight * plan.alive).sum().clamp_min(1e-30)
+            mean = target.sum(1, keepdim=True) / bands
             here = mean * (plan.bin_step > 0)
-            speed = torch.zeros_like(here)
+            velocity = torch.zeros_like(here)
             while True:
                 yield here
-                speed.mul_(momentum).add_(_back(plan, _forward(plan, here).sub_(aim)), alpha=2.0)
-                here = torch.addcmul(here, speed, plan.bin_step, value=-learning_rate)
+                slope = _back(plan, _forward(plan, here).sub_(target))
+                velocity.mul_(momentum).add_(slope, alpha=2.0)
+                here = torch.addcmul(here, velocity, plan.bin_step, value=-learning_rate)
                 here.clamp_min_(0.0)
 
-        change = CHECK_EVERY * tolerance_change
-        return _finish(plan, aim, steps(), n_iter, change=change, error=tolerance_loss)
+        change = _CHECK_EVERY * tolerance_change
+        return _finish(plan, target, steps(), n_iter, change=change, error=tolerance_loss)
 
     return _by_block(pack, mel, solve)
 
 
 def lbfgs(pack: PackedStft, mel: Tensor, n_iter: int, memory: int, tolerance: float) -> Tensor:
-    """L-BFGS on `u` with the spectrum `x = u^2`, which cannot be negative (the suggestion of
-    PyTorch-LBFGS in the founding thread), a frame with a curvature and a step of its own.
+    """L-BFGS on `u` with the spectrum `x = u^2`, which cannot be negative.
 
-    `grad = 2 u F^T (F u^2 - m)` of the loss `|F u^2 - m|^2 / 2`. Along a line `u + t d` the loss
-    is a polynomial of fourth degree, `F (u + t d)^2 - m = r + 2 t F u d + t^2 F d^2`, so that the
-    step is found without evaluating the loss again. It starts at `smooth`: a bin whose `u` is zero
-    stays there. A frame is finished when its squared error, as a share of its energy, changes by
-    less than `tolerance` in ten steps.
+    The gradient of the loss `|F u^2 - m|^2 / 2` is `2 u F^T (F u^2 - m)`. Along a line `u + t d`
+    the loss is a quartic polynomial, `F (u + t d)^2 - m = r + 2 t F u d + t^2 F d^2`, so that the
+    step length needs no further evaluation. The start is `smooth`; a bin with `u = 0` stays there.
+    PyTorch-LBFGS was suggested in nnAudio issue 57; here each frame has its own curvature.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    mel
+        Linear mel `[rows, K]` of the config's power.
+    n_iter
+        Largest number of steps of a frame.
+    memory
+        Number of steps that the curvature keeps.
+    tolerance
+        A frame ends when its squared error changes by less than this share of its energy in ten
+        steps.
+
+    Returns
+    -------
+    Tensor
+        Magnitude `[rows, N]`.
     """
 
-    def solve(plan: Plan, aim: Tensor) -> Tensor:
+    def solve(plan: Plan, target: Tensor) -> Tensor:
         def steps() -> Iterator[Tensor]:
-            start = _smoothed(plan, aim, _START_STEPS)
+            start = _smoothed(plan, target, _START_STEPS)
             here = start.sqrt()
-            rest = _forward(plan, start).sub_(aim)
-            back = _back(plan, rest)
+            residual = _forward(plan, start).sub_(target)
+            back = _back(plan, residual)
             slope = 2.0 * here * back
-            # The loss curves by about 4 x / D + 2 F^T r in u, D as in `nnls`; a bin that hardly
-            # touches its band curves it by nearly nothing and would be thrown anywhere: hence
-            # the 1 %.
-            stiff = plan.bin_step / (1.0 + 0.01 * plan.top * plan.bin_step)
-            curve = 4.0 * start + 2.0 * stiff * back.abs()
-            scale = torch.where(start > 0, stiff / curve, 0.0)
+            # The second derivative in u is about 4 x / D + 2 F^T r, D as in `nnls`. It is nearly
+            # zero for a bin with little weight, whose step is bounded by the 1 %.
+            step_size = plan.bin_step / (1.0 + 0.01 * plan.largest_eigenvalue * plan.bin_step)
+            scale = step_size / (4.0 * start + 2.0 * step_size * back.abs())
+            scale = torch.where(start > 0, scale, 0.0)
             curvature = Curvature(memory, scale)
             while True:
                 yield here * here
-                way = curvature.direction(slope)
-                uphill = dot(way, slope) >= 0
-                way = torch.where(uphill, -slope * scale, way)
-                first = _forward(plan, here * way).mul_(2.0)
-                second = _forward(plan, way * way)
+                direction = curvature.direction(slope)
+                uphill = dot(direction, slope) >= 0
+                direction = torch.where(uphill, -slope * scale, direction)
+                first = _forward(plan, here * direction).mul_(2.0)
+                second = _forward(plan, direction * direction)
                 length = lowest_of_quartic(
                     (
-                        dot(rest, first),
-                        dot(rest, second) + 0.5 * _energy(first),
+                        dot(residual, first),
+                        dot(residual, second) + 0.5 * _energy(first),
                         dot(first, second),
                         0.5 * _energy(second),
                     )
                 )
-                step = way.mul_(length)
+                step = direction.mul_(length)
                 here = here + step
-                rest = _forward(plan, here * here).sub_(aim)
-                turned = 2.0 * here * _back(plan, rest)
-                curvature.add(step, turned - slope)
-                slope = turned
+                residual = _forward(plan, here * here).sub_(target)
+                before, slope = slope, 2.0 * here * _back(plan, residual)
+                curvature.add(step, slope - before)
 
-        return _finish(plan, aim, steps(), n_iter, change=tolerance)
+        return _finish(plan, target, steps(), n_iter, change=tolerance)
 
     return _by_block(pack, mel, solve)

@@ -290,7 +290,7 @@ PHASES: dict[str, Method] = {
         "Elser 2003; Peer, Welker and Gerkmann 2022",
         Cost(
             step=Work(pairs=2),
-            turns=lambda params: Work(pairs=1 if params["beta"] == 1.0 else 2),
+            step_for=lambda params: Work(pairs=1 if params["beta"] == 1.0 else 2),
             note=", half of it where beta is 1",
         ),
         (Parameter("beta", 0.8, 0.1, 1.5, "size of the step, and of the relaxations"),),
@@ -313,7 +313,7 @@ PHASES: dict[str, Method] = {
         "Decorsiere, Sondergaard, MacDonald and Dau 2015; Nocedal 1980",
         Cost(
             step=Work(pairs=1, passes=20),
-            turns=lambda params: Work(pairs=1, passes=10 + params["history"]),
+            step_for=lambda params: Work(pairs=1, passes=10 + params["history"]),
         ),
         (
             Parameter(

@@ -1,4 +1,4 @@
-"""Frame after frame: real-time iterative spectrogram inversion with look-ahead."""
+"""Real-time iterative spectrogram inversion with look-ahead (RTISI-LA), frame by frame."""
 
 from __future__ import annotations
 
@@ -7,46 +7,61 @@ from torch import Tensor
 
 from unmel.models.methods.projection import impose, state
 from unmel.models.methods.start.starts import synthesize
-from unmel.models.signal.clip_order import Order
+from unmel.models.signal.clip_order import ClipsByLength
 from unmel.models.signal.packed_stft import PackedStft
 
-# What is known of a frame from its neighbours, against its start phases: -120 dB of a target.
+# Weight of the start phases against the phases from the neighbouring frames: -120 dB of a target.
 _FAINT = 1e-6
 
 
 def rtisi_la(
     pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, lookahead: int
 ) -> None:
-    """Real-time iterative spectrogram inversion with look-ahead: a frame's phase is settled from
-    the frames before it and a few after it, and never touched again.
+    """Real-time iterative spectrogram inversion with look-ahead (RTISI-LA).
 
-    Zhu, Beauregard and Wyse 2007. A frame enters with the phase that the frames there already
-    give it (its start phase where they are silent); then it and the `lookahead` frames before it
-    go through Griffin-Lim steps on the settled signal beneath them, and the oldest is settled. A
-    frame is in `lookahead + 1` rounds, each of `n_iter / (lookahead + 1)` steps rounded up, so
-    that `n_iter` is the number of steps that a frame goes through, as in the other methods. The
-    overlap-add is divided by the full windows' envelope, so that it fades where frames are still
-    to come; the paper's special window for the newest frame is left out.
+    A frame enters with the phases of the overlapping signal (its start phases where that is
+    silent). It and the `lookahead` frames before it then go through Griffin-Lim steps on top of
+    the settled signal, and the oldest frame is settled for good. A frame is in `lookahead + 1`
+    rounds, each of `n_iter / (lookahead + 1)` steps rounded up, so that `n_iter` counts steps of a
+    frame as in the other methods. The overlap-add is divided by the full envelope, hence fades
+    where frames are still to come; the paper's special window for the newest frame is left out.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips; its signal becomes the result.
+    magnitude
+        Magnitude `[rows, N]`.
+    phases
+        Start phases `[rows, N]`, radians.
+    n_iter
+        Steps of each frame.
+    lookahead
+        Frames after a frame that are known when it is settled.
+
+    References
+    ----------
+    X. Zhu, G. T. Beauregard and L. Wyse, "Real-time signal estimation from modified short-time
+    Fourier transform magnitude spectra", 2007.
     """
     if n_iter == 0:
         synthesize(pack, magnitude, phases)
         return
     held = lookahead + 1
     rounds = -(-n_iter // held)
-    order = Order(pack)
+    clips = ClipsByLength(pack)
     settled = state(pack)
-    buffer = _Buffer(pack, len(order), held)
-    for newest in range(order.frames[0] + held - 1):
+    buffer = _Buffer(pack, len(clips), held)
+    for newest in range(clips.frames[0] + held - 1):
         oldest = newest - held + 1
-        # Clips stand in order of length: those that are not done are the first ones.
-        buffer.shrink(order.active(max(oldest, 0)))
-        if order.active(newest):
-            rows = order.rows(newest)
+        buffer.shrink(clips.n_active(max(oldest, 0)))
+        if clips.n_active(newest):
+            rows = clips.rows(newest)
             buffer.enter(magnitude[rows], phases[rows])
         for _ in range(rounds):
             buffer.improve()
         if oldest >= 0:
-            settled[order.rows(oldest)] = buffer.spectra[:, 0]
+            settled[clips.rows(oldest)] = buffer.spectra[:, 0]
         buffer.advance()
     pack.begin()
     for block in pack.blocks():
@@ -55,9 +70,9 @@ def rtisi_la(
 
 
 class _Buffer:
-    """The frames that are not settled yet, of every clip, over the signal of those that are.
+    """Every clip's frames that are not settled yet, and its settled signal in their range.
 
-    Frames before a clip's first and after its last have a magnitude of zero, hence are zero.
+    Frames before a clip's first and after its last one are zero, by a magnitude of zero.
     """
 
     def __init__(self, pack: PackedStft, clips: int, held: int) -> None:
@@ -71,7 +86,7 @@ class _Buffer:
 
         self.spectra = zeros(held, n_bins, dtype=pack.complex_dtype)
         self._magnitude = zeros(held, n_bins)
-        self._beneath = zeros(span)
+        self._settled = zeros(span)
         self._frames = zeros(held, self._n_fft)
         envelope = plan.squared_window.sum(dim=0)
         self._inverse = envelope.reciprocal().repeat(held + pack.overlap - 1)
@@ -80,30 +95,29 @@ class _Buffer:
         """Keep the first `clips`."""
         if clips < len(self.spectra):
             self.spectra, self._magnitude = self.spectra[:clips], self._magnitude[:clips]
-            self._beneath, self._frames = self._beneath[:clips], self._frames[:clips]
+            self._settled, self._frames = self._settled[:clips], self._frames[:clips]
 
     def enter(self, magnitude: Tensor, phases: Tensor) -> None:
-        """A new last frame `[B, N]`, of the first `B` clips."""
+        """Add a last frame `[B, N]` to the first `B` clips."""
         b = len(magnitude)
         self._magnitude[:b, -1] = magnitude
-        known = self._project()[:b, -1]
-        known = known + torch.polar(torch.full_like(phases, _FAINT), phases)
-        self.spectra[:b, -1] = impose(magnitude, known)
+        faint = torch.polar(torch.full_like(phases, _FAINT), phases)
+        self.spectra[:b, -1] = impose(magnitude, self._project()[:b, -1] + faint)
 
     def improve(self) -> None:
-        """One Griffin-Lim step of all the frames, on what is settled."""
+        """One Griffin-Lim step of all frames, on top of the settled signal."""
         self.spectra = impose(self._magnitude, self._project())
 
     def advance(self) -> None:
         """Settle the first frame and make room for a new last one."""
-        self._overlap_add(self._beneath, 1)
-        for kept, by in ((self._beneath, self._hop), (self.spectra, 1), (self._magnitude, 1)):
+        self._overlap_add(self._settled, 1)
+        for kept, by in ((self._settled, self._hop), (self.spectra, 1), (self._magnitude, 1)):
             kept[:, :-by] = kept[:, by:].clone()
             kept[:, -by:] = 0.0
 
     def _project(self) -> Tensor:
-        """STFT of the signal of all frames, `[clips, held, N]`."""
-        signal = self._beneath.clone()
+        """STFT `[clips, held, N]` of the signal of all frames."""
+        signal = self._settled.clone()
         held = self.spectra.shape[1]
         self._overlap_add(signal, held)
         signal.mul_(self._inverse)
@@ -113,7 +127,7 @@ class _Buffer:
         return spectra
 
     def _overlap_add(self, signal: Tensor, count: int) -> None:
-        """Add the first `count` frames to signals `[clips, span]`, the earliest first."""
+        """Add the first `count` frames to the signals `[clips, span]`, the earliest first."""
         waves = torch.fft.irfft(self.spectra[:, :count], n=self._n_fft)[..., : self._win]
         waves = waves * self._window
         for j in range(count):

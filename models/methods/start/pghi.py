@@ -1,4 +1,4 @@
-"""Start phases by integrating the phase's gradient, which the magnitude gives away."""
+"""Start phases by integration of the phase gradient, which follows from the magnitude."""
 
 from __future__ import annotations
 
@@ -17,29 +17,54 @@ from unmel.models.signal.packed_stft import PackedStft
 Floats = NDArray[np.float64]
 
 # The Gaussian exp(-pi t^2 / g) nearest to a Hann window of length w has g = 0.25645 w^2.
-GAUSS_OF_HANN = 0.25645
-# Bins this far below a clip's loudest are too faint to carry a phase to their neighbours.
+_GAUSS_OF_HANN = 0.25645
+# Bins below this share of a clip's loudest are not integrated.
 _FAINT = 1e-5
-_LEAST_OVERLAP = 4
+_MIN_OVERLAP = 4
 
 
 def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
-    """Phase gradient heap integration: the gradient that a Gaussian window's log magnitude
-    implies, integrated from the loudest bins outwards.
+    """Phase gradient heap integration, from the loudest bins outwards.
 
-    Prusa, Balazs and Sondergaard 2017. With `s = log A`, hop `a`, `M` points and the Gaussian
-    `exp(-pi t^2 / g)` nearest to the window, phases counted from the window's middle advance by
+    The gradient follows from the log magnitude for a Gaussian window. With `s = log A`, hop `a`,
+    `M` points and the Gaussian `exp(-pi t^2 / g)` nearest to the window, phases counted from the
+    window's middle advance by
 
         2 pi k a / M + (a M / g) ds/dk      from frame to frame
         -(g / (a M)) ds/dt                  from bin to bin
 
-    as means of the gradients at both ends. Bins 100 dB below a clip's loudest take random
-    phases from the clip's seed. On the CPU, clip by clip. Where fewer than four windows share a
-    sample the differences are too coarse, and the start is refused.
+    as means of the gradients at both ends. Bins 100 dB below a clip's loudest get random phases.
+    The heap runs on the CPU, clip by clip.
+
+    Parameters
+    ----------
+    pack
+        Pack of the clips.
+    magnitude
+        Magnitude `[rows, N]`.
+    seeds
+        Seed of each clip.
+    turn
+        Share of the circle of the random phases.
+
+    Returns
+    -------
+    Tensor
+        Phases `[rows, N]`, radians, counted from the first sample of a frame's window.
+
+    Raises
+    ------
+    Invalid
+        Where fewer than four windows share a sample, which makes the differences too coarse.
+
+    References
+    ----------
+    Z. Prusa, P. Balazs and P. L. Sondergaard, "A noniterative method for reconstruction of phase
+    from STFT magnitude", 2017.
     """
     config = pack.plan.config
     check_overlap(config)
-    gauss = GAUSS_OF_HANN * config.win_length**2
+    gauss = _GAUSS_OF_HANN * config.win_length**2
     steps = config.hop_length * config.n_fft / gauss
     bins = np.arange(config.n_bins)
     turning = 2.0 * np.pi * bins * config.hop_length / config.n_fft
@@ -61,8 +86,14 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
 
 
 def check_overlap(config: MelConfig) -> None:
-    """Invalid for a window and hop that the gradient cannot be told from."""
-    if config.win_length < _LEAST_OVERLAP * config.hop_length:
+    """Refuse a hop that is too long for differences between frames.
+
+    Raises
+    ------
+    Invalid
+        For a window of fewer than four hops.
+    """
+    if config.win_length < _MIN_OVERLAP * config.hop_length:
         raise Invalid(
             "start",
             f"'pghi' with win_length {config.win_length} and hop_length {config.hop_length}",
@@ -86,11 +117,25 @@ def integrate(
     phases: Floats,
     backend: Backend,
 ) -> None:
-    """Fill `phases` `[T, N]` where `level` exceeds `faint`, the loudest known bin's neighbours
-    first. Each island of loud bins starts with zero at its loudest.
+    """Integrate the phase gradient in place, at each step from the loudest known bin.
+
+    Each connected island of bins starts with zero at its loudest bin.
+
+    Parameters
+    ----------
+    level
+        Magnitude `[T, N]`.
+    over_time, over_bins
+        Phase gradient per frame and per bin `[T, N]`, radians.
+    faint
+        Bins with a level up to this keep their phases.
+    phases
+        Phases `[T, N]`, overwritten elsewhere.
+    backend
+        Backend with the heap.
     """
     frames, n_bins = level.shape
-    # A border of bins that are done spares every step a look at the edges.
+    # A border of finished bins saves a test for the edges in every step.
     width = n_bins + 2
     todo = np.pad(level > faint, 1).ravel()
     loud, along, across, phase = (

@@ -1,4 +1,4 @@
-"""Engine.run: batch equals solo bit for bit, physics, and every output it can give."""
+"""Engine.run: packs equal single clips bit for bit, scaling, and every output."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_tone_comes_back_at_its_pitch_and_level(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_result_has_the_mel_that_was_asked_for(name: str) -> None:
+def test_the_audio_has_the_mel_of_the_request(name: str) -> None:
     config = PRESETS[name].config
     wave = voice(0.8, config.sample_rate)
     [result] = ENGINE.run([item(wave, config, resolve(config.power, quality="draft"))])
@@ -211,7 +211,7 @@ def test_float64_agrees_with_float32_before_chaos_sets_in() -> None:
 
 @pytest.mark.parametrize("kind", RECIPES)
 @pytest.mark.parametrize("name", ["pwg-24k", "whisper-80"])
-def test_magnitude_and_stft_come_out_too_and_fit_the_audio(name: str, kind: str) -> None:
+def test_magnitude_and_stft_agree_with_the_audio(name: str, kind: str) -> None:
     config = PRESETS[name].config
     recipe = resolve(config.power, n_iter=6, **RECIPES[kind])  # type: ignore[arg-type] # as above
     wave = voice(0.4, config.sample_rate)
@@ -246,7 +246,7 @@ def test_a_mixed_call_is_grouped_by_what_can_share_a_pack_and_kept_in_order() ->
     assert ENGINE.run([]) == []
 
 
-def test_empty_bands_are_left_out_and_said() -> None:
+def test_empty_bands_are_left_out_and_reported() -> None:
     config = PRESETS["torchaudio"].config
     [result] = ENGINE.run([item(voice(0.3, 16000), config)])
     assert result.warnings == (

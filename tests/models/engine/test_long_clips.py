@@ -45,7 +45,7 @@ def long_voice(config: str = "hifigan-22k", recipe: Recipe = RECIPE, seconds: fl
 
 
 @given(st.integers(1, 5000), st.integers(20, 700), st.integers(1, 9))
-def test_blocks_cover_every_frame_and_share_what_they_must(
+def test_blocks_cover_every_frame_and_overlap_by_the_margin(
     frames: int, limit: int, both: int
 ) -> None:
     cut = list(blocks(frames, limit, both))
@@ -83,7 +83,7 @@ def test_pinned_samples_stay_and_the_rest_agrees_with_them() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80", "tacotron2-22k", "librosa"])
-def test_blocks_lose_nothing_of_the_mel_and_not_a_sample(name: str) -> None:
+def test_blocks_keep_every_sample_and_the_mel(name: str) -> None:
     config = PRESETS[name].config
     recipe = resolve(config.power, n_iter=60)
     wave = voice(6.0, config.sample_rate, seed=3)
@@ -111,17 +111,19 @@ def test_blocks_lose_nothing_of_the_mel_and_not_a_sample(name: str) -> None:
     ],
     ids=lambda options: "-".join(options.values()) or "default",
 )
-def test_a_joint_is_no_louder_than_the_same_place_without_one(options: dict[str, str]) -> None:
+def test_a_border_of_blocks_is_no_louder_than_the_same_place_without_one(
+    options: dict[str, str],
+) -> None:
     recipe = resolve(1, n_iter=24, **options)  # type: ignore[arg-type] # names of options
     one = long_voice(recipe=recipe, seconds=8.0)
     whole, cut = Engine().run([one])[0].values, engine(recipe=recipe).run([one])[0].values
-    joints = [
+    borders = [
         b.settled * CONFIG.hop_length - CONFIG.lead
         for b in blocks(one.frames, ROWS - CONFIG.overlap + 1, margin(CONFIG))
         if b.settled
     ]
-    assert len(joints) > 5
-    near = np.array([[at + k for k in range(-2, 2)] for at in joints])
+    assert len(borders) > 5
+    near = np.array([[at + k for k in range(-2, 2)] for at in borders])
     jumps = [np.abs(np.diff(wave))[near] for wave in (cut, whole)]
     assert jumps[0].mean() < 1.5 * jumps[1].mean()
     assert jumps[0].max() < np.abs(np.diff(whole)).max()
@@ -135,8 +137,10 @@ def test_a_long_clip_is_the_same_twice_and_silence_stays_silence() -> None:
     assert not engine().run([silent])[0].values.any()
 
 
-def test_no_pack_exceeds_the_budget_and_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six clips and one that is too long: as many packs as it takes, the same bits as alone."""
+def test_no_pack_exceeds_the_budget_and_the_bits_stay_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Six clips and a long one: in several packs, with the same bits as alone."""
     items = [
         item(voice(0.3 + 0.1 * k, CONFIG.sample_rate, seed=k), CONFIG, RECIPE) for k in range(6)
     ]
@@ -171,7 +175,7 @@ def test_given_phases_reach_every_block() -> None:
     ("options", "output"),
     [({}, "stft"), ({}, "magnitude"), ({"inversion": "pinv", "phase": "rtisi_la"}, "audio")],
 )
-def test_what_must_be_one_pack_is_refused_where_it_does_not_fit(
+def test_a_clip_that_needs_one_pack_is_refused_beyond_the_budget(
     options: dict[str, str], output: str
 ) -> None:
     recipe = resolve(1, n_iter=1, **options)  # type: ignore[arg-type] # names of options

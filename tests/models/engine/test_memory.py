@@ -1,4 +1,4 @@
-"""Too little memory, wherever in the engine it shows, is said as one error and harms nothing."""
+"""Too little memory raises OutOfMemory wherever it occurs in the engine, and changes nothing."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 from tests.models.backends.test_cuda import needs_cuda
 from tests.signals import voice
-from unmel.models.engine import streams
+from unmel.models.engine import stream_window
 from unmel.models.engine.analysis import Analysis
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item
-from unmel.models.engine.streams import Options
+from unmel.models.engine.streams import Options, Stream
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
@@ -54,7 +54,7 @@ def failing(error: Exception) -> Callable[..., None]:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_method_without_memory_fails_as_such_and_the_next_call_is_as_ever(
+def test_a_method_without_memory_raises_and_the_next_call_is_unchanged(
     monkeypatch: pytest.MonkeyPatch, kind: str, error: Exception
 ) -> None:
     engine, one = Engine(), item(**ASKED[kind])
@@ -69,7 +69,7 @@ def test_a_method_without_memory_fails_as_such_and_the_next_call_is_as_ever(
     assert np.array_equal(again.values, expected.values)
 
 
-def test_one_pack_without_memory_fails_the_call_and_what_it_said_is_kept(
+def test_one_pack_without_memory_fails_the_call_with_its_own_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     said = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
@@ -79,7 +79,7 @@ def test_one_pack_without_memory_fails_the_call_and_what_it_said_is_kept(
         Engine().run([item(), item(phase="admm")])
 
 
-def test_a_plan_without_memory_is_made_when_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_without_memory_is_built_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine()
     with monkeypatch.context() as patch:
         patch.setattr(plans, "build_plan", failing(MemoryError()))
@@ -94,7 +94,7 @@ def test_a_plan_without_memory_is_made_when_there_is_some(monkeypatch: pytest.Mo
     assert engine.run([item()])[0].values.shape == (CONFIG.samples(5),)
 
 
-def test_an_analysis_without_memory_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_analysis_without_memory_raises_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.fft, "rfft", failing(torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(OutOfMemory):
         Engine().run([Analysis(voice(0.1), CONFIG)])
@@ -105,7 +105,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
 ) -> None:
     engine = Engine()
 
-    def stream() -> streams.Stream:
+    def stream() -> Stream:
         made = engine.stream(CONFIG, Options(quality="draft", lookahead=1))
         made.feed(np.full((4, CONFIG.n_mels), -5.0, np.float32))
         return made
@@ -114,7 +114,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
     assert undisturbed.step is not None
     assert failed.step is not None
     with monkeypatch.context() as patch:
-        patch.setattr(streams, "MelIteration", failing(MemoryError()))
+        patch.setattr(stream_window, "MelIteration", failing(MemoryError()))
         with pytest.raises(OutOfMemory):
             engine.run([failed.step])
     assert failed.samples == 0
@@ -122,7 +122,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
     assert np.array_equal(first.values, second.values)
 
 
-def test_a_plan_that_fell_out_of_the_cache_takes_time_again() -> None:
+def test_an_evicted_plan_takes_time_again() -> None:
     others = [PRESETS[name].config for name in ("whisper-80", "librosa")]
     engine = Engine(backend="torch")
     engine.plans.warm([CONFIG])

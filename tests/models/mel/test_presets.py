@@ -1,4 +1,4 @@
-"""Presets: each row of the table against an implementation that is not the project's."""
+"""Presets: each row of the table against an independent implementation."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ whisper-128       16000 400/400/160   128 0-8000   whisper
 torchaudio        16000 400/400/200   128 0-8000   htk linear power=2
 librosa           22050 2048/2048/512 128 0-11025  linear power=2 constant
 nnaudio           22050 2048/2048/512 128 0-11025  linear power=2
-"""  # noqa: E501 - a row is a row
+"""  # noqa: E501 - one row a line
 
 WORDS: dict[str, dict[str, object]] = {
     "T": {"scale": {"kind": "ln", "clip": 1e-5}},
@@ -136,7 +136,7 @@ def transcribed(line: str) -> tuple[str, MelConfig]:
     return name, MelConfig.model_validate(fields)
 
 
-def test_every_row_is_what_its_project_says() -> None:
+def test_every_row_equals_its_projects_source() -> None:
     rows = dict(map(transcribed, TRANSCRIBED.strip().splitlines()))
     assert {name: row.config for name, row in PRESETS.items()} == rows
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers import store
@@ -40,6 +40,7 @@ def config(**fields: Any) -> MelConfig:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fields", SCALES, ids=str)
+@settings(deadline=None)
 @given(exponents=st.lists(st.floats(-6.0, 0.9), min_size=3, max_size=12))
 def test_decompress_undoes_compress_above_the_floor(
     fields: dict[str, Any], exponents: list[float]
@@ -47,7 +48,7 @@ def test_decompress_undoes_compress_above_the_floor(
     made = config(**fields)
     rows = len(exponents) // 3
     mel = 10.0 ** torch.tensor(exponents[: rows * 3], dtype=torch.float64).reshape(rows, 3)
-    floor = made.scale.clamp(mel, made.power)
+    floor = made.scale.clamp_level(mel, made.power)
     back = made.decompress(made.compress(mel))
     above = mel > floor
     assert torch.allclose(back[above], mel[above], rtol=1e-9, atol=1e-12)
@@ -55,7 +56,7 @@ def test_decompress_undoes_compress_above_the_floor(
 
 
 @pytest.mark.parametrize("fields", SCALES, ids=str)
-def test_compress_writes_what_librosa_and_numpy_write(fields: dict[str, Any]) -> None:
+def test_compress_equals_librosa_and_numpy(fields: dict[str, Any]) -> None:
     made = config(**fields)
     rng = np.random.default_rng(1)
     mel = (10.0 ** rng.uniform(-7, 0.8, (3, 40))).astype(np.float32)
@@ -64,7 +65,7 @@ def test_compress_writes_what_librosa_and_numpy_write(fields: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("fields", SCALES, ids=str)
-def test_decompress_gives_finite_levels_from_zero_for_any_sane_value(
+def test_decompress_gives_finite_non_negative_levels(
     fields: dict[str, Any],
 ) -> None:
     made = config(**fields)
@@ -74,7 +75,7 @@ def test_decompress_gives_finite_levels_from_zero_for_any_sane_value(
 
 
 def test_half_precision_values_of_nemo_44k_keep_their_quiet_parts() -> None:
-    """ln(x + 1) of a quiet level is itself quiet: log1p and expm1 keep what log and exp lose."""
+    """ln(x + 1) of a small x is small: log1p and expm1 keep the digits that log and exp lose."""
     made = config(scale={"kind": "ln", "clip": 0.0, "offset": 1.0})
     mel = torch.tensor([[1e-6, 1e-5, 1e-4]])
     assert torch.allclose(made.decompress(made.compress(mel)), mel, rtol=1e-5)

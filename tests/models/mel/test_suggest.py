@@ -1,4 +1,4 @@
-"""A mel that was sent with the wrong preset is told which one it is of."""
+"""A mel that was sent with the wrong preset is answered with the right one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MELS = {
 
 
 def mistakes() -> dict[tuple[str, str], tuple[str, ...]]:
-    """For each preset's mel a wrong preset of every scale that refuses it, and what is named."""
+    """By a mel's preset and a wrong preset of each scale: the suggested presets."""
     found = {}
     for sent, mel in MELS.items():
         kinds = set()
@@ -41,7 +41,7 @@ MISTAKES = mistakes()
 
 
 def test_the_right_config_is_named_wherever_a_wrong_one_refuses() -> None:
-    """The right one, or one whose mel of the same clip has the same values."""
+    """The right preset, or one whose mel of the same clip has the same values."""
     assert {sent for sent, _ in MISTAKES} == set(PRESETS)
     for (sent, wrong), fits in MISTAKES.items():
         same = {
@@ -60,7 +60,7 @@ def test_the_first_named_is_of_the_right_scale() -> None:
         assert first.n_mels == PRESETS[sent].config.n_mels, (sent, wrong)
 
 
-def test_frames_first_and_long_mels_are_looked_at_too() -> None:
+def test_frames_first_and_long_mels_get_suggestions() -> None:
     long = np.tile(MELS["whisper-80"], (1, 100))
     assert long.shape[1] > 4096
     for mel in (long, long.T.copy(), long[None]):

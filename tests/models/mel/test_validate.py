@@ -1,4 +1,4 @@
-"""check_mel: shapes that are taken, and values that cannot be of a config."""
+"""Checks of mels and phases: accepted shapes, refused values and warnings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ramp(*shape: int) -> np.ndarray:
         (ramp(80, 5).astype(">f4"), "auto", ramp(80, 5)[:, 0]),
     ],
 )
-def test_shapes_that_are_taken(mel: np.ndarray, layout: Any, first_frame: np.ndarray) -> None:
+def test_accepted_shapes(mel: np.ndarray, layout: Any, first_frame: np.ndarray) -> None:
     values = check_mel(HIFIGAN, mel, layout).values
     assert values.dtype == np.float32
     assert values.flags.c_contiguous
@@ -62,7 +62,9 @@ def test_shapes_that_are_taken(mel: np.ndarray, layout: Any, first_frame: np.nda
         (np.zeros((80, 5), bool), "auto", "bool"),
     ],
 )
-def test_shapes_that_are_refused_with_what_would_do(mel: np.ndarray, layout: Any, got: str) -> None:
+def test_a_refused_shape_is_answered_with_the_expected_one(
+    mel: np.ndarray, layout: Any, got: str
+) -> None:
     with pytest.raises(Invalid, match=got) as caught:
         check_mel(HIFIGAN, mel, layout)
     assert caught.value.field == "mel"
@@ -70,7 +72,7 @@ def test_shapes_that_are_refused_with_what_would_do(mel: np.ndarray, layout: Any
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
-def test_what_is_not_finite_is_refused_with_its_place(bad: float) -> None:
+def test_a_value_that_is_not_finite_is_refused_with_its_position(bad: float) -> None:
     mel = ramp(80, 5).astype(np.float64)
     mel[3, 2] = bad
     with pytest.raises(Invalid, match="band 3, frame 2"):
@@ -78,7 +80,7 @@ def test_what_is_not_finite_is_refused_with_its_place(bad: float) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_takes_what_it_makes_of_speech_noise_and_silence(name: str) -> None:
+def test_every_preset_accepts_its_own_mel_of_speech_noise_and_silence(name: str) -> None:
     config = PRESETS[name].config
     plan = build_plan(config, torch.device("cpu"))
     noise = np.random.default_rng(0).uniform(-1, 1, config.sample_rate).astype(np.float32)
@@ -106,26 +108,26 @@ def test_values_that_cannot_be_of_the_scale_are_refused(name: str, value: float,
 
 
 @pytest.mark.parametrize("name", ["hifigan-22k", "speecht5-16k", "whisper-80", "coqui-22k"])
-def test_an_all_positive_array_sent_as_logs_is_taken_with_a_warning(name: str) -> None:
+def test_an_all_positive_array_sent_as_logs_is_accepted_with_a_warning(name: str) -> None:
     config = PRESETS[name].config
     mel = np.random.default_rng(0).uniform(0, 1, (config.n_mels, 50)).astype(np.float32)
     [warning] = check_mel(config, mel).warnings
     assert "none is negative" in warning
 
 
-def test_levels_above_full_scale_are_taken_with_a_warning() -> None:
-    """Some front-ends feed 16-bit integers without dividing by 32768."""
+def test_levels_above_full_scale_are_accepted_with_a_warning() -> None:
+    """Some front-ends take 16-bit integers without dividing by 32768."""
     plan = build_plan(HIFIGAN, torch.device("cpu"))
     mel = analyze(plan, voice(0.5) * 32768)
     assert any("full-scale" in warning for warning in check_mel(HIFIGAN, mel).warnings)
 
 
-def test_a_linear_mel_beyond_float32s_reach_is_refused() -> None:
+def test_a_linear_mel_too_large_for_float32_is_refused() -> None:
     with pytest.raises(Invalid, match="at most"):
         check_mel(PRESETS["librosa"].config, np.full((128, 3), 3e38, np.float32))
 
 
-def test_bands_narrower_than_a_bin_are_not_thought_too_loud() -> None:
+def test_bands_narrower_than_a_bin_are_accepted() -> None:
     config = MelConfig(
         sample_rate=22050, n_fft=256, hop_length=64, n_mels=200, fmin=9000, scale="db"
     )

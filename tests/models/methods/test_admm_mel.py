@@ -1,4 +1,4 @@
-"""Mel inversion by ADMM: its formula written out, its limits, and what it is good for."""
+"""Mel inversion by ADMM: against its formula, its limits and its quality."""
 
 from __future__ import annotations
 

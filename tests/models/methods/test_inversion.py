@@ -1,10 +1,9 @@
-"""Mel to magnitude: each method against its original, and what all of them promise."""
+"""Mel to magnitude: each method against its original, and the promises of all of them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -16,12 +15,9 @@ from numpy.typing import NDArray
 from benchmarks.peers import librosa_magnitude, load_torchaudio, torchaudio_magnitude
 from benchmarks.twins import inversions
 from tests.signals import voice
-from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
-from unmel.models.signal import plan as plan_module
-from unmel.models.signal.inverse import non_negative_inverse
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan, build_plan
 
@@ -35,7 +31,7 @@ KINDS = [*NAMES, "vocos-24k", "bigvgan-44k-256", "styletts2-24k", "librosa"]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _as_the_engine_runs() -> Iterator[None]:
+def _engine_thread_settings() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     yield
@@ -96,13 +92,13 @@ def loss(name: str, mel: Array, magnitude: Array) -> Array:
     return np.asarray(((reached - mel)[:, alive] ** 2).sum(axis=1) / energy)
 
 
-# --- what every method promises -----------------------------------------------------------
+# --- promises of every method -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", INVERSIONS)
 def test_a_clip_has_the_same_bits_alone_and_in_any_pack(method: str, name: str) -> None:
-    """Frames that end at different steps stand side by side here, and some that run to the last."""
+    """The packs mix frames that end at different steps and frames that run to the last."""
     plan = plan_of(name)
     iterates = any(parameter.name == "n_iter" for parameter in INVERSIONS[method].parameters)
     params = {"n_iter": 45} if iterates else {}
@@ -126,8 +122,8 @@ def test_magnitudes_are_finite_and_never_negative_and_zero_where_no_band_is(
     mel[4, ::2] = 0.0
     mel[5] *= 1e-12
     mel[6, :] = 0.0
-    mel[6, 40] = 1.0  # what only a negative spectrum could have
-    mel[:, list(plan.empty)] = 0.7  # what an empty band says is nothing
+    mel[6, 40] = 1.0  # only a negative spectrum has this mel
+    mel[:, list(plan.empty)] = 0.7  # the value of an empty band is ignored
     [result] = invert(method, plan, mel)
     assert np.isfinite(result).all()
     assert (result >= 0).all()
@@ -137,7 +133,7 @@ def test_magnitudes_are_finite_and_never_negative_and_zero_where_no_band_is(
 
 
 @pytest.mark.parametrize("method", INVERSIONS)
-def test_what_empty_bands_hold_does_not_matter(method: str) -> None:
+def test_values_of_empty_bands_are_ignored(method: str) -> None:
     plan = plan_of("torchaudio")
     assert plan.empty
     mel = mels("torchaudio", 0.3)
@@ -176,7 +172,7 @@ def test_float64_runs_and_agrees_with_float32(method: str) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_is_solved_has_the_mel_in_every_kind_of_preset(name: str) -> None:
+def test_iterative_inversions_reach_the_mel_in_every_kind_of_preset(name: str) -> None:
     mel = mels(name, 0.25)
     loud = mel.max(axis=1) > 1e-6 * mel.max()
     for method, bound in {"smooth": 3e-3, "gradient": 3e-4, "lbfgs": 1e-4, "nnls": 1e-6}.items():
@@ -187,8 +183,8 @@ def test_what_is_solved_has_the_mel_in_every_kind_of_preset(name: str) -> None:
 # --- each against its original --------------------------------------------------------------
 
 
-def own(name: str, mel: Array) -> tuple[Array, Array]:
-    """The filterbank's bands that hold a bin `[K, N]`, and what the mel `[T, K]` says of them."""
+def without_empty_bands(name: str, mel: Array) -> tuple[Array, Array]:
+    """The filterbank `[K, N]` and mel `[K, T]` without the empty bands."""
     bank = filterbank(PRESETS[name].config)
     alive = bank.sum(axis=1) > 0
     return bank[alive], mel[:, alive].T
@@ -213,7 +209,7 @@ def test_a_method_is_its_formula_in_plain_numpy(
 ) -> None:
     mel = mels(name, 0.3)
     [ours] = invert(method, plan_of(name, torch.float64), mel, **params)
-    theirs = twin(*own(name, mel))
+    theirs = twin(*without_empty_bands(name, mel))
     power = PRESETS[name].config.power
     np.testing.assert_allclose(ours.T**power, theirs, atol=1e-9 * theirs.max())
 
@@ -222,7 +218,7 @@ def test_a_method_is_its_formula_in_plain_numpy(
 def test_lstsq_is_relu_of_numpys_least_squares(name: str) -> None:
     config = PRESETS[name].config
     mel = mels(name, 0.3, noise=0.1)
-    bank, alive = own(name, mel)
+    bank, alive = without_empty_bands(name, mel)
     solution = np.linalg.lstsq(bank, alive, rcond=1e-10)[0].T
     [result] = invert("lstsq", plan_of(name, torch.float64), mel)
     np.testing.assert_allclose(result**config.power, np.maximum(solution, 0.0), atol=1e-9)
@@ -230,7 +226,7 @@ def test_lstsq_is_relu_of_numpys_least_squares(name: str) -> None:
 
 def test_lstsq_is_what_torch_gives_torchaudio_where_its_bands_are_independent() -> None:
     mel = mels("hifigan-22k", 0.3)
-    theirs = inversions.lstsq(*own("hifigan-22k", mel))
+    theirs = inversions.lstsq(*without_empty_bands("hifigan-22k", mel))
     [result] = invert("lstsq", plan_of("hifigan-22k", torch.float64), mel)
     np.testing.assert_allclose(result.T, theirs, atol=1e-10)
 
@@ -261,7 +257,7 @@ def test_nnls_and_lbfgs_come_closer_than_librosa(name: str, noise: float, peak: 
 
 def test_librosas_nnls_stops_at_the_clipped_pseudo_inverse_in_a_mel_of_usual_level() -> None:
     mel = mels("hifigan-22k", 0.12)
-    theirs = inversions.librosas_nnls(*own("hifigan-22k", mel))
+    theirs = inversions.librosas_nnls(*without_empty_bands("hifigan-22k", mel))
     [ours] = invert("pinv", plan_of("hifigan-22k"), mel)
     assert np.linalg.norm(ours.T - theirs) < 1e-5 * np.linalg.norm(theirs)
 
@@ -273,13 +269,13 @@ def test_librosas_nnls_pushed_to_its_end_meets_ours_and_comes_no_lower(
     name: str, noise: float
 ) -> None:
     mel = mels(name, 0.12, noise=noise)
-    bank, alive = own(name, mel)
+    bank, alive = without_empty_bands(name, mel)
     energy = (mel**2).sum()
     pushed = inversions.converged_nnls(bank, alive)
     lowest = ((bank @ pushed - alive) ** 2).sum() / energy
     [ours] = invert("nnls", plan_of(name, torch.float64), mel, n_iter=2000, tolerance=0.0)
     reached = (loss(name, mel, ours) * (mel**2).sum(axis=1)).sum() / energy
-    # What it has left to go in a hundred thousandth: its line search gives up there.
+    # Its line search ends within a hundred thousandth of the minimum.
     assert lowest - 1e-5 <= reached <= lowest + 1e-9
 
 
@@ -295,13 +291,13 @@ def test_nnls_reaches_the_least_that_scipy_finds_on_single_frames(name: str) -> 
         assert found[t] <= least / (mel[t] ** 2).sum() + 1e-6
 
 
-def test_gradient_walks_as_torchaudios_former_inverse_mel_scale() -> None:
-    """Step for step from the same start, in the units in which a bin's step is 1."""
+def test_gradient_equals_torchaudios_former_inverse_mel_scale() -> None:
+    """Equal after each step from the same start, in units in which a bin's step is 1."""
     name = "torchaudio"
     plan = plan_of(name, torch.float64)
     mel = mels(name, 0.3)
     for t, steps in itertools.product((1, 7), (1, 2, 25)):
-        theirs = inversions.relative_descent(*own(name, mel[[t]]), steps)
+        theirs = inversions.relative_descent(*without_empty_bands(name, mel[[t]]), steps)
         [ours] = invert(
             "gradient", plan, mel[[t]], n_iter=steps, tolerance_loss=0.0, tolerance_change=0.0
         )
@@ -315,68 +311,3 @@ def test_gradient_ends_on_quiet_input_with_a_result_in_proportion() -> None:
     [loud], [quiet] = invert("gradient", plan, mel), invert("gradient", plan, mel * 1e-6)
     assert loss("torchaudio", mel * 1e-6, quiet)[1:-1].max() < 1e-4
     np.testing.assert_allclose(quiet * 1e3, loud, atol=1e-2 * loud.max())
-
-
-# --- the inverse matrix -----------------------------------------------------------------------
-
-
-def test_the_inverse_is_found_once_per_plan_and_only_when_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    found = []
-
-    def counting(bank: Array) -> Array:
-        found.append(1)
-        return non_negative_inverse(bank)
-
-    monkeypatch.setattr(plan_module, "non_negative_inverse", counting)
-    plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
-    before = plan.nbytes
-    assert found == []
-    with ThreadPoolExecutor(8) as pool:
-        matrices = list(pool.map(lambda _: plan.inverse, range(8)))
-    assert len(found) == len(set(map(id, matrices))) == 1
-    assert plan.nbytes == before  # its room was counted from the start
-    others = (plan.window, plan.bank, plan.spread, plan.pinv, plan.band_weight)
-    assert plan.nbytes >= plan.inverse.nbytes + sum(t.nbytes for t in others)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_the_inverse_is_non_negative_and_closer_to_the_mel_than_the_transpose(name: str) -> None:
-    plan = plan_of(name)
-    assert (plan.inverse >= 0).all()
-    mel = mels(name, 0.4)
-    energy = (mel**2).sum(axis=1)
-    error = {
-        method: (loss(name, mel, invert(method, plan, mel)[0]) * energy).sum()
-        for method in ("inverse", "transpose")
-    }
-    assert error["inverse"] < error["transpose"]
-
-
-def test_the_inverse_is_what_whole_matrices_give() -> None:
-    config = MelConfig(sample_rate=16000, n_fft=256, hop_length=64, n_mels=20, scale="ln")
-    bank = filterbank(config)
-    covered = bank.sum(axis=0) > 0
-    found = non_negative_inverse(bank)
-    twin = inversions.inverse_matrix(bank[:, covered], 150).T
-    np.testing.assert_allclose(found[:, covered], twin, atol=1e-9)
-    assert not found[:, ~covered].any()
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: np.zeros((4, 129)),
-        lambda: filterbank(
-            MelConfig(sample_rate=16000, n_fft=128, hop_length=32, n_mels=300, scale="ln")
-        ),
-        lambda: filterbank(
-            MelConfig(sample_rate=16000, n_fft=256, hop_length=64, n_mels=1, scale="ln")
-        ),
-    ],
-)
-def test_the_inverse_of_odd_banks_is_finite(make: Callable[[], Array]) -> None:
-    found = non_negative_inverse(make())
-    assert np.isfinite(found).all()
-    assert (found >= 0).all()

@@ -1,4 +1,4 @@
-"""Octaves: frames at a lower rate are the lower bins of those at a higher one; runs begin there."""
+"""Octaves: frames at half the rate equal the lower half of the bins, and runs begin there."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_stages_share_the_work_that_was_asked_for(count: int, n_iter: int) -> No
     assert abs(stages[-1].n_iter - n_iter * shares[-1] / sum(shares)) <= 0.5
 
 
-def test_a_ramp_goes_on_from_stage_to_stage() -> None:
+def test_a_ramp_continues_from_stage_to_stage() -> None:
     schedule = Schedule(40, Ramp(0.0, 1.0), exponent=Ramp(2.0, 1.0), shares=(0.5, 0.5))
     first, second = schedule.stages(2)
     assert (first.momentum, second.momentum) == (Ramp(0.0, 0.5), Ramp(0.5, 1.0))

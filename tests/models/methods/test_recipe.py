@@ -1,4 +1,4 @@
-"""Recipes: what the options ask for, and how overrides meet the qualities."""
+"""Recipes from options: defaults, overrides, interpolated schedules and costs."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_iterations_count_alike_for_every_method(name: str) -> None:
         ({"phase": "rtisi_la"}, {"phase": "rtisi_la", "params": {"lookahead": 16}}, 34 / 32),
     ],
 )
-def test_what_parameters_and_second_transforms_cost_is_counted(
+def test_parameters_and_second_transforms_are_counted(
     less: dict[str, object], more: dict[str, object], share: float
 ) -> None:
     bare = points(phase="raar", n_iter=0)
@@ -117,12 +117,12 @@ def test_starts_and_inversions_are_counted() -> None:
             points(inversion=name, n_iter=8, inversion_params={"n_iter": n}) for n in (5, 50, 1000)
         )
         assert plain < few < many <= most
-    # Nobody knows when frames will have ended; most end long before the most steps allowed.
+    # The end of a frame is not known beforehand; most end long before the largest number of steps.
     assert points(inversion="nnls", n_iter=8, inversion_params={"n_iter": 5000}) < 200
 
 
 @pytest.mark.parametrize("table", [JOINT, INVERSIONS, PHASES, STARTS])
-def test_a_cost_is_said_in_words(table: dict[str, Method]) -> None:
+def test_a_cost_is_described_in_words(table: dict[str, Method]) -> None:
     for name, method in table.items():
         counted = method.work.once or method.work.step
         assert ("product" in method.cost or "transforms" in method.cost) == bool(counted), name

@@ -1,4 +1,4 @@
-"""Start phases: two that hear the magnitude, each against its loop written out, and refusals."""
+"""Start phases: spsi and pghi against plain loops, and refusals."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def phases_of(pack: PackedStft, magnitude: torch.Tensor, start: str) -> np.ndarr
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of two angles, in radians."""
+    """Distance of two angles, radians."""
     return np.abs(np.angle(np.exp(1j * (a - b))))
 
 
 @pytest.mark.parametrize("name", ["hifigan-22k", "pwg-24k", "whisper-80"])
-def test_spsi_is_its_loop_over_peaks_written_out(name: str) -> None:
+def test_spsi_equals_a_plain_loop_over_peaks(name: str) -> None:
     plan = plan_of(name)
     [wave] = voices(plan, [0.3])
     pack = pack_of(plan, [wave])
@@ -50,7 +50,7 @@ def test_spsi_is_its_loop_over_peaks_written_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["hifigan-22k", "pwg-24k"])
-def test_pghi_is_its_formulas_and_a_heap(name: str) -> None:
+def test_pghi_equals_its_formulas_with_a_plain_heap(name: str) -> None:
     """Bins too faint for a phase of their own are left out: both draw theirs."""
     plan = plan_of(name)
     [wave] = voices(plan, [0.3])
@@ -113,9 +113,7 @@ def test_a_tones_phase_advances_by_its_frequency(start: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(("start", "decibels"), [("spsi", -6.0), ("pghi", -12.0)])
-def test_a_start_that_hears_the_magnitude_is_worth_many_random_ones(
-    start: str, decibels: float
-) -> None:
+def test_phases_from_the_magnitude_are_closer_than_random_ones(start: str, decibels: float) -> None:
     [wave] = voices(HIFIGAN, [0.8])
     [result] = recovered(HIFIGAN, [wave], "griffin_lim", 0, start=start)
     [random] = recovered(HIFIGAN, [wave], "griffin_lim", 0)

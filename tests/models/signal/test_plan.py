@@ -1,4 +1,4 @@
-"""Plans and their cache: computed once, bounded in bytes, counted, safe between threads."""
+"""Plans and their cache: computed once, bounded in bytes, thread-safe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from unmel.models.mel.config import MelConfig
-from unmel.models.mel.filterbank import filterbank
+from unmel.models.mel.filterbank import Array, filterbank
 from unmel.models.signal import plan as plan_module
 from unmel.models.signal.packed_stft import CPU_BLOCK
 from unmel.models.signal.plan import PlanCache, build_plan
@@ -26,6 +26,28 @@ def test_the_pseudo_inverse_inverts_a_well_posed_filterbank() -> None:
     plan = build_plan(config(8), CPU, torch.float64)
     bank = plan.bank.T
     assert torch.allclose(bank @ plan.pinv.T @ bank, bank, atol=1e-10)
+
+
+def test_the_pseudo_inverse_is_computed_once_and_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computed = []
+    compute = plan_module._pseudo_inverse
+
+    def counting(bank: Array) -> Array:
+        computed.append(1)
+        return compute(bank)
+
+    monkeypatch.setattr(plan_module, "_pseudo_inverse", counting)
+    plan = build_plan(config(8), CPU)
+    before = plan.nbytes
+    assert computed == []
+    with ThreadPoolExecutor(8) as pool:
+        matrices = list(pool.map(lambda _: plan.pinv, range(8)))
+    assert len(computed) == len(set(map(id, matrices))) == 1
+    assert plan.nbytes == before  # its room was counted from the start
+    others = (plan.window, plan.bank, plan.spread, plan.band_weight)
+    assert plan.nbytes >= plan.pinv.nbytes + sum(t.nbytes for t in others)
 
 
 def test_a_second_request_of_a_config_is_a_hit_and_the_same_plan() -> None:
@@ -89,7 +111,7 @@ def test_a_build_that_fails_leaves_the_cache_usable(monkeypatch: pytest.MonkeyPa
     assert cache.get(config(8)).config == config(8)
 
 
-def test_what_silence_reads_as_follows_from_the_extractors_epsilon() -> None:
+def test_the_level_of_silence_follows_from_the_extractors_epsilon() -> None:
     made = config(8).model_copy(update={"magnitude_eps": 1e-6})
     expected = 1e-3 * filterbank(made).sum(axis=1)
     np.testing.assert_allclose(build_plan(made, CPU).silence.numpy()[:8], expected, rtol=1e-5)

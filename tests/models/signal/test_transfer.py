@@ -1,4 +1,4 @@
-"""Between host and device: what goes up for a pack and comes down after it, and who waits."""
+"""Copies between host and device for a pack, and the waits for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PARTS = [
 ]
 
 
-def test_parts_of_any_shape_and_type_arrive_as_they_left_by_one_copy() -> None:
+def test_tensors_of_any_shape_and_type_are_uploaded_by_one_copy() -> None:
     with PretendedCuda() as cuda:
         there = upload(PARTS, CUDA)
         assert all(is_there(part) for part in there)
@@ -46,7 +46,7 @@ def test_parts_of_any_shape_and_type_arrive_as_they_left_by_one_copy() -> None:
         assert torch.equal(sent, came)
 
 
-def test_results_come_down_by_one_copy_and_hold_nothing_of_each_other() -> None:
+def test_results_are_downloaded_by_one_copy_and_share_no_memory() -> None:
     with PretendedCuda() as cuda:
         sent = [torch.rand(4), torch.rand(3, 2).T, torch.rand(2, 2, dtype=torch.complex64)]
         came = download([part.to(CUDA) for part in sent])
@@ -64,15 +64,15 @@ def test_on_a_cpu_nothing_is_copied() -> None:
 
 # --- packs --------------------------------------------------------------------------------------
 
-# Those that decide by values on the way, or go over the magnitude on the CPU.
-LOOKING = {"lbfgs", "gradient", "nnls", "pghi"}
-QUIET = [row for row in ROWS if not LOOKING & set(map(str, row.values()))]
-LOUD = [row for row in ROWS if row not in QUIET]
+# Methods with a stopping rule, or with a part on the CPU.
+WAITING_NAMES = {"lbfgs", "gradient", "nnls", "pghi"}
+ASYNCHRONOUS = [row for row in ROWS if not WAITING_NAMES & set(map(str, row.values()))]
+WAITING = [row for row in ROWS if row not in ASYNCHRONOUS]
 
 
 @functools.cache
 def pretended_engine() -> Engine:
-    """An engine whose plan is there, with what the inversions add to it."""
+    """An engine with a plan in its cache, its lazy matrices included."""
     with PretendedCuda():
         engine = Engine("cuda")
         for name in INVERSIONS:
@@ -81,18 +81,16 @@ def pretended_engine() -> Engine:
 
 
 def crossings(work: Sequence[Work]) -> list[Crossing]:
-    """What goes between the host and a pretended device for one call of its engine."""
+    """Copies between the host and a pretended device in one call of its engine."""
     engine = pretended_engine()
     with PretendedCuda() as cuda:
         engine.run(work)
     return cuda.crossings
 
 
-@pytest.mark.parametrize("row", QUIET, ids=name_of)
-def test_a_pack_goes_up_without_a_wait_and_comes_down_at_once(row: dict[str, object]) -> None:
-    """However many clips it has: its tables and its octaves', its targets and what its start
-    brings go up, and the only wait is for the results.
-    """
+@pytest.mark.parametrize("row", ASYNCHRONOUS, ids=name_of)
+def test_a_pack_is_uploaded_without_waiting_and_downloaded_once(row: dict[str, object]) -> None:
+    """As many copies for any number of clips, and no wait but for the results."""
     alone, together = (crossings(items("hifigan-22k", row, 1, count)) for count in (1, 3))
     assert alone == together
     assert alone[-1] == Crossing("down", waits=True)
@@ -100,19 +98,19 @@ def test_a_pack_goes_up_without_a_wait_and_comes_down_at_once(row: dict[str, obj
     assert len(alone[:-1]) <= 4 + MAX_OCTAVES
 
 
-def test_what_goes_up_for_the_default_method_is_tables_targets_and_phases() -> None:
-    ways = [crossing.way for crossing in crossings(items("hifigan-22k", {}))]
-    assert ways == [*["up"] * (3 + MAX_OCTAVES), "down"]
+def test_the_default_method_uploads_tables_targets_and_phases() -> None:
+    directions = [crossing.way for crossing in crossings(items("hifigan-22k", {}))]
+    assert directions == [*["up"] * (3 + MAX_OCTAVES), "down"]
 
 
-@pytest.mark.parametrize("row", LOUD, ids=name_of)
-def test_methods_that_decide_on_the_way_wait_for_the_device(row: dict[str, object]) -> None:
-    """Whoever makes one of them quiet moves it to the others."""
+@pytest.mark.parametrize("row", WAITING, ids=name_of)
+def test_methods_with_a_stopping_rule_wait_for_the_device(row: dict[str, object]) -> None:
+    """A method that no longer waits belongs into the other list."""
     found = crossings(items("hifigan-22k", row, 1, 1))
     assert sum(crossing.waits for crossing in found) > 1
 
 
-def test_steps_of_streams_go_up_without_a_wait_and_come_down_at_once() -> None:
+def test_stream_steps_are_uploaded_without_waiting_and_downloaded_once() -> None:
     config = PRESETS["hifigan-22k"].config
     mel = items("hifigan-22k", {}, count=1)[0].mel
     device, host = pretended_engine(), CPU
@@ -136,7 +134,7 @@ def test_steps_of_streams_go_up_without_a_wait_and_come_down_at_once() -> None:
         assert len(cuda.crossings) <= 6
 
 
-def test_a_clip_in_blocks_comes_down_once() -> None:
+def test_a_clip_in_blocks_is_downloaded_once() -> None:
     [long] = items("hifigan-22k", {}, 1, 1)
     long = dataclasses.replace(long, mel=np.tile(long.mel, (12, 1)), phases=None)
     long = dataclasses.replace(long, samples=long.config.samples(long.frames))
@@ -167,7 +165,7 @@ def test_a_pack_crosses_in_pinned_memory_alone_on_cuda() -> None:
     }
 
 
-# --- what counts them ---------------------------------------------------------------------------
+# --- the counter itself ---------------------------------------------------------------------------
 
 
 class Pair(NamedTuple):
@@ -199,7 +197,7 @@ CROSSINGS: list[tuple[Callable[[Pair], object], Crossing | None]] = [
 
 
 @pytest.mark.parametrize(("cross", "expected"), CROSSINGS)
-def test_the_pretended_device_counts_what_crosses(
+def test_the_pretended_device_counts_copies(
     cross: Callable[[Pair], object], expected: Crossing | None
 ) -> None:
     with PretendedCuda() as cuda:

@@ -11,7 +11,7 @@ import pytest
 from tests.root import ROOT
 from tests.service.engines import TestEngine
 from unmel.models.engine.engine import Engine
-from unmel.models.engine.streams import Step
+from unmel.models.engine.streams import StreamStep
 from unmel.models.engine.work import Result, Work
 from unmel.models.errors import Invalid
 from unmel.service import __main__
@@ -40,8 +40,8 @@ def test_a_pack_and_a_streams_first_later_and_last_step_were_run_before() -> Non
     asyncio.run(made.warm_up())
     assert made.warm.is_set()
     pack, *steps = engine.ran
-    assert not isinstance(pack, Step)
-    spans = [step.span for step in steps if isinstance(step, Step)]
+    assert not isinstance(pack, StreamStep)
+    spans = [step.span for step in steps if isinstance(step, StreamStep)]
     assert [span.settled > 0 for span in spans] == [False, True, True]
     assert [span.end is not None for span in spans] == [False, False, True]
 
