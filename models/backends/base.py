@@ -84,14 +84,14 @@ class MelState:
 
     target: MelTarget
     kept: Tensor
-    """Complex `[rows, W']`: `momentum`, filled up to the backend's `state_multiple`."""
+    """Complex: `momentum`, each axis filled up to a multiple of the backend's `state_multiple`."""
     bands: BandTables
     power: int
     """The mel's."""
 
     @property
     def momentum(self) -> Tensor:
-        """Complex `[rows, W]`: `a R_prev + m C`; read and written."""
+        """Complex `[rows, W]`, from the pack's first row on: `a R_prev + m C`; read and written."""
         return self.kept[:, : self.bands.count]
 
 
@@ -171,7 +171,7 @@ class Backend(Protocol):
 
     @property
     def state_multiple(self) -> int:
-        """What the width of `MelState.kept` is a multiple of."""
+        """The axes of `MelState.kept` are multiples of it."""
 
     def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """Spectra `[T, N]` of the windowed frames of a pack's signal; the caller's own."""

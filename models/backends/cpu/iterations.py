@@ -164,6 +164,8 @@ def iterate(
     pack: Pack, state: MelState, steps: Sequence[StepCoefficients], into: Tensor | None
 ) -> None:
     """`Backend.run_stage`. RuntimeError if a transform fails, which a committed one never does."""
+    if len(state.kept) < -(-pack.used // 8) * 8 or state.kept.shape[1] % 8:
+        raise ValueError(f"the state must be of whole eights, got {tuple(state.kept.shape)}")
     made, bands, hop = transforms(pack.n_fft), state.bands, pack.hop
     edge_to, edge_from = (edge.numpy() for edge in pack.edges)
     pin_to, pins = (pin.numpy() for pin in pack.pins)

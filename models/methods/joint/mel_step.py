@@ -30,9 +30,12 @@ class MelIteration:
 
     def __init__(self, pack: PackedStft, target: MelTarget, *, blank: bool = True) -> None:
         plan, backend = pack.plan, pack.backend
-        width = -(-plan.bands.count // backend.state_multiple) * backend.state_multiple
+        shape = [
+            -(-size // backend.state_multiple) * backend.state_multiple
+            for size in (pack.rows, plan.bands.count)
+        ]
         make = torch.zeros if blank else torch.empty
-        kept = make((pack.rows, width), dtype=pack.complex_dtype, device=plan.device)
+        kept = make(shape, dtype=pack.complex_dtype, device=plan.device)
         self._pack = pack
         self.state = MelState(target, kept, plan.bands, plan.config.power)
 
