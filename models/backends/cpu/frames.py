@@ -33,14 +33,15 @@ def overlap_add(
     first: int,
     hop: int,
 ) -> None:
-    """Window and overlap-add frames from `first` on; hops that no later frame reaches are scaled
-    and done, the others wait in `carry` `[overlap - 1, hop]`.
+    """Window and overlap-add frames from `first` on.
+
+    Hops that no later frame reaches are scaled and written; the others wait in `carry`.
     """
     rows, width, length = frames.shape[0], frames.shape[1], window.shape[0]
     ahead = carry.shape[0]
     last = length - ahead * hop  # samples of a frame in the last hop that it reaches
     flat, waiting = frames.reshape(frames.size), carry.reshape(carry.size)
-    # In all of them from the earliest frame to the latest, whatever the blocks.
+    # Each sample's sum runs from the earliest frame to the latest, whatever the blocks.
     for j in range(rows + ahead):
         begin = (first + j) * hop
         furthest, nearest = min(ahead, j), max(0, j - rows + 1)

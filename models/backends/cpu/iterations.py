@@ -24,11 +24,11 @@ from unmel.models.backends.cpu.mel_step import coefficients, correct_rows, scrat
 from unmel.models.backends.cpu.transforms import block_rows, transforms, width
 
 _THERE = True
-# Floats of the samples and spectra of as many runs as iterations go through them together, and the
-# most of these.
+# Floats of the samples and spectra that iterations which run together may hold, and the most of
+# such iterations.
 _TOGETHER, _MOST = 96 * 1024, 4
 AXES = np.array([1], np.int64)
-"""Of an array of rows, those to transform."""
+"""The axes of `[rows, points]` to transform."""
 
 
 def _compute(typing: Any, address: Any, descriptor: Any, data: Any) -> Any:
@@ -47,7 +47,7 @@ _call = cast(Any, intrinsic(_compute))  # its own type does not know the first a
 
 @loop()
 def _in_place(rows: Floats, way: Places) -> int:
-    """Rows by MKL's function and descriptors of `Transforms.table`."""
+    """Transform rows in place by MKL's function and descriptors of `Transforms.table`."""
     count, size = rows.shape[0], 4 * rows.shape[1]
     at, status = np.int64(rows.ctypes.data), 0
     for k in range(way.shape[0] - 2, -1, -1):
@@ -60,9 +60,7 @@ def _in_place(rows: Floats, way: Places) -> int:
 
 @loop("i8(f4[:, ::1], f4[:, ::1], i8, i8[:, ::1], i8[::1])")
 def forward(rows: Floats, spectra: Floats, n: int, table: Places, axes: Places) -> int:
-    """Spectra of rows of `n` points, by `Transforms.table`; MKL's are where the rows were. `axes`
-    is `AXES`.
-    """
+    """Spectra of rows of `n` points; MKL's replace the rows. `table` is a `Transforms.table`."""
     if table.shape[1]:
         return _in_place(rows, table[0])
     r2c(rows[:, :n], spectra.view(np.complex64)[:, : n // 2 + 1], axes, _THERE, 1.0, 1)
@@ -122,7 +120,7 @@ def _iterate(
         carry[:] = np.float32(0.0)
         for wave in range(runs + count - 1):
             for k in range(max(0, wave - runs + 1), min(count, wave + 1)):
-                at = wave - k  # the iteration before is a run ahead
+                at = wave - k  # the previous iteration is one run ahead
                 first = at * run
                 rows = min(run, used - first)
                 whole = -(-rows // 8) * 8

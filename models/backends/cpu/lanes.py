@@ -1,8 +1,7 @@
-"""Eight floats that loops handle as one value: a vector of the processor's.
+"""Lanes: a numba type of eight floats, which LLVM maps to the processor's vectors.
 
-LLVM is told what is eight wide, where it would have to find out, and makes of it what a processor
-has. `fused` is one instruction where there is one, and no other product is fused with a sum: a
-value's bits do not depend on its place.
+LLVM need not find out what can be vectorised. `fused` is one instruction where the processor has
+it, and no other product is fused with a sum, so that a value's bits do not depend on its place.
 """
 
 from __future__ import annotations
@@ -66,9 +65,7 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, place: Any) -> A
 
 
 def _is_place(array: Any, place: Any) -> bool:
-    """Whether it is a place in an array of one axis; it is neither checked nor counted from the
-    end.
-    """
+    """Whether it indexes a flat array; the index is neither checked nor counted from the end."""
     flat = isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
     return flat and array.dtype == types.float32 and isinstance(place, types.Integer)
 

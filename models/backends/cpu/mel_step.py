@@ -1,4 +1,4 @@
-"""The mel step of `consistent`."""
+"""The mel step of `consistent`, eight rows and eight bins at once."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _ratios(values: Floats, mel: Floats, exponent: float) -> None:
 def _gain(ratio: Floats, below: NDArray[np.int32], low: Floats, high: Floats, n: int) -> Any:
     """`Bands.spread` of a bin of a group.
 
-    The band above the last one is read as what stands behind it, and counts for nothing.
+    Above the last band the array is read one band further, with a weight of zero.
     """
     at, k = np.uint64(n), 8 * np.int64(below[np.uint64(n)])
     return fused(fill(low[at]), load(ratio, k), fill(high[at]) * load(ratio, k + 8))
@@ -147,7 +147,7 @@ def _take(
     factor: Any,
     numbers: Any,
 ) -> None:
-    """The next `C` of eight bins of a row, and what the next step subtracts."""
+    """The next `C` of eight bins of a row, and their momentum."""
     relaxation, keep, reflect = numbers
     factor, factor_more = twice(factor)
     re_im, more = load(parts, here), load(parts, here + 8)
@@ -172,7 +172,7 @@ def _corrected(
     quotients: Floats,
     chunks: int,
 ) -> None:
-    """A group's spectra and what is remembered of them, from its bands' ratios."""
+    """A group's next `C` and momentum, from the ratios of its bands."""
     numbers = fill(step[0]), fill(step[4]), fill(step[5])
     low, high = shares[0], shares[1]
     for n in range(chunks):
@@ -276,13 +276,14 @@ def correct_rows(
 
 def scratch_size(count: int, bands: int) -> int:
     """Floats that `correct_rows` needs for bands that hold `count` bins: levels, quotients, ratios.
-    One more band than there are: a bin of the last one has nothing above.
+
+    There is one band more than the config's, because a bin of the last one reads the next.
     """
     return 2 * GROUP * whole_eights(count) + GROUP * (bands + 1)
 
 
 def whole_eights(count: int) -> int:
-    """Complex numbers of a row that holds `count`, in whole eights."""
+    """`count` rounded up to a multiple of eight."""
     return -(-count // GROUP) * GROUP
 
 
@@ -307,7 +308,7 @@ _TABLES: WeakKeyDictionary[BandTables, Tables] = WeakKeyDictionary()
 
 
 def tables(bands: BandTables) -> Tables:
-    """`Bands.tables`, in which whole eights of bins take something: nothing beyond the last one."""
+    """`Bands.tables` for whole eights of bins; those beyond the last one have no weight."""
     if bands not in _TABLES:
         begins, offsets, weights, below, shares = bands.tables
         more = whole_eights(bands.count) - bands.count

@@ -1,9 +1,9 @@
 """Real transforms of rows, for loops that call them without Python between.
 
 torch for x86 processors is linked with Intel's MKL and its library exports MKL's documented C
-interface to Fourier transforms (DFTI): where it is there it transforms powers of two, in place. All
-else, and everything elsewhere, is rocket-fft's: DUCC's transforms for code that numba compiles.
-Which one serves depends on the machine and the size alone, so that a result's bits do too.
+interface to Fourier transforms (DFTI). Where that library is found it transforms powers of two, in
+place; rocket-fft, which brings DUCC's transforms to code that numba compiles, does all other sizes
+and machines. The choice depends on the machine and the size alone, and so do a result's bits.
 """
 
 from __future__ import annotations
@@ -26,20 +26,18 @@ _BACKWARD_SCALE, _COUNT, _CONJUGATE_EVEN, _PLACEMENT = 5, 7, 10, 11
 _INPUT_DISTANCE, _OUTPUT_DISTANCE, _THREAD_LIMIT = 14, 15, 27
 _REAL, _COMPLEX_COMPLEX, _INPLACE = 33, 39, 43
 
-# Of the rows that a loop transforms, and does all else with, before it goes on: with what it
-# remembers of them, and of those of other iterations, they stay in a core's own cache.
+# Floats of the rows that a loop works on before it goes on. With their momentum, and the rows of
+# the other iterations, they stay in a core's own cache.
 _FLOATS = 20480
-_LEAST = 16  # rows, of which some frames of the next iteration reach into
-# Beyond it MKL rounds an odd number of rows otherwise than an even one.
+_LEAST = 16  # rows of a block, so that a block's frames reach no further than the next block
+# MKL's largest size here; beyond it an odd number of rows is rounded otherwise than an even one.
 _LARGEST = 8192
 _KEPT = 24  # sizes that a thread has descriptors for: three configs' octaves, and more
 _NEAR = 1e-5  # a spectrum of some hundred points may be this far from the right one
 
 
 def width(n: int) -> int:
-    """Floats of a row: `n` points, or the complex numbers that they become, in the same place; in
-    whole eights of the latter.
-    """
+    """Floats of a row: `n` points, or their spectrum in whole eights of complex numbers."""
     return 2 * (-(-(n // 2 + 1) // 8) * 8)
 
 
@@ -49,8 +47,9 @@ def block_rows(n: int) -> int:
 
 
 class Transforms:
-    """Transforms of rows of `n` real points, each of `width(n)` floats; the backward one divides by
-    `n`. One thread's own: MKL may write to its descriptors.
+    """Transforms of rows of `n` real points, each row of `width(n)` floats.
+
+    The backward one divides by `n`. Each thread has its own: MKL may write to its descriptors.
 
     Parameters
     ----------
@@ -75,13 +74,13 @@ class Transforms:
                 for k in range(block_rows(n).bit_length()):
                     row.append(self._descriptor(n, 2**k, *distances))
         self.table: NDArray[np.int64] = np.array(calls, np.int64).reshape(2, -1)
-        """`[2, J]`, forward and backward: the address of MKL's function, and its descriptors of 1,
-        2, 4 ... rows; `[2, 0]` without it.
+        """`[2, J]`, forward and backward: the address of MKL's function and its descriptors for 1,
+        2, 4 ... rows; `[2, 0]` for rocket-fft.
         """
 
     @property
     def in_place(self) -> bool:
-        """Whether spectra are where the rows were; else they are where they are wanted."""
+        """Whether spectra replace the rows; rocket-fft writes them elsewhere."""
         return self._library is not None
 
     def _descriptor(self, n: int, count: int, source: int, target: int) -> int:
@@ -150,7 +149,7 @@ def transforms(n: int) -> Transforms:
 
 
 def _library() -> ctypes.CDLL | None:
-    """The library, if it is there and does what is expected of it."""
+    """MKL's library, if it is there and its transforms are right."""
     try:
         library = ctypes.CDLL(str(_LIBRARY))
         _prove(Transforms(_SAMPLE, library))
@@ -164,7 +163,7 @@ _SAMPLE = 64
 
 
 def _prove(made: Transforms) -> None:
-    """NotThere unless three rows go to their spectra and come back."""
+    """Transform three rows forward and backward; NotThere if either is wrong."""
     n, rows = made.n, np.zeros((3, width(made.n)), np.float32)
     waves = np.random.default_rng(0).standard_normal((len(rows), n), np.float32)
     rows[:, :n] = waves
