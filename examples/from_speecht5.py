@@ -1,4 +1,4 @@
-"""A mel from a real front-end's feature extractor, to audio: python examples/from_speecht5.py
+"""A mel from a real front-end's feature extractor, to audio: python examples/from_speecht5.py.
 
 Needs transformers, soundfile and soxr beside the client's httpx and numpy; no weights are loaded.
 """

@@ -165,4 +165,4 @@ def test_an_unforeseen_fault_is_a_500_problem_with_its_request_id(
 def test_a_fault_of_the_service_says_nothing_of_the_inside() -> None:
     body = problems.problem_body(RuntimeError("secret path /srv/x"), 500)
     assert "secret" not in json.dumps(body)
-    assert body["detail"] == "The service failed; the request was not at fault."
+    assert body["detail"] == "Internal error; the request is not at fault."

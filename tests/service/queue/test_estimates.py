@@ -6,20 +6,20 @@ import pytest
 
 from tests.service.engines import item
 from unmel.models.engine.engine import Item
-from unmel.service.queue.rates import Rates
+from unmel.service.queue.estimates import SpeedEstimator
 
 LONG = item(frames=1000)
 
 
-def learnt(*packs: tuple[Item, float], now: float = 0.0) -> Rates:
-    rates = Rates()
+def learnt(*packs: tuple[Item, float], now: float = 0.0) -> SpeedEstimator:
+    rates = SpeedEstimator()
     for one, seconds in packs:
         rates.observe([one], seconds, now)
     return rates
 
 
 def test_before_anything_was_measured_there_is_a_guess_that_says_so() -> None:
-    estimate = Rates().estimate(LONG, 0.0)
+    estimate = SpeedEstimator().estimate(LONG, 0.0)
     assert estimate.seconds > 0
     assert not estimate.measured
 
@@ -33,7 +33,7 @@ def test_a_rate_follows_what_packs_take() -> None:
 
 
 def test_a_tiny_request_says_little_about_the_speed_of_long_ones() -> None:
-    before = Rates().estimate(LONG, 0.0).seconds
+    before = SpeedEstimator().estimate(LONG, 0.0).seconds
     rates = learnt((item(frames=1), 0.05))  # mostly overhead
     assert rates.estimate(LONG, 0.0).seconds < 1.5 * before
 
