@@ -1,6 +1,6 @@
 # Every target does its own set-up: `make serve` and `make test` work on a fresh machine.
-# pip's own variables are honoured (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS), so the
-# wheels, torch's above all, can come from wherever you like.
+# pip's own variables work (PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS), so wheels, above all
+# torch's, can come from any index.
 
 HOST ?= $(or $(UNMEL_HOST),127.0.0.1)
 PORT ?= $(or $(UNMEL_PORT),8000)
@@ -16,19 +16,19 @@ ifeq ($(filter $(SUPPORTED),$(call MINOR_OF,$(NAMED))),)
 $(error Unmel needs Python 3.11 to 3.14, and $(NAMED) does not run here as one of them)
 endif
 endif
-# An interpreter that is named gets an environment of its own where .venv is another's.
+# With PYTHON=... the environment is .venv-3.x where .venv belongs to another version.
 FOUND := $(call MINOR_OF,.venv/bin/python)
 VENV := .venv$(if $(and $(NAMED),$(FOUND),$(filter-out $(FOUND),$(call MINOR_OF,$(NAMED)))),-$(call \
 	MINOR_OF,$(NAMED)))
 BIN := $(VENV)/bin
-# One whose interpreter has gone is made anew, with all that was in it.
+# An environment whose interpreter no longer exists is deleted and made again.
 $(shell test ! -e $(VENV) || $(BIN)/python -c '' 2>/dev/null || rm -rf $(VENV))
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 
 .PHONY: help serve check test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
-	bench-quality bench-speed bench-load bench-stream bench-cluster search clip lock clean
+	bench-quality bench-speed bench-load bench-stream bench-cluster search lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,7 +41,7 @@ $(BIN)/python:
 		else sudo apt-get update -qq && sudo apt-get install -y -qq python3-venv >/dev/null; fi; }
 	$(PYTHON) -m venv $(VENV)
 
-# One stamp for each set of packages.
+# A stamp for each installed set of packages.
 $(VENV)/base.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PINNED) -e .
 	@touch $@
@@ -58,9 +58,9 @@ $(VENV)/cluster.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(PINNED) -e '.[test,bench,cluster]'
 	@touch $@ $(VENV)/base.stamp $(VENV)/test.stamp $(VENV)/bench.stamp
 
-# Compiled once, so that no start has to; on another kind of processor a start does.
+# Compiled once, so that no start has to; on another kind of processor the start compiles.
 $(VENV)/loops.stamp: $(wildcard models/backends/*.py models/backends/cpu/*.py) $(VENV)/base.stamp
-	@$(BIN)/python -m unmel.models.backends.cpu.compiled || echo "no compiled loops here: torch's are several times slower"
+	@$(BIN)/python -m unmel.models.backends.cpu.compiled || echo "the loops cannot be compiled here: the torch backend serves, several times slower"
 	@touch $@
 
 serve: $(VENV)/base.stamp $(VENV)/loops.stamp ## Install what is missing and serve on HOST:PORT
@@ -71,7 +71,7 @@ check: lint types ## Install what is missing; lint, types and the unit tests: fo
 
 test: lint types tests ## Install what is missing; lint, types and the whole test suite
 
-lint: $(VENV)/test.stamp ## Check style, and that imports between rooms go down
+lint: $(VENV)/test.stamp ## Check style and the order of imports between rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo --no-cache
@@ -79,16 +79,16 @@ lint: $(VENV)/test.stamp ## Check style, and that imports between rooms go down
 types: $(VENV)/test.stamp ## Check types
 	$(BIN)/mypy
 
-tests: $(VENV)/test.stamp $(VENV)/loops.stamp ## Run the tests alone; ONLY="not slow" chooses by marker
+tests: $(VENV)/test.stamp $(VENV)/loops.stamp ## Run only the tests; ONLY="not slow" selects by marker
 	$(PYTEST) $(if $(ONLY),-m "$(ONLY)")
 
-triton: $(VENV)/test.stamp ## Install Triton, by whose interpreter a GPU's loops are tested without one
+triton: $(VENV)/test.stamp ## Install Triton, whose interpreter tests the GPU kernels without a GPU
 	$(PINNED) -e '.[triton]'
 
-test-readme: ## Run every command of the README in a clean clone; WITHOUT='make test' leaves some out
+test-readme: ## Run every command of the README in a clean clone; WITHOUT='make test' omits matching ones
 	$(or $(PYTHON),python3) -m tests.readme $(if $(WITHOUT),--without '$(WITHOUT)')
 
-fuzz: $(VENV)/test.stamp ## Thousands of requests made up from the OpenAPI document; EXAMPLES=300
+fuzz: $(VENV)/test.stamp ## Send thousands of requests generated from the OpenAPI document; EXAMPLES=300
 	$(BIN)/python -m tests.service.fuzz --examples $(or $(EXAMPLES),300)
 
 test-containers: $(VENV)/test.stamp ## Build the image and test it; needs a container engine
@@ -96,32 +96,32 @@ test-containers: $(VENV)/test.stamp ## Build the image and test it; needs a cont
 		"nothing was tested"; exit 1; }
 	$(BIN)/python -m pytest tests/containers
 
-test-cluster: $(VENV)/cluster.stamp ## Two simulated nodes of Ray: promises kept, a node killed and one added
-	$(BIN)/python -m pytest -s -W default tests/cluster # Ray warns of itself
+test-cluster: $(VENV)/cluster.stamp ## Test two simulated Ray nodes: promises, a node killed, a node added
+	$(BIN)/python -m pytest -s -W default tests/cluster # Ray's own code warns
 
-bench-cluster: $(VENV)/cluster.stamp ## One process beside Ray with 1 and 2 replicas, on draft requests
+bench-cluster: $(VENV)/cluster.stamp ## Compare one process with Ray of 1 and 2 replicas, on draft requests
 	$(BIN)/python -m benchmarks.cluster
 
-format: $(VENV)/test.stamp ## Rewrite the style
+format: $(VENV)/test.stamp ## Rewrite the style of the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-quality: $(VENV)/bench.stamp ## Every method and preset beside librosa over HTTP; DATA=dir of wavs
+bench-quality: $(VENV)/bench.stamp ## Compare every method and preset with librosa over HTTP; DATA=dir of wavs
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --picture docs/quality.svg
 
-bench-speed: $(VENV)/bench.stamp ## Iterations, peers, lanes and start-up; DATA=dir of wavs, PAGE=file to write to
+bench-speed: $(VENV)/bench.stamp ## Measure iterations, other implementations, lanes and start-up; DATA=dir, PAGE=file to write to
 	$(BIN)/python -m benchmarks.speed --data $(DATA) $(if $(PAGE),--page $(PAGE))
 
-bench-stream: $(VENV)/bench.stamp ## Streams over look-ahead beside RTISI-LA, seams, latency; DATA=dir
+bench-stream: $(VENV)/bench.stamp ## Measure streams by look-ahead beside RTISI-LA, seams, latency; DATA=dir
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.streaming --data $(DATA)
 
-bench-load: $(VENV)/bench.stamp ## Throughput, latency and overload of a service on loopback; SECONDS=60
+bench-load: $(VENV)/bench.stamp ## Measure throughput, latency and overload on loopback; SECONDS=60
 	$(BIN)/python -m benchmarks.load --seconds $(or $(SECONDS),60)
 
-soak: $(VENV)/bench.stamp ## Ten minutes of load, leaving clients, bad bodies, failing lanes; SECONDS=600
+soak: $(VENV)/bench.stamp ## Run ten minutes of load, lost clients, bad bodies, failing lanes; SECONDS=600
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
 
-search: $(VENV)/bench.stamp ## Look for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
+search: $(VENV)/bench.stamp ## Search for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
 	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \
 		--preset $(or $(PRESET),hifigan-22k)
 
@@ -134,4 +134,4 @@ lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
 	mv constraints.new constraints.txt
 
 clean: ## Remove what was installed and cached
-	rm -rf .venv .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis src/*.egg-info

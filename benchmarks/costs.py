@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS

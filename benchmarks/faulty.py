@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from unmel.models.engine.engine import Engine, Item, Result, Work
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.engine.work import Result, Work
 from unmel.models.errors import OutOfMemory
 from unmel.service.__main__ import main
 

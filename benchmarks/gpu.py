@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from unmel.models.backends.cuda.prove import DEVICE_LOOPS
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.engine.prove import DEVICE_LOOPS
 from unmel.models.methods.joint.octaves import stages
 from unmel.models.signal.plan import Plan
 
@@ -69,7 +70,7 @@ def gpu_table(packs: Packs) -> str:
         return "torch finds no CUDA device: not run."
     device = torch.device("cuda")
     engines = {"Triton": Engine(device), "torch": Engine(device, backend="torch")}
-    if DEVICE_LOOPS.wait() is None:
+    if DEVICE_LOOPS.wait(device) is None:
         del engines["Triton"]
     bandwidth = copy_bandwidth(device)
     lines = [

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.timing import at_once, neighbours
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 
 _ENGINES: list[Engine] = []  # of a worker process
 

@@ -32,7 +32,8 @@ from benchmarks.client import Answer, Client
 from benchmarks.process import usage
 from benchmarks.server import service_process
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve
 from unmel.models.methods.schedule import Quality

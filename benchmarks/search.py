@@ -22,7 +22,8 @@ from pesq import NoUtterancesError
 from benchmarks.bench import at_rate, read_clips
 from benchmarks.peers import Wave, extract
 from benchmarks.scores import score
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import preset
 from unmel.models.methods.recipe import Recipe

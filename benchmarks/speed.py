@@ -43,7 +43,8 @@ from benchmarks.timing import (
 )
 from unmel.models.backends.cpu.compiled import LOOPS
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.octaves import stages

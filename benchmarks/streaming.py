@@ -27,7 +27,8 @@ from benchmarks.peers import Wave, extract
 from benchmarks.scores import Score, mean, score
 from benchmarks.server import running_service
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.session import Session
 from unmel.models.engine.streams import DEFAULT_LOOKAHEAD, ITERATIONS, Options, Stream
 from unmel.models.mel.config import MelConfig

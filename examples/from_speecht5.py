@@ -1,6 +1,6 @@
-"""A mel from a real front-end's feature extractor, to audio: python examples/from_speecht5.py.
+"""A mel of SpeechT5's own feature extractor to audio: python examples/from_speecht5.py.
 
-Needs transformers, soundfile and soxr beside the client's httpx and numpy; no weights are loaded.
+Needs transformers, soundfile and soxr, and the client's httpx and numpy; no weights are loaded.
 """
 
 from __future__ import annotations

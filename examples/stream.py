@@ -1,12 +1,12 @@
-"""A TTS front-end that speaks while it still thinks: frames to Unmel as they are made, audio back.
+"""Stream a mel to Unmel in real time, as a TTS model would, and receive audio meanwhile.
 
     pip install numpy websockets
     python examples/stream.py mel.npy [--config hifigan-22k] [--url ws://127.0.0.1:8000/stream]
         [--quality standard] [--lookahead 8] [--speed 1.0] [--out out.pcm]
 
-`mel.npy` `[n_mels, frames]` stands for an acoustic model: its frames are sent in real time
-(`--speed 2` twice as fast, `--speed 0` all at once). What comes back is played into the void:
-the time to the first samples is printed, and every time that a listener would have run dry.
+`mel.npy` `[n_mels, frames]` takes the place of an acoustic model: its frames are sent in real time
+(`--speed 2` twice as fast, `--speed 0` all at once). The audio is not played; the program prints
+the time to the first samples and the underruns that a player would have had.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from websockets.asyncio.client import ClientConnection, connect
 
 @dataclass
 class Listener:
-    """Plays samples as they come, at their rate, from the first one on."""
+    """A simulated player: it plays samples as they arrive, from the first one on."""
 
     rate: int
     buffer: float
-    """Seconds that the first samples are held back, against jitter."""
+    """Seconds of delay before the first samples, against jitter."""
     samples: int = 0
     first: float | None = None
     underruns: list[float] = field(default_factory=list)
-    """Seconds of silence, each time that the next samples came too late."""
+    """Seconds of silence at each underrun."""
 
     def hear(self, count: int, now: float) -> None:
-        """`count` samples arrived."""
+        """Account for `count` samples that arrived."""
         if self.first is None:
             self.first = now + self.buffer
         dry = now - self.first - self.samples / self.rate - sum(self.underruns)
@@ -45,7 +45,7 @@ class Listener:
 
 
 async def speak(connection: ClientConnection, mel: np.ndarray, period: float, sent: list) -> None:
-    """Send the frames of `[T, n_mels]`, one every `period` seconds, and the end."""
+    """Send the frames of `mel` `[T, n_mels]`, one every `period` seconds, then the end."""
     began = time.monotonic()
     for t, frame in enumerate(mel.astype("<f4")):
         await asyncio.sleep(began + t * period - time.monotonic())
@@ -55,7 +55,7 @@ async def speak(connection: ClientConnection, mel: np.ndarray, period: float, se
 
 
 async def main(options: argparse.Namespace) -> None:
-    """Stream one mel, and print what a listener would have heard."""
+    """Stream one mel; print the latency and the underruns."""
     mel = np.load(options.mel).T
     period = options.hop / options.rate / options.speed if options.speed else 0.0
     hello = {
@@ -94,9 +94,9 @@ if __name__ == "__main__":
     parser.add_argument("--url", default="ws://127.0.0.1:8000/stream")
     parser.add_argument("--quality", default="standard")
     parser.add_argument("--lookahead", type=int, default=8)
-    parser.add_argument("--rate", type=int, default=22050, help="of the config, Hz")
-    parser.add_argument("--hop", type=int, default=256, help="of the config, samples")
-    parser.add_argument("--buffer", type=float, default=40.0, help="a player's own, ms")
-    parser.add_argument("--speed", type=float, default=1.0, help="of the frames; 0: all at once")
-    parser.add_argument("--out", type=Path, help="bare samples, s16le")
+    parser.add_argument("--rate", type=int, default=22050, help="sample rate of the config, Hz")
+    parser.add_argument("--hop", type=int, default=256, help="hop length of the config, samples")
+    parser.add_argument("--buffer", type=float, default=40.0, help="of the player, ms")
+    parser.add_argument("--speed", type=float, default=1.0, help="of sending; 0: all at once")
+    parser.add_argument("--out", type=Path, help="file for bare samples, s16le")
     asyncio.run(main(parser.parse_args()))

@@ -3,7 +3,7 @@
     from unmel_client import Unmel
     audio, rate = Unmel("http://localhost:8000").reconstruct(mel, "hifigan-22k", quality="high")
 
-Needs httpx and numpy. from_speecht5.py beside it takes its mel from a real feature extractor.
+Needs httpx and numpy. from_speecht5.py uses it with a mel of a real feature extractor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TRIES = 4
 
 
 class UnmelError(Exception):
-    """What the service refused, in its words; `problem` has the field, `fits` likely presets."""
+    """A refusal; `problem` has the field, `fits` the presets that the mel would fit."""
 
     def __init__(self, status: int, problem: dict[str, Any]) -> None:
         self.status, self.problem, self.fits = status, problem, problem.get("fits", [])
@@ -29,7 +29,7 @@ class UnmelError(Exception):
 
 
 def _request(mel: Any, config: str, options: dict[str, Any]) -> dict[str, Any]:
-    """A mel `[n_mels, frames]`, an array or a tensor on the CPU, as what httpx posts."""
+    """Arguments of httpx for a mel `[n_mels, frames]`, an array or a tensor on the CPU."""
     body = io.BytesIO()
     np.save(body, np.asarray(mel, dtype=np.float32))
     return {
@@ -48,14 +48,14 @@ def _samples(answer: httpx.Response) -> tuple[np.ndarray, int]:
 
 
 def _pause(answer: httpx.Response, attempt: int) -> float | None:
-    """Seconds after which to ask again: the service is busy, and says for how long. Else None."""
+    """Seconds to wait before the next attempt where the service is busy, else None."""
     if answer.status_code != 503 or attempt + 1 == TRIES:
         return None
     return float(answer.headers.get("retry-after", 1)) * random.uniform(1.0, 1.5)  # noqa: S311
 
 
 class Unmel:
-    """Keep one for the life of the program: its connections stay open."""
+    """Keep one client for the life of the program: its connections stay open."""
 
     def __init__(self, url: str = "http://localhost:8000", key: str = "", **more: Any) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -64,7 +64,7 @@ class Unmel:
         self._async_client = httpx.AsyncClient(**self._settings)
 
     def reconstruct(self, mel: Any, config: str, **options: Any) -> tuple[np.ndarray, int]:
-        """Samples `[L]` and their rate; options are those of `POST /reconstruct`."""
+        """Return samples `[L]` and their rate; options are those of `POST /reconstruct`."""
         for attempt in range(TRIES):
             answer = self._client.post(**_request(mel, config, options))
             if (pause := _pause(answer, attempt)) is None:
@@ -73,7 +73,7 @@ class Unmel:
         return _samples(answer)
 
     async def areconstruct(self, mel: Any, config: str, **options: Any) -> tuple[np.ndarray, int]:
-        """The same, awaited."""
+        """Return the same as `reconstruct`, for asyncio."""
         for attempt in range(TRIES):
             answer = await self._async_client.post(**_request(mel, config, options))
             if (pause := _pause(answer, attempt)) is None:

@@ -1,8 +1,25 @@
-"""What every backend is given, and the numbers that all of them share."""
+"""Backend: the few operations that methods ask of whatever computes a pack, and what they take.
+
+Methods call `pack.backend` and never ask which one it is. Results are bit-stable within a backend:
+a clip's bits depend neither on what it is packed with nor on where it stands. Between backends
+they differ in the last digits; tests hold each one to a float64 twin.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Name = Literal["torch", "numba", "triton"]
+Places = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats]
 
 # |t|^2 may be this small before its phase is taken as nothing; targets are of the order of 1.
 TINY = 1e-20
@@ -27,3 +44,186 @@ class StepCoefficients(NamedTuple):
     """`a` of the next iteration."""
     reflect: float
     """`m` of the next iteration."""
+
+
+@dataclass(frozen=True, eq=False)
+class MelTarget:
+    """The mel that a pack's iterations correct towards; an octave's bands are its first ones."""
+
+    mel: Tensor
+    """Linear `[rows, K]`."""
+    bound: Tensor
+    """`[rows, K]` bool: where `mel` is an upper bound and no level."""
+    prepared: Any = None
+    """Both as the backend that made this takes them."""
+
+
+class BandTables(Protocol):
+    """A filterbank as sparse tables; bins `[W]` count from `first`. See `signal.band_tables`."""
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def inside(self) -> slice: ...
+
+    @property
+    def tables(self) -> Tables: ...
+
+    def sums(self, values: Tensor) -> Tensor: ...
+
+    def spread(self, values: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class MelState:
+    """What the iterations of a pack are given beside its signal."""
+
+    target: MelTarget
+    momentum: Tensor
+    """Complex `[rows, W]`: `a R_prev + m C`; read and written."""
+    bands: BandTables
+    power: int
+    """The mel's."""
+
+
+class Islands(NamedTuple):
+    """Loud bins whose phases are integrated from their neighbours'; flat arrays."""
+
+    order: Places
+    """Seeds, the loudest first."""
+    loud: Doubles
+    """Minus the level of each bin."""
+    along: Doubles
+    """Half the phase's slope over frames."""
+    across: Doubles
+    """Half the phase's slope over bins."""
+    todo: NDArray[np.bool_]
+    """Bins that have no phase yet; written."""
+    phase: Doubles
+    """Radians; written."""
+    width: int
+    """Bins of a row."""
+
+
+class Pack(Protocol):
+    """What a backend works on. See `signal.packed_stft`, which says what each part is."""
+
+    @property
+    def n_fft(self) -> int: ...
+
+    @property
+    def hop(self) -> int: ...
+
+    @property
+    def used(self) -> int: ...
+
+    @property
+    def signal(self) -> Tensor: ...
+
+    @property
+    def window(self) -> Tensor: ...
+
+    @property
+    def inverse_envelope(self) -> Tensor: ...
+
+    @property
+    def carry(self) -> Tensor: ...
+
+    @property
+    def sums(self) -> tuple[Tensor, Tensor]: ...
+
+    @property
+    def edges(self) -> tuple[Tensor, Tensor]: ...
+
+    @property
+    def pins(self) -> tuple[Tensor, Tensor]: ...
+
+    def begin(self) -> None: ...
+
+    def runs(self) -> Iterator[slice]: ...
+
+    def spectrum(self, block: slice) -> Tensor: ...
+
+    def add(self, block: slice, spectrum: Tensor) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class Backend(Protocol):
+    """What computes the packs of an engine; chosen once, before the first of them."""
+
+    @property
+    def name(self) -> Name:
+        """The name that `UNMEL_BACKEND` knows it by."""
+
+    @property
+    def fft(self) -> str:
+        """The libraries of its transforms."""
+
+    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
+        """Spectra `[T, N]` of the windowed frames of a pack's signal; the caller's own."""
+
+    def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
+        """Transform spectra back, window, overlap-add and scale them.
+
+        Frames are added to a sample from the earliest to the latest, whatever the blocks: a float
+        sum depends on its order, and a clip's must not depend on where it stands.
+
+        Parameters
+        ----------
+        pack
+            Its `carry` has the sums of the hops that later frames still reach, and its `sums` say
+            where finished samples go and what each is multiplied by.
+        first
+            Row of the first spectrum.
+        spectrum
+            Complex `[T, N]`; it stays as it is.
+
+        """
+
+    def restore_edges(self, pack: Pack) -> None:
+        """Copy samples of a pack's signal to its edges, none of them from where another goes."""
+
+    def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
+        """A target as `apply_mel_step` takes it, from `mel` and `bound` `[rows, K]`."""
+
+    def apply_mel_step(
+        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
+    ) -> None:
+        """Make of `R`, in place, the next `C` of `consistent`.
+
+        Parameters
+        ----------
+        state
+            Of the whole pack; its target is from this backend's `mel_target`.
+        row
+            The pack's row of the first spectrum, a multiple of eight.
+        spectrum
+            Complex `[T, N]`: `R`, the spectrum of a signal; `C` afterwards.
+        step
+            The iteration's coefficients.
+
+        """
+
+    def run_stage(self, pack: Pack, state: MelState, steps: Sequence[StepCoefficients]) -> None:
+        """All iterations of a stage, from the pack's signal to its signal."""
+        for step in steps:
+            pack.begin()
+            for run in pack.runs():
+                spectrum = pack.spectrum(run)
+                self.apply_mel_step(state, run.start, spectrum, step)
+                pack.add(run, spectrum)
+            pack.finish()
+
+    def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
+        """Make of `magnitude` and `phases` `[T, N]` those bins of a spectrum `[T, up to N]`."""
+
+    def spread(self, bands: BandTables, values: Tensor, out: Tensor) -> None:
+        """Spread band values `[T, K]` over their bins of `out` `[T, N]`; other bins are zero."""
+
+    def grow_islands(self, islands: Islands) -> None:
+        """Integrate phases over islands of loud bins, the loudest first."""

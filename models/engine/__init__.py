@@ -1,8 +1,10 @@
 """Items in, results out: packs by memory, long clips in blocks, streams."""
 
 from unmel.models.engine.analysis import Analysis
-from unmel.models.engine.engine import Engine, Item, Output, Result, Work
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item, Output
 from unmel.models.engine.streams import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
+from unmel.models.engine.work import Result, Work
 from unmel.models.signal.plan import CacheStats
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.engine.work import Resources, Result, plan_warnings
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.method import Work
@@ -55,6 +56,12 @@ class Analysis:
     def cost(self) -> float:
         """Work in the units of `Recipe.points`: half a pair of transforms and a product a row."""
         return self.frames * Work(pairs=0.5, products=1.0).points(self.config)
+
+    def compute(self, resources: Resources, pack: Sequence[Analysis]) -> list[Result]:
+        """The mels of analyses of one key, of which it is the first, one by one."""
+        plan = resources.plans.get(self.config)
+        warnings = plan_warnings(plan.empty)
+        return [Result(analyze(plan, analysis.wave), warnings) for analysis in pack]
 
 
 def linear_mel(plan: Plan, wave: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Backend
 from unmel.models.engine.reconstruct import reconstruct
 from unmel.models.errors import TooLarge
 from unmel.models.mel.config import MelConfig
@@ -46,14 +46,22 @@ class Block:
 
 
 def margin(config: MelConfig) -> int:
-    """Frames on either side of the border between two blocks that both of them compute."""
+    """Frames on either side of a border between two blocks that both blocks compute."""
     return max(_MARGIN, 2 * config.overlap)
 
 
 def blocks(frames: int, limit: int, both: int) -> Iterator[Block]:
-    """Cut `frames` into as few blocks of at most `limit` frames as do, all about as long.
+    """Cut a clip into the fewest blocks, all about as long.
 
-    Neighbours share twice `both` frames, half of them settled; `limit` must exceed that.
+    Parameters
+    ----------
+    frames
+        Frames of the clip.
+    limit
+        Most frames of a block; more than twice `both`.
+    both
+        Half the frames that neighbours share; as many of them are settled.
+
     """
     if limit <= 2 * both:
         raise ValueError(f"blocks of {limit} frames cannot share {2 * both}")
@@ -72,8 +80,14 @@ def blocks(frames: int, limit: int, both: int) -> Iterator[Block]:
 
 
 def check_long(config: MelConfig, recipe: Recipe, output: str, frames: int, limit: int) -> None:
-    """TooLarge for a clip of `frames` that must be one pack of more than `limit` rows: its
-    spectrum is asked for, its method knows no settled past, or the limit leaves no block.
+    """Refuse a clip that must be one pack and is too long for it.
+
+    Raises
+    ------
+    TooLarge
+        The clip takes more than `limit` rows, and its spectrum is asked for, its method cannot
+        begin from settled samples, or the limit leaves no room for a block.
+
     """
     table = JOINT if recipe.inversion is None else PHASES
     whole = config.rows(frames, config.samples(frames))
@@ -89,7 +103,7 @@ def check_long(config: MelConfig, recipe: Recipe, output: str, frames: int, limi
 
 def reconstruct_long(
     plan: Plan,
-    kernels: ModuleType | None,
+    backend: Backend,
     recipe: Recipe,
     target: Target,
     samples: int,
@@ -97,7 +111,29 @@ def reconstruct_long(
     phases: NDArray[np.float32] | None,
     limit: int,
 ) -> Tensor:
-    """The waveform `[L]` of one clip's target, never holding more than `limit` rows of a pack."""
+    """Reconstruct one clip in blocks.
+
+    Parameters
+    ----------
+    plan, backend, recipe
+        What every block is computed with.
+    target
+        The clip's mel.
+    samples
+        Length of the clip, `L`.
+    seed
+        Seed of the clip; every block draws from another one made of it.
+    phases
+        First phases `[T, N]` in radians, for the start `given`.
+    limit
+        Most rows of a pack.
+
+    Returns
+    -------
+    Tensor
+        The waveform `[L]`, divided by the target's gain.
+
+    """
     config = plan.config
     frames = len(target.mel)
     spare = config.rows(frames, samples) - frames
@@ -109,7 +145,7 @@ def reconstruct_long(
         count = block.end - block.first
         # A block that goes on is a clip that ends there: its end is computed again.
         length = samples - origin if block.done == frames else config.samples(count)
-        pack = PackedStft(plan, [(count, length)], kernels)
+        pack = PackedStft(plan, [(count, length)], backend)
         if block.settled:
             pack.pin([signal[origin : block.settled * config.hop_length]])
         reconstruct(

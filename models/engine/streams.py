@@ -13,22 +13,21 @@ import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import StepCoefficients
-from unmel.models.backends.polar import polar
-from unmel.models.backends.powers import root_
+from unmel.models.backends.base import Backend, StepCoefficients
+from unmel.models.backends.reference import square_root_
+from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.scale import LinearScale
 from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
-from unmel.models.methods.joint.mel_step import Aim, Mending
+from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.projection import impose
 from unmel.models.methods.recipe import DEFAULT_METHOD
 from unmel.models.methods.schedule import DEFAULT_QUALITY, Quality
@@ -160,7 +159,7 @@ class Stream:
         self._loudest = max(self._loudest, loudest)
         turns = torch.rand(self.config.n_bins, generator=self._generator)
         angles = (turns * (2.0 * math.pi * _TURN)).to(plan.dtype)
-        return _Frame(mel[0], bound[0], polar(torch.ones_like(angles), angles), loudest)
+        return _Frame(mel[0], bound[0], torch.polar(torch.ones_like(angles), angles), loudest)
 
     def end(self) -> None:
         """There are no more frames."""
@@ -304,8 +303,12 @@ class Step:
         work = JOINT[DEFAULT_METHOD].work
         return self.rows * (self.config.n_fft + work.points(self.config, {}, self.n_iter))
 
+    def compute(self, resources: Resources, pack: Sequence[Step]) -> list[Result]:
+        """The samples that steps of one key settle, of which it is the first."""
+        return [Result(samples) for samples in advance(resources.backend, pack)]
 
-def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[np.float32]]:
+
+def advance(backend: Backend, steps: Sequence[Step]) -> list[NDArray[np.float32]]:
     """The samples that steps of one key settle, full scale at 1.
 
     Nothing has happened to any stream if NonFiniteOutput is raised.
@@ -313,23 +316,23 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
     streams = [step.stream for step in steps]
     plan, n_iter = streams[0].plan, steps[0].n_iter
     config = plan.config
-    windows = Windows(plan, [step.span for step in steps], kernels)
+    windows = Windows(plan, [step.span for step in steps], backend)
     gains = [step.stream.gain(step.span.frames) for step in steps]
     states = [stream.state(gain) for stream, gain in zip(streams, gains, strict=True)]
     rows = [s.stream.rows(s.span.frames, gain) for s, gain in zip(steps, gains, strict=True)]
     mel, bound = (windows.spread_rows(parts) for parts in zip(*rows, strict=True))
-    mending = Mending(windows, Aim(windows, mel, bound))
+    iteration = MelIteration(windows, backend.mel_target(mel, bound))
     for k, (_, raw, behind) in enumerate(states):
         windows.part(windows.raw, k)[steps[k].span.settled * config.hop_length :][: len(raw)] = raw
         if behind is not None:
-            mending.behind[windows.starts[k] :][: len(behind)] = behind
+            iteration.state.momentum[windows.starts[k] :][: len(behind)] = behind
     windows.pin([past for past, _, _ in states])
     numbers = _numbers(config.power)
     known = [0 if behind is None else len(behind) for _, _, behind in states]
-    _enter(windows, mending, steps, known, mel.masked_fill(bound, 0.0), numbers)
+    _enter(windows, iteration, steps, known, mel.masked_fill(bound, 0.0), numbers)
     windows.divide()
-    mending.iterate((numbers,) * (n_iter - 1))
-    mending.once(numbers, windows.raw)
+    iteration.run((numbers,) * (n_iter - 1))
+    iteration.run_once_into(windows.raw, numbers)
     windows.divide()
     found = [windows.part(windows.signal, k) for k in range(len(steps))]
     settled = [
@@ -348,7 +351,7 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
         step.stream.settle(
             found[k],
             windows.part(windows.raw, k),
-            mending.behind[first : first + step.span.frames],
+            iteration.state.momentum[first : first + step.span.frames],
             gains[k],
             step.span.end is not None,
         )
@@ -358,7 +361,7 @@ def advance(kernels: ModuleType | None, steps: Sequence[Step]) -> list[NDArray[n
 
 def _enter(
     windows: Windows,
-    mending: Mending,
+    iteration: MelIteration,
     steps: Sequence[Step],
     known: Sequence[int],
     heard: Tensor,
@@ -369,7 +372,7 @@ def _enter(
     """
     plan = windows.plan
     bands = plan.bands
-    windows.listen()
+    windows.fade_to_silence()
     entering = [
         (step, start, old)
         for step, start, old in zip(steps, windows.starts, known, strict=True)
@@ -383,10 +386,12 @@ def _enter(
         given = windows.spectrum(slice(first, last))
         level = bands.spread(heard[first:last] / plan.band_weight)
         magnitude = torch.zeros_like(given.real)
-        magnitude[:, bands.inside] = level if plan.config.power == 1 else root_(level)
+        magnitude[:, bands.inside] = level if plan.config.power == 1 else square_root_(level)
         begun = impose(magnitude, given + turns * _FAINT)
         # As if the step before had found the same.
-        mending.behind[first:last] = begun[:, bands.inside] * (numbers.keep + numbers.reflect)
+        iteration.state.momentum[first:last] = begun[:, bands.inside] * (
+            numbers.keep + numbers.reflect
+        )
         frames = torch.fft.irfft(begun, n=plan.config.n_fft)[:, : windows.win] * plan.window
         for j, frame in enumerate(frames, start=first):
             windows.raw[j * windows.hop :][: windows.win] += frame

@@ -9,16 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Tables
+
 # Rows of bins begin and end at multiples of this, so that vector loops have no rest.
 _STEP = 16
 # Where the bands hold this share of the bins all are taken: rows without a gap between them are one
 # loop for several rows.
 _NEARLY_ALL = 0.9
-
-
-Places = NDArray[np.int64]
-Floats = NDArray[np.float32]
-Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +47,8 @@ class Bands:
     _below: Tensor
     _above: Tensor
     _shares: Tensor
+    _dense: tuple[Tensor, Tensor] | None
+    """`[W, K]` and `[K, W]` on a GPU, where sums in one order are slow and products fast."""
 
     @property
     def inside(self) -> slice:
@@ -64,11 +63,20 @@ class Bands:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        twins = (self._index, self._factor, self._below, self._above, self._shares)
+        twins: tuple[Tensor, ...] = (
+            self._index,
+            self._factor,
+            self._below,
+            self._above,
+            self._shares,
+        )
+        twins += self._dense or ()
         return sum(a.nbytes for a in self.tables) + sum(t.numel() * t.element_size() for t in twins)
 
     def sums(self, values: Tensor) -> Tensor:
         """`F values`: `[T, W]` to `[T, K]`."""
+        if self._dense is not None:
+            return values @ self._dense[0]
         width, bands = self._index.shape
         terms = values.t().contiguous().index_select(0, self._index.view(-1))
         terms = terms.view(width, bands, -1).mul_(self._factor)
@@ -79,6 +87,8 @@ class Bands:
 
     def spread(self, values: Tensor) -> Tensor:
         """`S values`: `[T, K]` to `[T, W]`."""
+        if self._dense is not None:
+            return values @ self._dense[1]
         out = values.index_select(1, self._below).mul_(self._shares[0])
         return out.add_(values.index_select(1, self._above).mul_(self._shares[1]))
 
@@ -130,4 +140,5 @@ def make_bands(
         _below=put(below),
         _above=put(above),
         _shares=put(shares),
+        _dense=None if device.type == "cpu" else (put(bank.T), put(spread)),
     )

@@ -3,26 +3,23 @@
 Clips stand one after the other with `overlap - 1` empty rows between them, where `overlap` is
 the number of frames that share a sample, so that overlap-add never mixes two clips. Frames and
 overlap-add touch the window's support alone; index 0 of a frame is the window's first sample.
-Each clip's edges are mended after every overlap-add by one precomputed gather, which repeats
+Each clip's edges are restored after every overlap-add by one precomputed gather, which repeats
 what its extractor's padding does. On a CPU the rows are worked through in blocks, which stay in
 the cache; where a matrix product is taken they are of one fixed size, with which a row has the
 same bits wherever in the pack it stands.
-
-Frames and overlap-add exist twice: in torch, and as compiled loops (`models/kernels`) that give
-the same bits; `models/gpu` has those of a GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from types import ModuleType
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Backend
+from unmel.models.backends.reference import REFERENCE
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.transfer import send, staging, upload
 
@@ -41,27 +38,21 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.where(folded < length, folded, period - folded)
 
 
-class Arrays(NamedTuple):
-    """What compiled loops need of a pack, as they take it: on a CPU as numpy's arrays."""
-
-    signal: Any
-    frame: Any
-    carry: Any
-    window: Any
-    inverse: Any
-    edge_to: Any
-    edge_from: Any
-    pin_to: Any
-    pins: Any
-
-
 class PackedStft:
     """Frames and overlap-add of a pack of clips that share a plan.
 
-    `clips` gives `(frames T, samples L)` of each; `used` is the sum of the rows that the clips
-    take (`MelConfig.rows`), `rows` the same filled up to whole blocks. `kernels` is
-    `models/kernels`, or `models/gpu` for a GPU, if it is there: the pack has it as `loops`, and as
-    `kernels` where its own tensors are what those are compiled for, float32 on their device.
+    `used` is the sum of the rows that the clips take (`MelConfig.rows`), `rows` the same filled up
+    to whole blocks.
+
+    Parameters
+    ----------
+    plan
+        The constants of the clips' config, on their device.
+    clips
+        Frames `T` and samples `L` of each clip.
+    backend
+        What computes the pack.
+
     """
 
     product_rows = CPU_BLOCK
@@ -71,14 +62,12 @@ class PackedStft:
         self,
         plan: Plan,
         clips: Sequence[tuple[int, int]],
-        kernels: ModuleType | None = None,
+        backend: Backend = REFERENCE,
     ) -> None:
         config = plan.config
-        self.plan, self.clips, self.loops = plan, tuple(clips), kernels
+        self.plan, self.clips, self.backend = plan, tuple(clips), backend
         cpu = plan.device.type == "cpu"
-        mine = kernels is not None and plan.device.type == kernels.DEVICE
-        self.kernels = kernels if mine and plan.dtype == torch.float32 else None
-        self.hop, self.win = config.hop_length, config.win_length
+        self.hop, self.win, self.n_fft = config.hop_length, config.win_length, config.n_fft
         self.overlap = config.overlap
         self.starts: list[int] = []
         self.used = 0
@@ -87,45 +76,36 @@ class PackedStft:
             self.used += config.rows(frames, samples)
         self.block = self.product_rows if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
-        # Multiples of the eight rows that compiled loops mend together.
+        # Multiples of the eight rows that compiled loops correct together.
         self._run = max(_RUN_POINTS // config.n_fft // 8 * 8, 16) if cpu else self.block
 
         def zeros(*shape: int, dtype: torch.dtype = plan.dtype) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=plan.device)
 
         self._signal = zeros((self.rows + self.overlap - 1) * self.hop)
-        self._carry = zeros(self.overlap - 1, self.hop)
-        self._frame = zeros(max(self.block, min(self._run, self.used)), config.n_fft)
+        self.carry = zeros(self.overlap - 1, self.hop)
+        """`[overlap - 1, hop]`: sums of the hops that the next block reaches, between two `add`."""
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
         inverse, targets, sources = self._edges()
-        self._pinned: list[tuple[slice, Tensor]] = []
         self.pasts: list[Tensor] = []
         """What `pin` was given."""
-        self._edges_at_home = targets, sources
+        self._host_edges = targets, sources
         tables = (
             torch.as_tensor(inverse, dtype=plan.dtype),
             *map(torch.from_numpy, (targets, sources)),
         )
-        self._inverse, self._edge_to, self._edge_from = upload(tables, plan.device)
-        self._look()
+        self.inverse_envelope, *edges = upload(tables, plan.device)
+        """One over the sum of the squared windows at each sample, zero outside the clips."""
+        self.edges = edges[0], edges[1]
+        """Samples beyond the clips' edges, and those that the extractor's padding repeats there."""
+        self.pins = self.edges[0][:0], self._signal[:0]
+        """Samples that are held, and what they are held to."""
         self.begin()
 
-    def _look(self) -> None:
-        """Look at the tensors' memory once, as the compiled loops take it."""
-        if self.kernels is not None:
-            view = self.kernels.view
-            self.arrays = Arrays(
-                *map(view, (self._signal, self._frame, self._carry, self.plan.window)),
-                *map(view, (self._inverse, self._edge_to, self._edge_from)),
-                *map(view, self._pins()),
-            )
-
-    def _pins(self) -> tuple[Tensor, Tensor]:
-        """Where samples are pinned, and to what, for loops of the host."""
-        if not self._pinned or self.plan.device.type != "cpu":
-            return self._edge_to[:0], self._signal[:0]
-        places = [torch.arange(place.start, place.stop) for place, _ in self._pinned]
-        return torch.cat(places), torch.cat([past for _, past in self._pinned])
+    @property
+    def window(self) -> Tensor:
+        """`[win_length]`."""
+        return self.plan.window
 
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
@@ -173,8 +153,18 @@ class PackedStft:
             yield slice(first, min(first + self._run, self.used))
 
     def spread_rows(self, parts: Sequence[Tensor]) -> Tensor:
-        """Per-clip rows `[T, ...]` laid out as the pack's rows `[rows, ...]`, zero in the gaps;
-        those of the host are laid out there, and go to the device at once.
+        """Lay out per-clip rows as the pack's.
+
+        Parameters
+        ----------
+        parts
+            `[T, ...]` of each clip; those of the host go to the device together.
+
+        Returns
+        -------
+        Tensor
+            `[rows, ...]` on the device, zero between the clips.
+
         """
         first, device = parts[0], self.plan.device
         shape = self.rows, *first.shape[1:]
@@ -188,103 +178,80 @@ class PackedStft:
 
     def spectrum(self, block: slice) -> Tensor:
         """STFT `[block, N]` of the present signal."""
-        count = block.stop - block.start
-        frames = self._frame[:count]
-        if self.kernels is not None:
-            own = self.arrays
-            self.kernels.frame(own.signal, own.window, own.frame[:count], block.start, self.hop)
-        else:
-            rows = self._signal.as_strided((count, self.win), (self.hop, 1), block.start * self.hop)
-            torch.mul(rows, self.plan.window, out=frames[:, : self.win])
-        # Not into a buffer: torch would transform into a new tensor and copy that.
-        spectrum: Tensor = torch.fft.rfft(frames)
-        return spectrum
+        return self.backend.spectrum(self, block)
 
     def begin(self, raw: Tensor | None = None) -> None:
         """Start a new overlap-add, to be given all blocks in order.
 
-        It replaces the present signal, block by block behind where `spectrum` still reads; or
-        leaves that alone and puts the sums, not divided by the envelope, into `raw`, laid out
-        as `signal`.
+        Parameters
+        ----------
+        raw
+            Where the sums go, undivided by the envelope and laid out as `signal`, which then stays
+            as it is. Without it they replace the signal, block by block behind where `spectrum`
+            still reads.
+
         """
-        self._carry.zero_()
-        self._into = self._signal if raw is None else raw
-        self._scale = self._inverse if raw is None else torch.ones_like(self._inverse)
-        if self.kernels is not None:
-            view = self.kernels.view
-            self._outlet = view(self._scale), view(self._into)
+        self.carry.zero_()
+        scale = self.inverse_envelope if raw is None else torch.ones_like(raw)
+        self.sums = self._signal if raw is None else raw, scale
+        """Where overlap-added samples go, and what each is multiplied by."""
 
     def add(self, block: slice, spectrum: Tensor) -> None:
-        """Inverse transform, window and overlap-add the rows `spectrum` `[block, N]`, and divide
-        what is complete by the window envelope: the least-squares signal.
+        """Overlap-add spectra, divided by the window envelope: the least-squares signal.
 
-        The rows between clips must be zero: they would reach into their neighbours.
-        Frames are added to a sample from the earliest to the latest, whatever the blocks: a
-        float sum depends on its order, and a clip's must not depend on where it stands.
+        Parameters
+        ----------
+        block
+            Rows, behind those of the call before.
+        spectrum
+            Complex `[block, N]`; zero in the rows between clips, which would reach into their
+            neighbours. It stays as it is.
+
         """
-        frames, window = torch.fft.irfft(spectrum, n=self.plan.config.n_fft), self.plan.window
-        if self.kernels is not None:
-            own = self.arrays
-            self.kernels.overlap_add(
-                self.kernels.view(frames),
-                own.window,
-                own.carry,
-                *self._outlet,
-                block.start,
-                self.hop,
-            )
-            return
-        count, hop = len(frames), self.hop
-        total = torch.zeros_like(self._carry[:1]).repeat(count + self.overlap - 1, 1)
-        total[: self.overlap - 1] = self._carry
-        for r in range(self.overlap - 1, -1, -1):
-            part = slice(r * hop, min((r + 1) * hop, self.win))
-            total[r : r + count, : part.stop - part.start] += frames[:, part] * window[part]
-        done = slice(block.start * hop, block.stop * hop)
-        torch.mul(total[:count].view(-1), self._scale[done], out=self._into[done])
-        self._carry.copy_(total[count:])
+        self.backend.overlap_add(self, block.start, spectrum)
 
     def finish(self) -> None:
-        """The last block has been added: mend the edges."""
-        self.mend()
+        """The last block has been added: restore the edges."""
+        self.restore_edges()
 
     def pin(self, pasts: Sequence[Tensor]) -> None:
-        """Hold the first samples of every clip, from its first frame's window on, to these: what
-        it begins with is a past that is settled, not an edge. An empty past holds nothing.
+        """Hold the first samples of every clip to settled ones, which are no edge.
+
+        Parameters
+        ----------
+        pasts
+            For each clip the samples from its first frame's window on; an empty one holds nothing.
+
         """
         self.pasts = list(pasts)
+        targets, sources = self._host_edges
+        places = [np.zeros(0, np.int64)]
         for past, start in zip(pasts, self.starts, strict=True):
-            if not len(past):
-                continue
-            place = slice(start * self.hop, start * self.hop + len(past))
-            self._pinned.append((place, past))
-            targets, sources = self._edges_at_home
-            beside = (targets < place.start) | (targets >= place.stop)
-            self._edges_at_home = targets[beside], sources[beside]
-        edges = [torch.from_numpy(edge) for edge in self._edges_at_home]
-        self._edge_to, self._edge_from = upload(edges, self.plan.device)
-        self._look()
+            first, end = start * self.hop, start * self.hop + len(past)
+            places.append(np.arange(first, end))
+            beside = (targets < first) | (targets >= end)
+            targets, sources = targets[beside], sources[beside]
+        tables = map(torch.from_numpy, (targets, sources, np.concatenate(places)))
+        to, source, held = upload(list(tables), self.plan.device)
+        self.edges, self.pins = (to, source), (held, torch.cat([self._signal[:0], *pasts]))
 
-    def mend(self) -> None:
-        """Make what the present signal has beyond the clips' edges what the extractor pads, and
-        what is pinned what it is pinned to.
-        """
-        for place, past in self._pinned:
-            self._signal[place] = past
-        if self.kernels is not None:
-            self.kernels.move(self.arrays.signal, self.arrays.edge_to, self.arrays.edge_from)
-        elif self._edge_to.numel():
-            self._signal[self._edge_to] = self._signal[self._edge_from]
+    def restore_edges(self) -> None:
+        """Put the padding beyond the clips' edges, and pinned samples, into the signal."""
+        places, values = self.pins
+        if places.numel():
+            self._signal[places] = values
+        self.backend.restore_edges(self)
 
     def fold(self, samples: Tensor) -> None:
-        """The transpose of `mend`, in place: what lies beyond an edge is added to its source, and
-        what is pinned counts for nothing.
+        """Apply the transpose of `restore_edges` to samples in place.
+
+        What lies beyond an edge is added to its source, and what is pinned counts for nothing.
         """
-        if self._edge_to.numel():
-            samples.index_add_(0, self._edge_from, samples[self._edge_to])
-            samples[self._edge_to] = 0.0
-        for place, _ in self._pinned:
-            samples[place] = 0.0
+        targets, sources = self.edges
+        if targets.numel():
+            samples.index_add_(0, sources, samples[targets])
+            samples[targets] = 0.0
+        samples[self.pins[0]] = 0.0
 
     @property
     def signal(self) -> Tensor:
@@ -305,7 +272,7 @@ class PackedStft:
         lead = self.plan.config.lead
         for wave, (_, samples), start in zip(waves, self.clips, self.starts, strict=True):
             self._signal[start * self.hop + lead :][:samples] = wave
-        self.mend()
+        self.restore_edges()
 
 
 def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:
@@ -317,9 +284,15 @@ def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:
 
 
 def to_frame_start(n_fft: int, win_length: int, spectrum: Tensor) -> Tensor:
-    """Phases counted from the n_fft frame's first sample, as torch.stft and librosa count them.
+    """Count phases from the n_fft frame's first sample, as torch.stft and librosa do.
 
-    `spectrum` `[T, N]` counts them from the window's first sample, `(n_fft - win) // 2` later.
+    Parameters
+    ----------
+    n_fft, win_length
+        Of the config.
+    spectrum
+        `[T, N]` with phases counted from the window's first sample, `(n_fft - win) // 2` later.
+
     """
     slope = frame_start_slope(n_fft, win_length, spectrum)
     return spectrum * torch.polar(torch.ones_like(slope), -slope)

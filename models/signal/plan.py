@@ -53,7 +53,7 @@ class Plan:
     overshoot, because the non-negative `F^T F` is at most the diagonal matrix of its row sums."""
     empty: tuple[int, ...]
     """Bands that no bin feeds."""
-    reach: int
+    n_active_bins: int
     """One beyond the highest bin that a band holds."""
     below: Plan | None
     """The plan of the octave below, at half the rate, with the lowest bands as far as one lies in
@@ -186,7 +186,7 @@ def _plan(
         silence=put(quiet * weight),
         bin_step=put(step),
         empty=tuple(int(k) for k in empty_bands(bank[: config.n_mels])),
-        reach=int(np.flatnonzero(covered > 0).max(initial=-1)) + 1,
+        n_active_bins=int(np.flatnonzero(covered > 0).max(initial=-1)) + 1,
         below=_below(config, bank, device, dtype, octaves),
     )
 

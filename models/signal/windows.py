@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Backend
+from unmel.models.backends.reference import REFERENCE
 from unmel.models.mel.config import MelConfig
 from unmel.models.signal.packed_stft import Envelope, PackedStft, reflect
 from unmel.models.signal.plan import Plan
@@ -46,14 +47,12 @@ class Windows(PackedStft):
 
     product_rows = 1  # nothing here takes matrix products, and a few rows need no filling up
 
-    def __init__(
-        self, plan: Plan, spans: Sequence[Span], kernels: ModuleType | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, spans: Sequence[Span], backend: Backend = REFERENCE) -> None:
         self.spans, hop = tuple(spans), plan.config.hop_length
         lead = plan.config.lead
         # As many samples as make the rows that a span takes.
         clips = [(s.frames, max(s.rows(plan.config) * hop - lead, 1)) for s in self.spans]
-        super().__init__(plan, clips, kernels)
+        super().__init__(plan, clips, backend)
         envelope = plan.squared_window.sum(dim=0)
         self._fade = envelope.reciprocal().repeat(self.rows + self.overlap - 1)
         self.raw = torch.zeros_like(self._signal)
@@ -75,15 +74,15 @@ class Windows(PackedStft):
         span, origin = self.spans[k], self.starts[k] * self.hop
         return samples[origin : origin + span.rows(self.plan.config) * self.hop]
 
-    def listen(self) -> None:
+    def fade_to_silence(self) -> None:
         """Make `raw` the signal as if all that is to come were silent, which fades out."""
         torch.mul(self.raw, self._fade, out=self._signal)
-        self.mend()
+        self.restore_edges()
 
     def divide(self) -> None:
         """Make `raw` the signal, divided by what there is of the envelope."""
-        torch.mul(self.raw, self._inverse, out=self._signal)
-        self.mend()
+        torch.mul(self.raw, self.inverse_envelope, out=self._signal)
+        self.restore_edges()
 
 
 @lru_cache(maxsize=256)  # nearly all windows have the same span

@@ -75,7 +75,7 @@ def test_a_round_trip_gives_audio_of_the_clips_length(service: Container) -> Non
 
 def test_lanes_follow_the_limit_and_not_the_hosts_cores(service: Container) -> None:
     """The container may use one core; its affinity shows all of the host's."""
-    code = "from service.cores import usable_cores; print(usable_cores())"
+    code = "from unmel.service.ops.cores import usable_cores; print(usable_cores())"
     assert service.run("python", "-c", code) == "1"
 
 

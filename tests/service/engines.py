@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from unmel.models.engine.analysis import Analysis
-from unmel.models.engine.engine import Engine, Item, Result, Work
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.engine.work import Result, Work
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS

@@ -19,7 +19,8 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+
+from unmel.models.backends.base import Backend
 
 logger = logging.getLogger("unmel.compiled")
 
@@ -28,34 +29,26 @@ _REPORT_SECONDS = 1.0
 _BACKENDS = Path(__file__).parents[1]
 # numba looks at the file of a compiled function alone; constants come from the others.
 _SOURCES = (
-    *(f"{name}.py" for name in ("base", "polar", "powers")),
+    *(f"{name}.py" for name in ("base", "reference")),
     *(f"cpu/{path.name}" for path in sorted(Path(__file__).parent.glob("*.py"))),
 )
 
 
 class Loops:
-    """The compiled loops, once in a process."""
+    """The numba backend, made once in a process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._module: ModuleType | None = None
-        self.done = threading.Event()
-        """Set when loading has ended, whatever came of it."""
+        self._done = threading.Event()
+        self._backend: Backend | None = None
 
-    def start(self) -> None:
-        """Begin to load, unless that was done before."""
+    def wait(self) -> Backend | None:
+        """The backend when its loops are loaded; None where they cannot be compiled."""
         with self._lock:
-            if self._thread is None:
-                # Not a daemon: LLVM must not be running while the interpreter ends.
-                self._thread = threading.Thread(target=self._load, name="compile")
-                self._thread.start()
-
-    def wait(self) -> ModuleType | None:
-        """The kernels when loading has ended; None where they cannot be compiled."""
-        self.start()
-        self.done.wait()
-        return self._module
+            if not self._done.is_set():
+                self._load()
+                self._done.set()
+        return self._backend
 
     def _load(self) -> None:
         began = time.monotonic()
@@ -65,7 +58,7 @@ class Loops:
             settings = import_module("numba").config
             before, settings.CACHE_DIR = settings.CACHE_DIR, str(folder or "")
             try:
-                self._module = import_module("unmel.models.backends.cpu.kernels")
+                self._backend = import_module("unmel.models.backends.cpu.backend").NumbaBackend()
             finally:
                 settings.CACHE_DIR = before
         except Exception:  # whatever numba or LLVM has against this machine: torch does without
@@ -73,14 +66,12 @@ class Loops:
         else:
             seconds = time.monotonic() - began
             logger.info("compiled loops ready after %.1f s, cached in %s", seconds, folder)
-        finally:
-            self.done.set()
 
     def _report(self, folder: Path | None, began: float) -> None:
         """A log line for every second that loading takes."""
         cached = folder is not None and any(folder.rglob("*.nbc"))
         cause = "loading or compiling, some are" if cached else "compiling, none are"
-        while not self.done.wait(_REPORT_SECONDS):
+        while not self._done.wait(_REPORT_SECONDS):
             seconds = time.monotonic() - began
             logger.info("waiting for compiled loops, %.0f s: %s kept in %s", seconds, cause, folder)
 
@@ -136,10 +127,10 @@ def _parents() -> Iterator[Path]:
 def main() -> int:
     """Fill the cache and say so in one line; 1 if there are no compiled loops here."""
     began = time.monotonic()
-    kernels = LOOPS.wait()
-    if kernels is None:
+    if LOOPS.wait() is None:
         return 1
-    stats, seconds = kernels.frame.stats, time.monotonic() - began
+    loop = import_module("unmel.models.backends.cpu.frames").frame
+    stats, seconds = loop.stats, time.monotonic() - began
     found = "compiled" if stats.cache_misses or stats.cache_path is None else "found"
     folder = cache_folder() or "no folder"
     print(f"compiled loops: {found} in {seconds:.1f} s, kept in {folder}")

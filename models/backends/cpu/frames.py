@@ -11,7 +11,7 @@ _ZERO = np.float32(0.0)
 
 @loop("void(f4[::1], f4[::1], f4[:, ::1], i8, i8)")
 def frame(signal: Floats, window: Floats, frames: Floats, first: int, hop: int) -> None:
-    """Windowed frames of a signal, from frame `first` on: `PackedStft.spectrum`'s first half."""
+    """Windowed frames of a signal, from frame `first` on."""
     length, width = window.shape[0], frames.shape[1]
     for row in range(frames.shape[0]):
         begin = (first + row) * hop
@@ -33,7 +33,7 @@ def overlap_add(  # noqa: PLR0912 # a call for each hop takes as long as its sum
     hop: int,
 ) -> None:
     """Window and overlap-add frames from `first` on; hops that no later frame reaches are scaled
-    and done, the others wait in `carry` `[overlap - 1, hop]`. `PackedStft.add`'s second half.
+    and done, the others wait in `carry` `[overlap - 1, hop]`.
     """
     rows, width, length = frames.shape[0], frames.shape[1], window.shape[0]
     ahead = carry.shape[0]
@@ -86,6 +86,6 @@ def overlap_add(  # noqa: PLR0912 # a call for each hop takes as long as its sum
 
 @loop("void(f4[::1], i8[::1], i8[::1])")
 def move(signal: Floats, targets: Places, sources: Places) -> None:
-    """Copy samples within a signal: `PackedStft.mend`."""
+    """Copy samples within a signal."""
     for n in range(targets.shape[0]):
         signal[targets[n]] = signal[sources[n]]

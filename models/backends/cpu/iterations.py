@@ -9,15 +9,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
-from torch import Tensor
 
-from unmel.models.backends.base import StepCoefficients
+from unmel.models.backends.base import MelState, Pack, StepCoefficients
 from unmel.models.backends.cpu.frames import frame, move, overlap_add
 from unmel.models.backends.cpu.loop import Floats, Places, Spectra, loop
 from unmel.models.backends.cpu.mel_step import mend_rows, numbers
-from unmel.models.backends.cpu.transforms import Transforms, block_rows, width
-from unmel.models.signal.band_tables import Bands
-from unmel.models.signal.packed_stft import Arrays
+from unmel.models.backends.cpu.transforms import block_rows, transforms, width
 
 
 def _compute(typing: Any, address: Any, descriptor: Any, data: Any) -> Any:
@@ -107,41 +104,33 @@ def _iterate(
     return status
 
 
-def iterate(
-    arrays: Arrays,
-    used: int,
-    hop: int,
-    transforms: Transforms,
-    behind: Tensor,
-    aim: tuple[Floats, NDArray[np.bool_]],
-    bands: Bands,
-    steps: tuple[StepCoefficients, ...],
-    power: int,
-) -> None:
-    """The iterations of a stage of `consistent`, from a pack's signal to its signal.
-    RuntimeError if a transform fails, which a committed one never does.
-    """
-    n, (mel, bound) = arrays.frame.shape[1], aim
+def iterate(pack: Pack, state: MelState, steps: tuple[StepCoefficients, ...]) -> None:
+    """`Backend.run_stage`. RuntimeError if a transform fails, which a committed one never does."""
+    n, bands, (mel, bound) = pack.n_fft, state.bands, state.target.prepared
+    made = transforms(n)
+    if made is None:
+        raise RuntimeError("no transforms")
+    (edge_to, edge_from), (pin_to, pins) = pack.edges, pack.pins
     status = _iterate(
-        arrays.signal,
-        arrays.window,
+        pack.signal.numpy(),
+        pack.window.numpy(),
         np.empty((block_rows(n), width(n)), np.float32),
-        arrays.carry,
-        arrays.inverse,
-        arrays.edge_to,
-        arrays.edge_from,
-        arrays.pin_to,
-        arrays.pins,
-        behind.numpy(),
+        pack.carry.numpy(),
+        pack.inverse_envelope.numpy(),
+        edge_to.numpy(),
+        edge_from.numpy(),
+        pin_to.numpy(),
+        pins.numpy(),
+        state.momentum.numpy(),
         mel,
         bound,
         bands.first,
         *bands.tables,
         numbers(steps),
-        transforms.table,
-        power,
-        used,
-        hop,
+        made.table,
+        state.power,
+        pack.used,
+        pack.hop,
     )
     if status:
         raise RuntimeError(f"MKL's transforms failed with status {status}")

@@ -8,18 +8,12 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., object])
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Spectra = NDArray[np.complex64]
 Places = NDArray[np.int64]
-
-
-def view(tensor: Tensor) -> NDArray[Any]:
-    """A tensor as these loops take it: as numpy's array of the same memory."""
-    return tensor.numpy()
 
 
 def loop(signature: str | None = None) -> Callable[[F], F]:

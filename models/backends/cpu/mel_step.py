@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import LARGEST_RATIO, TINY, StepCoefficients
+from unmel.models.backends.base import LARGEST_RATIO, TINY, MelState, StepCoefficients
 from unmel.models.backends.cpu.elementwise import raise_to
 from unmel.models.backends.cpu.loop import Floats, Places, Spectra, loop
-from unmel.models.signal.band_tables import Bands
 
 _GROUP = 8
 
@@ -250,27 +249,17 @@ def numbers(steps: tuple[StepCoefficients, ...]) -> Floats:
     return np.array(steps, np.float32).reshape(-1, len(StepCoefficients._fields))
 
 
-def mend(
-    spectrum: Tensor,
-    behind: Tensor,
-    aim: tuple[Floats, NDArray[np.bool_]],
-    row: int,
-    bands: Bands,
-    step: StepCoefficients,
-    power: int,
-) -> None:
-    """`Mending.mend` on a block of spectra `[T, N]` that begins at a pack's `row`: a step of
-    `consistent`, in place. `behind` `[rows, W]` is what it remembers.
-    """
-    mel, bound = aim
+def apply(state: MelState, row: int, spectrum: Tensor, step: StepCoefficients) -> None:
+    """`Backend.apply_mel_step`."""
+    bands, (mel, bound) = state.bands, state.target.prepared
     mend_rows(
         spectrum.numpy(),
-        behind.numpy(),
+        state.momentum.numpy(),
         mel,
         bound,
         row,
         bands.first,
         *bands.tables,
         numbers((step,))[0],
-        power,
+        state.power,
     )

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from unmel.models.backends.cuda.host import check_whole, on
+from unmel.models.backends.cuda.launch import on
 
 # Numbers that differ from pack to pack must not be compiled in, as Triton else does with those that
 # are 1 or multiples of 16.
@@ -28,7 +28,7 @@ def _frame(signal, window, frames, first, hop, win, width, block: tl.constexpr):
 
 
 def frame(signal: Tensor, window: Tensor, frames: Tensor, first: int, hop: int) -> None:
-    """Windowed frames `[T, n_fft]` of a signal `[samples]`: `PackedStft.spectrum`'s first half."""
+    """Windowed frames `[T, n_fft]` of a signal `[samples]`."""
     rows, width = frames.shape
     block = _block(width)
     with on(signal):
@@ -58,18 +58,16 @@ def _overlap_add(
 def overlap_add(
     frames: Tensor,
     window: Tensor,
-    carry: Tensor,
+    overlap: int,
     scale: Tensor,
     signal: Tensor,
-    first: int,
     hop: int,
 ) -> None:
     """Window and overlap-add all frames `[T, n_fft]` of a pack, each sample from its earliest frame
-    to its latest, and scale: `PackedStft.add`'s second half. What `carry` is for never happens.
+    to its latest, and scale.
     """
     rows, width = frames.shape
-    check_whole(first)
-    block, overlap = _block(hop), len(carry) + 1
+    block = _block(hop)
     with on(signal):
         _overlap_add[rows, triton.cdiv(hop, block)](
             frames, window, scale, signal, hop, len(window), width, rows, overlap, block=block
@@ -86,7 +84,7 @@ def _move(signal, targets, sources, count, block: tl.constexpr):
 
 
 def move(signal: Tensor, targets: Tensor, sources: Tensor) -> None:
-    """Copy samples within a signal, none of them from where another goes: `PackedStft.mend`."""
+    """Copy samples within a signal, none of them from where another goes."""
     count = len(targets)
     if count:
         with on(signal):

@@ -12,9 +12,8 @@ import triton.language as tl
 from torch import Tensor
 
 from unmel.models.backends import base
-from unmel.models.backends.base import StepCoefficients
-from unmel.models.backends.cuda.host import check_whole, on
-from unmel.models.signal.band_tables import Bands
+from unmel.models.backends.base import BandTables, MelState, StepCoefficients
+from unmel.models.backends.cuda.launch import on
 
 _ROWS, _BANDS = 8, 16  # that a program sums
 _BINS = 512  # that a program mends, of a row
@@ -22,7 +21,7 @@ _TINY, _LARGEST_RATIO = tl.constexpr(base.TINY), tl.constexpr(base.LARGEST_RATIO
 
 
 class _Tables(NamedTuple):
-    """`Bands` on the device, as these loops take it."""
+    """A filterbank's tables on the device, as these loops take it."""
 
     begins: Tensor
     offsets: Tensor
@@ -33,18 +32,19 @@ class _Tables(NamedTuple):
     shares: Tensor
 
 
-_TABLES: WeakKeyDictionary[Bands, _Tables] = WeakKeyDictionary()
+_TABLES: WeakKeyDictionary[BandTables, _Tables] = WeakKeyDictionary()
 
 
-def _tables(bands: Bands, device: torch.device) -> _Tables:
+def _tables(bands: BandTables, device: torch.device) -> _Tables:
     """Put there once in a plan's life."""
     if bands not in _TABLES:
-        widths = np.diff(bands.offsets)
+        begins, offsets, weights, below, shares = bands.tables
+        widths = np.diff(offsets)
         filled = np.pad(widths, (0, -len(widths) % _BANDS)).reshape(-1, _BANDS)
-        whole = (bands.begins, bands.offsets, bands.weights, filled.max(axis=1))
+        whole = (begins, offsets, weights, filled.max(axis=1))
         found = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in whole]
-        shares = [torch.from_numpy(a).to(device) for a in (bands.below, bands.shares)]
-        _TABLES[bands] = _Tables(*found, *shares)
+        spreading = [torch.from_numpy(a).to(device) for a in (below, shares)]
+        _TABLES[bands] = _Tables(*found, *spreading)
     return _TABLES[bands]
 
 
@@ -55,9 +55,9 @@ def _parts(at, held):
 
 
 @triton.jit
-def _wish(re, im, past_re, past_im, reach, blend, rest):
+def _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest):
     """`t` of `R` and what the last step left, `Q`, and `Q / |t|`."""
-    to_re, to_im = reach * re - past_re, reach * im - past_im
+    to_re, to_im = relaxation * re - past_re, relaxation * im - past_im
     length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
     level = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
     return to_re, to_im, level, level / length
@@ -80,7 +80,7 @@ def _ratios(
     width,
     count,
     low,
-    reach,
+    relaxation,
     blend,
     rest,
     exponent,
@@ -88,7 +88,7 @@ def _ratios(
     some_rows: tl.constexpr,
     some_bands: tl.constexpr,
 ):
-    """What each band of a row should be multiplied by: `Mending._mend` up to its `raised`."""
+    """What each band of a row should be multiplied by: the mel step up to its power."""
     row = (tl.program_id(0) * some_rows + tl.arange(0, some_rows)).to(tl.int64)[:, None]
     k = tl.program_id(1) * some_bands + tl.arange(0, some_bands)
     real = k < bands
@@ -96,14 +96,14 @@ def _ratios(
     offset = tl.load(offsets + k, mask=real, other=0)
     wide = tl.load(offsets + k + 1, mask=real, other=0) - offset
     spectrum = here + 2 * (row * width + low + begin[None, :])
-    behind = past + 2 * (row * count + begin[None, :])
+    state = past + 2 * (row * count + begin[None, :])
     total = tl.full([some_rows, some_bands], 0.0, tl.float32)
     # A band's bins from its lowest to its highest, those of all bands at once.
     for m in range(tl.load(longest + tl.program_id(1)).to(tl.int32)):
         held = (m < wide)[None, :] & (row < rows)
         re, im = _parts(spectrum + 2 * m, held)
-        past_re, past_im = _parts(behind + 2 * m, held)
-        _, _, level, _ = _wish(re, im, past_re, past_im, reach, blend, rest)
+        past_re, past_im = _parts(state + 2 * m, held)
+        _, _, level, _ = _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest)
         if power == 2:
             level = level * level
         weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
@@ -130,7 +130,7 @@ def _take(
     width,
     count,
     low,
-    reach,
+    relaxation,
     blend,
     rest,
     keep,
@@ -142,10 +142,12 @@ def _take(
     column = tl.program_id(1) * some_bins + tl.arange(0, some_bins)
     n = column - low
     held = (n >= 0) & (n < count)
-    spectrum, behind = here + 2 * (row * width + column), past + 2 * (row * count + n)
+    spectrum, state = here + 2 * (row * width + column), past + 2 * (row * count + n)
     re, im = _parts(spectrum, held)
-    past_re, past_im = _parts(behind, held)
-    to_re, to_im, _, quotient = _wish(re, im, past_re, past_im, reach, blend, rest)
+    past_re, past_im = _parts(state, held)
+    to_re, to_im, _, quotient = _relaxed_magnitude(
+        re, im, past_re, past_im, relaxation, blend, rest
+    )
     k = tl.load(below + n, mask=held, other=0)
     own = tl.load(ratio + row * bands + k, mask=held, other=0.0)
     next_one = tl.load(ratio + row * bands + tl.minimum(k + 1, bands - 1), mask=held, other=0.0)
@@ -156,33 +158,17 @@ def _take(
     # Bins that no band holds have been read as zero, and become it.
     tl.store(spectrum, to_re, mask=column < width)
     tl.store(spectrum + 1, to_im, mask=column < width)
-    tl.store(behind, keep * re + reflect * to_re, mask=held)
-    tl.store(behind + 1, keep * im + reflect * to_im, mask=held)
+    tl.store(state, keep * re + reflect * to_re, mask=held)
+    tl.store(state + 1, keep * im + reflect * to_im, mask=held)
 
 
-def aim(mel: Tensor, bound: Tensor) -> tuple[Tensor, Tensor]:
-    """`[rows, K]` as these loops take them."""
-    return mel, bound.view(torch.uint8)
-
-
-def mend(
-    spectrum: Tensor,
-    behind: Tensor,
-    aim: tuple[Tensor, Tensor],
-    row: int,
-    bands: Bands,
-    step: StepCoefficients,
-    power: int,
-) -> None:
-    """`Mending.mend` on a pack's spectrum `[rows, N]`: a step of `consistent`, in place.
-
-    `behind` `[rows, W]` is what it remembers; of `aim`'s bands the first are those of `bands`.
-    """
-    check_whole(row)
+def apply(state: MelState, spectrum: Tensor, step: StepCoefficients) -> None:
+    """`Backend.apply_mel_step` on a pack's spectrum `[rows, N]`."""
+    bands, target = state.bands, state.target
     rows, width = spectrum.shape
     tables = _tables(bands, spectrum.device)
-    count, k, (mel, bound) = bands.count, len(tables.begins), aim
-    here, past = torch.view_as_real(spectrum), torch.view_as_real(behind)
+    count, k, mel, bound = bands.count, len(tables.begins), target.mel, target.prepared
+    here, past = torch.view_as_real(spectrum), torch.view_as_real(state.momentum)
     ratio = torch.empty(rows, k, dtype=torch.float32, device=spectrum.device)
     sizes = (k, mel.stride(0), width, count, bands.first)
     with on(spectrum):
@@ -202,7 +188,7 @@ def mend(
             step.blend,
             step.rest,
             step.exponent,
-            power=power,
+            power=state.power,
             some_rows=_ROWS,
             some_bands=_BANDS,
         )

@@ -35,14 +35,8 @@ def transpose(pack: PackedStft, mel: Tensor) -> Tensor:
     """
     plan = pack.plan
     levels, bands = mel / plan.band_weight, plan.bands
-    if plan.device.type != "cpu":  # there a dense product is faster than two looks
-        return magnitude(pack, _product(pack, levels, plan.spread))
-    out = torch.empty(pack.rows, plan.config.n_bins, dtype=mel.dtype)
-    if pack.kernels is not None:
-        tables = bands.below, bands.shares
-        pack.kernels.spread(levels.numpy(), *tables, out.numpy(), bands.first)
-        return magnitude(pack, out)
-    out.zero_()[:, bands.inside] = bands.spread(levels)
+    out = torch.empty(pack.rows, plan.config.n_bins, dtype=mel.dtype, device=mel.device)
+    pack.backend.spread(bands, levels, out)
     return magnitude(pack, out)
 
 

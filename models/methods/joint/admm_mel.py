@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import LARGEST_RATIO, TINY
-from unmel.models.backends.polar import polar
-from unmel.models.methods.projection import carried, squared_magnitude, state
+from unmel.models.backends.reference import squared_magnitude
+from unmel.models.methods.projection import clip_mask, state
 from unmel.models.methods.schedule import Schedule
-from unmel.models.methods.start.starts import synthesize
+from unmel.models.methods.start.starts import polar, synthesize
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan
 
@@ -41,9 +41,9 @@ def admm_mel(
     """
     plan, power, n = pack.plan, pack.plan.config.power, schedule.n_iter
     synthesize(pack, start, phases)
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     for block in pack.blocks():
-        kept[block] = polar(start[block], phases[block], pack.kernels)
+        kept[block] = polar(pack, start[block], phases[block])
     meet = _proximal(plan, rho)
     covered = (plan.spread.sum(dim=0) > 0).to(plan.dtype)
     for i in range(n):

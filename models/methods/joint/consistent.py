@@ -1,8 +1,8 @@
 """Mel to waveform in one iteration: keep what the mel says, let consistency decide the rest.
 
 A magnitude inside a mel band is not determined by the mel, so inverting the filterbank once and
-recovering phases for that guess stays wrong however long it runs. Here the magnitude is mended
-against the mel in every iteration.
+recovering phases for that guess stays wrong however long it runs. Here the magnitude is corrected
+towards the mel in every iteration.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from unmel.models.backends.base import StepCoefficients
-from unmel.models.backends.polar import polar_into
-from unmel.models.methods.joint.mel_step import Aim, Mending
+from unmel.models.backends.base import MelTarget, StepCoefficients
+from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.octaves import lowered, stages
-from unmel.models.methods.projection import carried
+from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.schedule import Schedule
 from unmel.models.signal.packed_stft import PackedStft
 
@@ -29,36 +28,52 @@ def consistent(
     phases: Tensor,
     schedule: Schedule,
 ) -> None:
-    """Mel-consistent Griffin-Lim: in every iteration the phase of a signal, and its magnitude
-    mended against the mel; the waveform is left as the pack's signal.
+    """Mel-consistent Griffin-Lim: the phase of a signal, its magnitude corrected towards the mel.
 
-    `mel` `[rows, K]` is the linear target `M` (largest value of a clip in [1, 2)), `bound`
-    `[rows, K]` says where it is an upper bound. With `P = STFT iSTFT`, the filterbank `F`, its
-    spreading transpose `S` and the mel's power `p`:
+    With `P = STFT iSTFT`, the mel `M`, the filterbank `F`, its spreading transpose `S` and the
+    mel's power `p`, an iteration is
 
         R = P(C)                                        what a signal can be
         t = R + a (R - R_prev) + m (R - C)              beyond it
         Q = b |R| + (1 - b) |t|
-        C = t/|t| * Q * S (M / F Q^p)^(g/p)             phase of t, magnitude mended
+        C = t/|t| * Q * S (M / F Q^p)^(g/p)             phase of t, magnitude corrected
 
-    `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection, as in the
-    reflection-based phase retrieval of Peer, Welker and Gerkmann 2022), `b` blend, `g` the
-    exponent that over-relaxes the ratio; all move over the run as `schedule` says. The mending
-    is one Richardson-Lucy step. It begins with the magnitude `start` and `phases` `[rows, N]`.
+    with `a` momentum as in fast Griffin-Lim, `m` reflection (an over-relaxed projection), `b`
+    blend, and `g` the exponent that over-relaxes the ratio. The mel step is one Richardson-Lucy
+    step. Where the schedule has several shares, the lower octaves are run first, each on its own
+    from what the one below it found.
 
-    Where the schedule has several shares, the lower octaves are run first, each on its own from
-    what the one below it found.
+    Parameters
+    ----------
+    pack
+        The clips; the waveform is left as its signal.
+    mel
+        `M`, linear `[rows, K]`, the largest value of a clip in [1, 2).
+    bound
+        `[rows, K]` bool: where `mel` is an upper bound.
+    start
+        First magnitude `[rows, N]`.
+    phases
+        First phases `[rows, N]` in radians.
+    schedule
+        Iterations, and how `a`, `m`, `b` and `g` move over them.
+
+    References
+    ----------
+    Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013 for the momentum; Peer, Welker
+    and Gerkmann 2022 for the reflection; Richardson 1972 and Lucy 1974 for the mel step.
+
     """
-    lower, aim = None, Aim(pack, mel, bound)
+    lower, target = None, pack.backend.mel_target(mel, bound)
     for plan, stage in stages(pack.plan, schedule):
         level = lowered(pack, plan)
-        _run(level, aim, start, phases, lower, stage)
+        _run(level, target, start, phases, lower, stage)
         lower = level
 
 
 def _run(
     pack: PackedStft,
-    aim: Aim,
+    target: MelTarget,
     start: Tensor,
     phases: Tensor,
     lower: PackedStft | None,
@@ -67,29 +82,29 @@ def _run(
     """One stage's iterations in `pack`: from what the octave below it found in its band, and from
     the start above that.
     """
-    clips = carried(pack)
-    known, kind = lower.plan.reach if lower else 0, pack.complex_dtype
-    bins, n_bins = slice(known, pack.plan.reach), pack.plan.config.n_bins
-    mending = Mending(pack, aim, blank=False)
+    clips = clip_mask(pack)
+    known, kind = lower.plan.n_active_bins if lower else 0, pack.complex_dtype
+    bins, n_bins = slice(known, pack.plan.n_active_bins), pack.plan.config.n_bins
+    iteration = MelIteration(pack, target, blank=False)
     pack.begin()
     for run in pack.runs():
         spectrum = torch.empty(run.stop - run.start, n_bins, dtype=kind, device=start.device)
         spectrum[:, bins.stop :] = 0.0
-        polar_into(spectrum, start[run], phases[run], bins, pack.kernels)
+        pack.backend.polar(spectrum, start[run], phases[run], bins)
         if lower is not None:
             below, here = (
                 torch.view_as_real(x[:, :known]) for x in (lower.spectrum(run), spectrum)
             )
             torch.mul(below, clips[run].unsqueeze(-1), out=here)
-        mending.begin(run, spectrum, schedule.reflection.first)
+        iteration.begin(run, spectrum, schedule.reflection.first)
         pack.add(run, spectrum)
     pack.finish()
-    mending.iterate(_steps(schedule, pack.plan.config.power))
+    iteration.run(_steps(schedule, pack.plan.config.power))
 
 
-@lru_cache(maxsize=256)  # a draft's numbers take as long to work out as one of its iterations
+@lru_cache(maxsize=256)  # a draft's coefficients take as long to compute as one of its iterations
 def _steps(schedule: Schedule, power: int) -> tuple[StepCoefficients, ...]:
-    """The numbers of each of a stage's iterations, for a mel of `power`."""
+    """The coefficients of each of a stage's iterations, for a mel of `power`."""
     n, steps = schedule.n_iter, []
     for i in range(n):
         momentum = schedule.momentum.at(i, n) if i else 0.0

@@ -1,110 +1,55 @@
-"""The mel step of `consistent`: a spectrum moved beyond itself and mended against the mel."""
+"""The mel step of `consistent` over a pack, and what its iterations remember."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from unmel.models.backends.base import LARGEST_RATIO, TINY, StepCoefficients
-from unmel.models.backends.powers import raised, root_
-from unmel.models.methods.projection import squared_magnitude
+from unmel.models.backends.base import MelState, MelTarget, StepCoefficients
 from unmel.models.signal.packed_stft import PackedStft
 
 
-class Aim:
-    """What a pack is mended against: `mel` `[rows, K]` is the target, `bound` `[rows, K]` where it
-    is an upper bound only. An octave's bands are the first of them.
-    """
-
-    def __init__(self, pack: PackedStft, mel: Tensor, bound: Tensor) -> None:
-        self.mel, self.bound = mel, bound
-        self.compiled = None if pack.kernels is None else pack.kernels.aim(mel, bound)
-        """Both as compiled loops take them."""
-
-
-class Mending:
-    """A pack's aim and what its iteration remembers.
+class MelIteration:
+    """A pack's iterations towards a mel: each a pair of transforms and a mel step.
 
     Between the steps only `a R_prev + m C` is kept, of the bins that the bands hold; the others
-    are zero. Without `blank` nothing is kept at first, and all rows must be begun.
+    are zero.
+
+    Parameters
+    ----------
+    pack
+        The pack, of the config's own plan or of an octave's.
+    target
+        From the backend's `mel_target`.
+    blank
+        Whether the memory starts at zero; otherwise every row must be begun.
+
     """
 
-    def __init__(self, pack: PackedStft, aim: Aim, *, blank: bool = True) -> None:
+    def __init__(self, pack: PackedStft, target: MelTarget, *, blank: bool = True) -> None:
         plan = pack.plan
-        self._pack, self._bands, self._aim = pack, plan.bands, aim.compiled
-        self._mel, self._bound = (rows[:, : len(plan.alive)] for rows in (aim.mel, aim.bound))
-        shape = pack.rows, self._bands.count
-        make = torch.zeros if blank else torch.empty
-        self.behind = make(shape, dtype=pack.complex_dtype, device=plan.device)
-        """`[rows, W]`: what the next step subtracts from what it finds."""
-        bands = self._bands
-        self._dense: tuple[Tensor, Tensor] | None = None
-        # There sums in one order are slow and dense products fast.
-        if plan.device.type != "cpu" and pack.kernels is None:
-            self._dense = (
-                plan.bank[bands.inside].contiguous(),
-                plan.spread[:, bands.inside].contiguous(),
-            )
+        shape, make = (pack.rows, plan.bands.count), torch.zeros if blank else torch.empty
+        momentum = make(shape, dtype=pack.complex_dtype, device=plan.device)
+        self._pack = pack
+        self.state = MelState(target, momentum, plan.bands, plan.config.power)
 
     def begin(self, block: slice, spectrum: Tensor, reflect: float) -> None:
         """Remember the first `C` `[block, N]`."""
-        parts = torch.view_as_real(spectrum[:, self._bands.inside])
-        torch.mul(parts, reflect, out=torch.view_as_real(self.behind[block]))
+        parts = torch.view_as_real(spectrum[:, self.state.bands.inside])
+        torch.mul(parts, reflect, out=torch.view_as_real(self.state.momentum[block]))
 
-    def mend(self, block: slice, here: Tensor, step: StepCoefficients) -> None:
-        """Of `R` `[block, N]` make, in place, the next `C`; `block` begins at a multiple of 8."""
-        kernels = self._pack.kernels
-        if kernels is None:
-            self._mend(block, here, step)
-            return
-        power = self._pack.plan.config.power
-        kernels.mend(here, self.behind, self._aim, block.start, self._bands, step, power)
+    def run(self, steps: Sequence[StepCoefficients]) -> None:
+        """Iterate from the pack's signal to its signal."""
+        self._pack.backend.run_stage(self._pack, self.state, steps)
 
-    def iterate(self, steps: tuple[StepCoefficients, ...]) -> None:
-        """Iterations from the pack's signal to its signal: a pair of transforms and a step each."""
-        pack, kernels = self._pack, self._pack.kernels
-        transforms = kernels.transforms(pack.plan.config.n_fft) if kernels is not None else None
-        if kernels is not None and transforms is not None:
-            power = pack.plan.config.power
-            place = pack.arrays, pack.used, pack.hop, transforms
-            kernels.iterate(*place, self.behind, self._aim, self._bands, steps, power)
-            return
-        for step in steps:
-            self.once(step)
-
-    def once(self, step: StepCoefficients, raw: Tensor | None = None) -> None:
-        """An iteration; with `raw`, the signal stays and the sums go there (`PackedStft.begin`)."""
+    def run_once_into(self, raw: Tensor, step: StepCoefficients) -> None:
+        """One iteration whose sums go into `raw`; the signal stays (see `PackedStft.begin`)."""
         pack = self._pack
         pack.begin(raw)
         for run in pack.runs():
             spectrum = pack.spectrum(run)
-            self.mend(run, spectrum, step)
+            pack.backend.apply_mel_step(self.state, run.start, spectrum, step)
             pack.add(run, spectrum)
         pack.finish()
-
-    def _mend(self, block: slice, here: Tensor, step: StepCoefficients) -> None:
-        # Single steps, never a sum with a factor: torch may round that once where others round
-        # twice, and the compiled twin has to give the same bits.
-        bands, past = self._bands, torch.view_as_real(self.behind[block])
-        inside = here[:, bands.inside]
-        parts = torch.view_as_real(inside)
-        beyond = parts * step.relaxation - past
-        length = root_(squared_magnitude(torch.view_as_complex(beyond)).add_(TINY))
-        level = root_(squared_magnitude(inside)).mul_(step.blend)
-        level.add_(length * step.rest).clamp_min_(0.0)
-        quotient = level / length
-        has = self._sums(level if self._pack.plan.config.power == 1 else level * level)
-        limit = torch.where(self._bound[block], 1.0, LARGEST_RATIO)
-        ratio = torch.minimum(self._mel[block] / has.add_(TINY), limit)
-        if step.exponent != 1.0:
-            ratio = raised(ratio, step.exponent)
-        mended = beyond.mul_(self._spread(ratio).mul_(quotient).unsqueeze(-1))
-        torch.add(parts * step.keep, mended * step.reflect, out=past)
-        here.zero_()
-        parts.copy_(mended)
-
-    def _sums(self, values: Tensor) -> Tensor:
-        return self._bands.sums(values) if self._dense is None else values @ self._dense[0]
-
-    def _spread(self, values: Tensor) -> Tensor:
-        return self._bands.spread(values) if self._dense is None else values @ self._dense[1]

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import TINY
+from unmel.models.backends.reference import squared_magnitude
 from unmel.models.methods.lbfgs import Curvature, dot
-from unmel.models.methods.projection import carried, squared_magnitude
+from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.start.starts import synthesize
 from unmel.models.signal.packed_stft import PackedStft
 
@@ -39,19 +40,19 @@ def lbfgs(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, hist
     for _ in range(n_iter):
         for climber, inside in zip(climbers, problem.insides, strict=True):
             pack.signal[inside] = climber.trial()
-        pack.mend()
+        pack.restore_edges()
         for climber, error, gradient in zip(climbers, *problem.evaluate(), strict=True):
             climber.judge(error, gradient)
     for climber, inside in zip(climbers, problem.insides, strict=True):
         pack.signal[inside] = climber.samples
-    pack.mend()
+    pack.restore_edges()
 
 
 class _Problem:
     """The error of a pack's signal, clip by clip, and its gradient."""
 
     def __init__(self, pack: PackedStft, magnitude: Tensor) -> None:
-        self._pack, self._magnitude, self._clips = pack, magnitude, carried(pack)
+        self._pack, self._magnitude, self._clips = pack, magnitude, clip_mask(pack)
         self._slope = torch.zeros_like(pack.signal)
         n_fft, lead = pack.plan.config.n_fft, pack.plan.config.lead
         # The one-sided spectrum stands for both sides.

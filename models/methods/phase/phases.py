@@ -14,13 +14,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from unmel.models.backends.polar import polar
 from unmel.models.errors import Invalid
 from unmel.models.methods.method import Cost, Method, Parameter, Work
 from unmel.models.methods.phase.descent import lbfgs
 from unmel.models.methods.phase.rtisi import rtisi_la
-from unmel.models.methods.projection import carried, impose, iterate, state
-from unmel.models.methods.start.starts import synthesize
+from unmel.models.methods.projection import clip_mask, impose, iterate, state
+from unmel.models.methods.start.starts import polar, synthesize
 from unmel.models.signal.packed_stft import PackedStft
 
 
@@ -30,9 +29,19 @@ def griffin_lim(
     """Griffin-Lim: project on signals and on the magnitude in turn, with a momentum that makes
     it fast Griffin-Lim.
 
-    Griffin and Lim 1984; momentum by Perraudin, Balazs and Sondergaard 2013. With
-    `P = STFT iSTFT`: `R = P(C)`, `t = R + a (R - R_prev)`, `C = P_A(t)`. `a = 0` is the classic
-    algorithm, 0.99 fast Griffin-Lim (librosa's default).
+    With `P = STFT iSTFT`: `R = P(C)`, `t = R + a (R - R_prev)`, `C = P_A(t)`.
+
+    Parameters
+    ----------
+    pack, magnitude, phases, n_iter
+        As for every method of this file.
+    momentum
+        `a`: 0 is the classic algorithm, 0.99 fast Griffin-Lim (librosa's default).
+
+    References
+    ----------
+    Griffin and Lim 1984; momentum by Perraudin, Balazs and Sondergaard 2013.
+
     """
     synthesize(pack, magnitude, phases)
     previous = state(pack)
@@ -57,14 +66,24 @@ def accelerated(
     """Accelerated Griffin-Lim: three coupled sequences with two momenta and an over-relaxed
     projection.
 
-    Nenov, Nguyen, Balazs and Bot 2023 (arXiv 2306.12504):
-
         t_n = (1 - g) d_{n-1} + g P(P_A(c_{n-1}))
         c_n = t_n + a (t_n - t_{n-1}),   d_n = t_n + b (t_n - t_{n-1})
 
     `b = 0, g = 1` is fast Griffin-Lim. Beyond `g = 1` the recursion of `d` is stable for
     `(g - 1)(1 + 2 b) < 1` alone (their condition `2 b |1 - g| < 2 - g`), below it for
     `(1 - g) b < 1`: other values are refused.
+
+    Parameters
+    ----------
+    pack, magnitude, phases, n_iter
+        As for every method of this file.
+    alpha, beta, gamma
+        `a`, `b` and `g`.
+
+    References
+    ----------
+    Nenov, Nguyen, Balazs and Bot 2023, arXiv 2306.12504.
+
     """
     synthesize(pack, magnitude, phases)
     previous, drawn = state(pack), state(pack)
@@ -84,7 +103,14 @@ def accelerated(
 
 
 def check_accelerated(values: Mapping[str, float]) -> None:
-    """Invalid for a `beta` and `gamma` with which `d` would grow without bound."""
+    """Refuse a `beta` and `gamma` with which `d` would grow without bound.
+
+    Raises
+    ------
+    Invalid
+        In that case, naming both.
+
+    """
     beta, gamma = values["beta"], values["gamma"]
     if (gamma - 1.0) * (1.0 + 2.0 * beta) >= 1.0 or (1.0 - gamma) * beta >= 1.0:
         raise Invalid(
@@ -98,18 +124,28 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
     """Griffin-Lim by ADMM: the squared distance to what a signal can be is minimised over the
     spectra of the magnitude, with a multiplier.
 
-    Masuyama, Yatabe and Oikawa 2018 ("Griffin-Lim like phase recovery via alternating direction
-    method of multipliers"):
-
         x = P_A(z - u),   z = (r y + P(y)) / (1 + r) with y = x + u,   u = y - z
 
     Here `y` alone is kept: `z - u = ((r - 1) y + 2 P(y)) / (1 + r)`. `r = 0` is the difference
     map with `beta = 1`; a large `r` approaches Griffin-Lim's fixed points slowly.
+
+    Parameters
+    ----------
+    pack, magnitude, phases, n_iter
+        As for every method of this file.
+    rho
+        `r`.
+
+    References
+    ----------
+    Masuyama, Yatabe and Oikawa 2018, "Griffin-Lim like phase recovery via alternating direction
+    method of multipliers".
+
     """
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block], phases[block], pack.kernels)
+        kept[block] = polar(pack, magnitude[block], phases[block])
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         y = kept[block]
@@ -126,14 +162,25 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
     """Relaxed averaged alternating reflections: the mean of a double reflection and where it
     started, relaxed towards the magnitude.
 
-    Luke 2005; for speech Peer, Welker and Gerkmann 2022. With `R = 2 P - 1` and
-    `R_A = 2 P_A - 1`: `x' = b/2 (x + R R_A x) + (1 - b) P_A x`, which is
+    With `R = 2 P - 1` and `R_A = 2 P_A - 1`: `x' = b/2 (x + R R_A x) + (1 - b) P_A x`, which is
     `b (x - a) + (1 - b) a + b P(2 a - x)` with `a = P_A x`. The answer is the signal of `P_A x`.
+
+    Parameters
+    ----------
+    pack, magnitude, phases, n_iter
+        As for every method of this file.
+    beta
+        `b`.
+
+    References
+    ----------
+    Luke 2005; for speech Peer, Welker and Gerkmann 2022.
+
     """
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block] * (1.0 - beta), phases[block], pack.kernels)
+        kept[block] = polar(pack, magnitude[block] * (1.0 - beta), phases[block])
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         x = torch.add(kept[block], here, alpha=beta).mul_(clips[block])
@@ -152,21 +199,32 @@ def difference_map(
     """The difference map: move by the difference of the two projections, each taken at a point
     relaxed by the other.
 
-    Elser 2003; for speech Peer, Welker and Gerkmann 2022 ("Beyond Griffin-Lim"), in their order:
-
         x' = x + b (P f_A(x) - P_A f_P(x))
         f_A(x) = P_A(x) + (P_A(x) - x) / b,   f_P(x) = P(x) - (P(x) - x) / b
 
     With `b = 1`, where `f_P(x) = x`, one pair of transforms an iteration is enough and it is
     `raar` with `beta = 1`; else it takes two. The answer is the signal of `P_A f_P(x)`.
+
+    Parameters
+    ----------
+    pack, magnitude, phases, n_iter
+        As for every method of this file.
+    beta
+        `b`.
+
+    References
+    ----------
+    Elser 2003; for speech, and in this order, Peer, Welker and Gerkmann 2022, "Beyond
+    Griffin-Lim".
+
     """
     if beta == 1.0:
         raar(pack, magnitude, phases, n_iter, beta)
         return
-    kept, clips = state(pack), carried(pack)
+    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
     for block in pack.blocks():
-        kept[block] = polar(magnitude[block], phases[block], pack.kernels)
+        kept[block] = polar(pack, magnitude[block], phases[block])
 
     def toward_magnitude(i: int, block: slice, here: Tensor) -> Tensor:
         x = kept[block]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
-from types import ModuleType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.base import Backend, Islands
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.signal.packed_stft import PackedStft
@@ -56,7 +55,7 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
             log = np.log(np.maximum(level, 1e-10 * loudest))
             over_time = turning + steps * _slope(log, 1)
             over_bins = -_slope(log, 0) / steps
-            integrate(level, over_time, over_bins, _FAINT * loudest, phases, pack.loops)
+            integrate(level, over_time, over_bins, _FAINT * loudest, phases, pack.backend)
         parts.append(torch.from_numpy(np.remainder(phases - middle, 2.0 * np.pi)))
     return pack.spread_rows([part.to(pack.plan.dtype) for part in parts])
 
@@ -85,7 +84,7 @@ def integrate(
     over_bins: Floats,
     faint: float,
     phases: Floats,
-    kernels: ModuleType | None = None,
+    backend: Backend,
 ) -> None:
     """Fill `phases` `[T, N]` where `level` exceeds `faint`, the loudest known bin's neighbours
     first. Each island of loud bins starts with zero at its loudest.
@@ -99,44 +98,5 @@ def integrate(
     )
     candidates = np.flatnonzero(todo)
     order = candidates[np.argsort(loud[candidates], kind="stable")]
-    grow = kernels.grow if kernels is not None else grow_islands
-    grow(order, loud, along, across, todo, phase, width)
+    backend.grow_islands(Islands(order, loud, along, across, todo, phase, width))
     phases[:] = phase.reshape(frames + 2, width)[1:-1, 1:-1]
-
-
-def grow_islands(
-    order: NDArray[np.int64],
-    loud: Floats,
-    along: Floats,
-    across: Floats,
-    todo: NDArray[np.bool_],
-    phase: Floats,
-    width: int,
-) -> None:
-    """The heap of `integrate` over flat arrays: `todo` and `phase` are changed, the quietest of
-    `loud` come first.
-    """
-    # Python's own lists and floats: three times as fast in a loop as numpy's scalars.
-    level, time, bins = loud.tolist(), along.tolist(), across.tolist()
-    wanted, found = todo.tolist(), phase.tolist()
-    push, pop = heapq.heappush, heapq.heappop
-    heap: list[tuple[float, int]] = []
-    for seed in order.tolist():
-        if not wanted[seed]:
-            continue
-        wanted[seed], found[seed] = False, 0.0
-        push(heap, (level[seed], seed))
-        while heap:
-            _, at = pop(heap)
-            for to, advance in (
-                (at + width, time[at]),
-                (at - width, -time[at]),
-                (at + 1, bins[at]),
-                (at - 1, -bins[at]),
-            ):
-                if wanted[to]:
-                    onward = time[to] if abs(to - at) == width else bins[to]
-                    wanted[to] = False
-                    found[to] = found[at] + advance + (onward if to > at else -onward)
-                    push(heap, (level[to], to))
-    phase[:] = found

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmel.models.backends.polar import polar
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.method import Cost, Method, Work
 from unmel.models.methods.start.pghi import check_overlap, pghi
@@ -39,11 +38,18 @@ def random_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], tur
     return pack.spread_rows(parts)
 
 
+def polar(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> Tensor:
+    """`magnitude e^(i phases)` `[T, N]`."""
+    out = torch.empty(magnitude.shape, dtype=pack.complex_dtype, device=magnitude.device)
+    pack.backend.polar(out, magnitude, phases, slice(0, magnitude.shape[1]))
+    return out
+
+
 def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
     """Make the inverse STFT of `magnitude` and `phases` `[rows, N]` the pack's signal."""
     pack.begin()
     for block in pack.blocks():
-        pack.add(block, polar(magnitude[block], phases[block], pack.kernels))
+        pack.add(block, polar(pack, magnitude[block], phases[block]))
     pack.finish()
 
 

@@ -6,13 +6,15 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import numba
 import pytest
 
 from unmel.models.backends.cpu import compiled
 from unmel.models.backends.cpu.compiled import Loops, cache_folder
+
+ROOM = "unmel.models.backends.cpu.backend"
 
 
 @pytest.mark.parametrize(
@@ -28,45 +30,44 @@ def test_whoever_waits_gets_the_loops_and_the_log_says_what_is_waited_for(
     said: str,
 ) -> None:
     """Loading goes on until the log has said so twice."""
-    module, loops = ModuleType("kernels"), Loops()
+    backend, loops = object(), Loops()
+    module = SimpleNamespace(NumbaBackend=lambda: backend)
     caplog.set_level(logging.INFO, "unmel.compiled")
 
     def lines() -> list[str]:
         return [text for text in caplog.messages if text.startswith("waiting")]
 
-    def slow(name: str) -> ModuleType:
-        while name == "unmel.models.backends.cpu.kernels" and len(lines()) < 2:
+    def slow(name: str) -> object:
+        while name == ROOM and len(lines()) < 2:
             pass
-        return module if name == "unmel.models.backends.cpu.kernels" else numba
+        return module if name == ROOM else numba
 
     if cached:
         (tmp_path / "frame.nbc").touch()
     monkeypatch.setattr(compiled, "import_module", slow)
     monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(compiled, "_REPORT_SECONDS", 0.001)
-    assert loops.wait() is module
+    assert loops.wait() is backend
     assert all(said in line and str(tmp_path) in line for line in lines())
 
 
-def test_it_loads_once_however_often_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_loads_once_however_often_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def count(name: str) -> ModuleType:
+    def count(name: str) -> object:
         seen.append(name)
-        return numba
+        return SimpleNamespace(NumbaBackend=object) if name == ROOM else numba
 
     monkeypatch.setattr(compiled, "import_module", count)
     loops = Loops()
-    for _ in range(3):
-        loops.start()
-    loops.wait()
-    assert seen.count("unmel.models.backends.cpu.kernels") == 1
+    assert loops.wait() is loops.wait() is not None
+    assert seen.count(ROOM) == 1
 
 
 def test_a_compiler_that_fails_leaves_torchs_loops_and_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(name: str) -> ModuleType:
+    def broken(name: str) -> object:
         raise OSError("libLLVM is not to be found")
 
     monkeypatch.setattr(compiled, "import_module", broken)
@@ -157,10 +158,10 @@ def test_without_a_folder_to_write_to_it_compiles_in_memory(
     """Numba is told to keep nothing, and told otherwise again when the loops are there."""
     seen: list[object] = []
 
-    def look(name: str) -> ModuleType:
-        if name == "unmel.models.backends.cpu.kernels":
+    def look(name: str) -> object:
+        if name == ROOM:
             seen.append(numba.config.CACHE_DIR)
-        return numba if name == "numba" else ModuleType("kernels")
+        return numba if name == "numba" else SimpleNamespace(NumbaBackend=object)
 
     before = numba.config.CACHE_DIR
     monkeypatch.setattr(compiled, "import_module", look)

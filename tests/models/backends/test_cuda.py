@@ -8,9 +8,10 @@ import torch
 
 from tests.models.pretend import CUDA, DeviceMismatch, PretendedCuda
 from tests.signals import voice
-from unmel.models.backends.cuda.prove import DEVICE_LOOPS
 from unmel.models.engine.analysis import Analysis, analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.engine.prove import DEVICE_LOOPS
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
@@ -125,7 +126,8 @@ def test_the_pretended_device_notices() -> None:
 
 @needs_cuda
 def test_a_gpus_own_loops_are_compiled_and_proved_on_it() -> None:
-    assert on_cuda().kernels is DEVICE_LOOPS.wait() is not None
+    device = torch.device("cuda")
+    assert on_cuda().backend is DEVICE_LOOPS.wait(device) is not None
 
 
 @needs_cuda

@@ -9,14 +9,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import benchmarks.gpu
-import unmel.models.backends.choose
+import unmel.models.engine.choose
 from benchmarks.gpu import iteration_bytes
 from tests.models.backends.test_twin_of_consistent import (
     CONFIGS,
@@ -28,18 +28,18 @@ from tests.models.backends.test_twin_of_consistent import (
 from tests.models.engine.test_engine import item
 from tests.models.pretend import PretendedCuda
 from tests.signals import voice
-from unmel.models.backends.base import StepCoefficients
-from unmel.models.backends.choose import Backend
+from unmel.models.backends.base import Backend, Islands, StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.backends.cuda import prove as prove_module
-from unmel.models.backends.cuda.prove import DeviceLoops, Disagreement, prove
+from unmel.models.backends.reference import REFERENCE
+from unmel.models.engine import prove as prove_module
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.engine.prove import DeviceLoops, Disagreement, prove
 from unmel.models.engine.streams import Options, Stream, advance
 from unmel.models.mel.presets import PRESETS
-from unmel.models.methods.joint.mel_step import Aim, Mending
+from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.recipe import resolve
-from unmel.models.methods.start.pghi import grow_islands
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
 
@@ -64,50 +64,57 @@ def _forget() -> None:
 
 
 @pytest.fixture(scope="module")
-def interpreted() -> Iterator[ModuleType]:
+def interpreted() -> Iterator[Backend]:
     """A GPU's loops on this machine's CPU: Triton asks for the variable when one is defined."""
     _forget()
     os.environ["TRITON_INTERPRET"] = "1"
     try:
-        loops = importlib.import_module("unmel.models.backends.cuda.kernels")
-        loops.DEVICE = "cpu"  # type: ignore[attr-defined] # of the tensors that it is given here
-        yield loops
+        module = importlib.import_module(f"{CUDA_ROOM}.backend")
+        backend: Backend = module.TritonBackend(LOOPS.wait())
+        yield backend
     finally:
         os.environ.pop("TRITON_INTERPRET", None)
         _forget()
 
 
 @needs_triton
-def test_interpreted_loops_agree_with_torchs(interpreted: ModuleType) -> None:
+def test_interpreted_loops_agree_with_torchs(interpreted: Backend) -> None:
     prove(interpreted, CPU)
 
 
 @needs_triton
-@pytest.mark.parametrize("what", ["frame", "overlap_add", "move", "mend"])
+@pytest.mark.parametrize("what", ["spectrum", "overlap_add", "restore_edges", "apply_mel_step"])
 def test_a_loop_that_is_wrong_is_found_out(
-    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, what: str
+    interpreted: Backend, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(interpreted, what, lambda *_: None)
+    wrong = {
+        "spectrum": lambda *given: torch.zeros(
+            given[1].stop - given[1].start, given[0].n_fft // 2 + 1, dtype=torch.complex64
+        )
+    }
+    monkeypatch.setattr(interpreted, what, wrong.get(what, lambda *_: None))
     with pytest.raises(Disagreement, match="of the largest sample"):
         prove(interpreted, CPU)
 
 
 @needs_triton
 @pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80"])
-def test_a_step_of_a_preset_agrees_with_torchs(interpreted: ModuleType, name: str) -> None:
+def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) -> None:
     plan = build_plan(PRESETS[name].config, CPU)
     found = []
-    for kernels in (interpreted, None):
+    for backend in (interpreted, REFERENCE):
         generator = torch.Generator().manual_seed(3)
-        pack = PackedStft(plan, [(5, plan.config.samples(5))], kernels)
+        pack = PackedStft(plan, [(5, plan.config.samples(5))], backend)
         aim = torch.rand(pack.rows, len(plan.alive), generator=generator) * plan.alive
-        mending = Mending(pack, Aim(pack, aim, aim < 0.2))
+        target = backend.mel_target(aim, aim < 0.2)
+        iteration = MelIteration(pack, target)
         shape = pack.used, plan.config.n_bins
         parts = torch.rand(2, *shape, generator=generator)
         spectrum = torch.complex(parts[0], parts[1])
-        mending.begin(slice(0, pack.used), spectrum, 0.4)
-        mending.mend(slice(0, pack.used), spectrum, StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4))
-        found.append((spectrum, mending.behind[: pack.used]))
+        iteration.begin(slice(0, pack.used), spectrum, 0.4)
+        step = StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4)
+        backend.apply_mel_step(iteration.state, 0, spectrum, step)
+        found.append((spectrum, iteration.state.momentum[: pack.used]))
     for ours, torchs in zip(*found, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
 
@@ -118,31 +125,28 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: ModuleType, name: st
     ["hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"],
 )
 def test_a_run_gives_the_samples_of_the_method_written_out(
-    interpreted: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str
+    interpreted: Backend, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    loops = LOOPS.wait()
-    assert loops is not None
-    # The start is torch's where there is a GPU, and the compiled loops' own on this CPU.
-    monkeypatch.setattr(interpreted, "spread", loops.spread, raising=False)
     engine, clip = Engine(), clips(CONFIGS[name], n_iter=1)[2]
-    engine.chosen = Backend("triton", "torch", interpreted)
+    engine.chosen = interpreted
     assert apart(engine.run([clip])[0].values, written_out(clip)) < TOLERANCE
 
 
 @needs_triton
-def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: ModuleType) -> None:
-    one, frames, carry = torch.zeros(64), torch.zeros(2, 64), torch.zeros(3, 16)
+def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: Backend) -> None:
+    config = PRESETS["hifigan-22k"].config
+    pack = PackedStft(build_plan(config, CPU), [(5, config.samples(5))], interpreted)
     with pytest.raises(ValueError, match="one block"):
-        interpreted.overlap_add(frames, one, carry, one, one, 3, 16)
+        pack.add(slice(3, 5), torch.zeros(2, config.n_bins, dtype=torch.complex64))
 
 
 @needs_triton
-def test_streams_of_a_device_are_those_of_torch(interpreted: ModuleType) -> None:
+def test_streams_of_a_device_are_those_of_torch(interpreted: Backend) -> None:
     config = PRESETS["hifigan-22k"].config
     engine = Engine(backend="torch")
     mel = np.ascontiguousarray(analyze(engine.plans.get(config), voice(0.2)).T)
     heard = []
-    for loops in (interpreted, None):
+    for loops in (interpreted, REFERENCE):
         streams = [Stream(engine.plans.get(config), Options("draft", 2, seed)) for seed in (1, 2)]
         parts: list[np.ndarray] = []
         for count in (4, 6):  # the first step of both, and one that goes on
@@ -156,30 +160,33 @@ def test_streams_of_a_device_are_those_of_torch(interpreted: ModuleType) -> None
 
 
 _FLOATS, _PLACES, _NUMBER, _COUNT = "*fp32", "*i64", "fp32", "i32"
-_STEP = dict.fromkeys(["reach", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
+_STEP = dict.fromkeys(["relaxation", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
 # Of each kernel's arguments the types that its caller gives.
 SIGNATURES: dict[str, dict[str, str | int]] = {
     "frames._frame": {"block": 256},
     "frames._overlap_add": {"block": 256},
     "frames._move": {"block": 1024, "targets": _PLACES, "sources": _PLACES},
-    "mel._ratios": _STEP
+    "mel_step._ratios": _STEP
     | {"power": 2, "some_rows": 8, "some_bands": 16, "bound": "*u8"}
     | dict.fromkeys(["begins", "offsets", "longest"], _PLACES),
-    "mel._take": _STEP | {"some_bins": 512, "below": "*i32"},
+    "mel_step._take": _STEP | {"some_bins": 512, "below": "*i32"},
 }
 _COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
 
 
 @needs_triton
-def test_every_kernel_is_named_here(interpreted: ModuleType) -> None:
-    modules = [interpreted.frame.__module__, interpreted.mend.__module__]
+def test_every_kernel_is_named_here(interpreted: Backend) -> None:
+    modules = [f"{CUDA_ROOM}.{name}" for name in ("frames", "mel_step")]
     kernels = {
         f"{module.rpartition('.')[2]}.{name}"
         for module in modules
         for name, value in vars(sys.modules[module]).items()
         if hasattr(value, "arg_names")
     }
-    assert kernels == SIGNATURES.keys() | {"mel._parts", "mel._wish"}  # parts of two others
+    assert kernels == SIGNATURES.keys() | {
+        "mel_step._parts",
+        "mel_step._relaxed_magnitude",
+    }  # parts of two others
 
 
 @needs_triton
@@ -207,13 +214,14 @@ def test_every_kernel_compiles_for_a_gpu(
 
 
 @needs_triton
-def test_a_heap_is_the_hosts_work(interpreted: ModuleType) -> None:
+def test_a_heap_is_the_hosts_work(interpreted: Backend) -> None:
     found = []
-    for grow in (interpreted.grow, grow_islands):
+    for grow in (interpreted.grow_islands, REFERENCE.grow_islands):
         loud = -np.pad(np.arange(1.0, 7.0).reshape(2, 3), 1).ravel()
         todo, phase = np.pad(np.ones((2, 3), bool), 1).ravel(), np.zeros(20)
         order = np.flatnonzero(todo)[np.argsort(loud[todo], kind="stable")]
-        grow(order, loud, np.full(20, 0.3), np.full(20, 0.2), todo, phase, 5)
+        slopes = np.full(20, 0.3), np.full(20, 0.2)
+        grow(Islands(order, loud, *slopes, todo, phase, 5))
         found.append(phase)
     assert np.array_equal(*found)
     assert found[0].any()
@@ -227,27 +235,24 @@ def test_loops_that_cannot_be_compiled_leave_torchs(
 
     monkeypatch.setattr(prove_module, "import_module", missing)
     loops = DeviceLoops()
-    assert loops.wait() is None  # not begun
-    loops.start(CPU)
-    loops.start(CPU)
-    assert loops.wait() is None
+    assert loops.wait(CPU) is None
+    assert loops.wait(CPU) is None
     assert [record.getMessage() for record in caplog.records] == [
         "no compiled loops for the GPU; torch's are slower"
     ]
 
 
 def test_loops_are_ready_once_they_are_proved(monkeypatch: pytest.MonkeyPatch) -> None:
-    proved, module = [], ModuleType("gpu")
+    proved, backend = [], object()
     monkeypatch.setattr(
         prove_module,
         "import_module",
-        {"unmel.models.backends.cuda.kernels": module}.__getitem__,
+        lambda _: SimpleNamespace(TritonBackend=lambda _: backend),
     )
     monkeypatch.setattr(prove_module, "prove", lambda *given: proved.append(given))
     loops = DeviceLoops()
-    loops.start(CPU)
-    assert loops.wait() is module
-    assert proved == [(module, CPU)]
+    assert loops.wait(CPU) is loops.wait(CPU) is backend
+    assert proved == [(backend, CPU)]
 
 
 def test_an_iterations_bytes_are_those_of_its_arrays() -> None:
@@ -279,7 +284,7 @@ def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.Monke
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
-    monkeypatch.setattr(unmel.models.backends.choose, "DEVICE_LOOPS", Unready())
+    monkeypatch.setattr(unmel.models.engine.choose, "DEVICE_LOOPS", Unready())
     monkeypatch.setattr(benchmarks.gpu, "DEVICE_LOOPS", Unready())
     monkeypatch.setattr(benchmarks.gpu, "COPIED", 2**10)
     with PretendedCuda():
@@ -293,8 +298,5 @@ def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.Monke
 class Unready:
     """Loops of a device that has none."""
 
-    def start(self, device: torch.device) -> None:
-        pass
-
-    def wait(self) -> None:
+    def wait(self, device: torch.device) -> None:
         pass

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.peers import extract
 from benchmarks.twins import consistent as twin
 from tests.signals import voice
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve

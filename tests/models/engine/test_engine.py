@@ -11,7 +11,8 @@ import torch
 from tests.families import FAMILIES
 from tests.signals import tone, voice
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item, Output
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item, Output
 from unmel.models.errors import NonFiniteOutput
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS

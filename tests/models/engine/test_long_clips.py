@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from tests.models.engine.test_engine import item, mel_error
 from tests.signals import voice
-from unmel.models.engine.engine import Engine, Item, Result
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.long_clips import blocks, margin
 from unmel.models.engine.memory import row_bytes
+from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import TooLarge
 from unmel.models.mel.presets import PRESETS
-from unmel.models.methods.projection import carried
+from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.recipe import Recipe, resolve
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
@@ -69,7 +71,7 @@ def test_pinned_samples_stay_and_the_rest_agrees_with_them() -> None:
     pack.load([wave])
     past = pack.signal[: 20 * CONFIG.hop_length].clone()
     pack.pin([past])
-    inside = carried(pack)
+    inside = clip_mask(pack)
     spectra = [pack.spectrum(run) for run in pack.runs()]
     pack.begin()
     for run, spectrum in zip(pack.runs(), spectra, strict=True):
@@ -142,13 +144,13 @@ def test_no_pack_exceeds_the_budget_and_nobody_can_tell(monkeypatch: pytest.Monk
     small = engine()
     alone = [small.run([one])[0].values for one in items]
     packs: list[list[Item]] = []
-    run_pack = small._run_pack
+    compute = Item.compute
 
-    def watch(pack: list[Item]) -> list[Result]:
+    def watch(self: Item, resources: Resources, pack: list[Item]) -> list[Result]:
         packs.append(pack)
-        return run_pack(pack)
+        return compute(self, resources, pack)
 
-    monkeypatch.setattr(small, "_run_pack", watch)
+    monkeypatch.setattr(Item, "compute", watch)
     together = [result.values for result in small.run(items)]
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
     assert all(len(pack) == 1 or sum(one.rows for one in pack) <= ROWS for pack in packs)
@@ -183,9 +185,10 @@ _PEAK = """
 import re, sys
 from pathlib import Path
 import numpy as np
-from models.engine import Engine, Item, Result
-from models.presets import PRESETS
-from models.recipe import resolve
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.recipe import resolve
 
 frames, rows, budget = map(int, sys.argv[1:4])
 config = PRESETS["hifigan-22k"].config

@@ -14,7 +14,8 @@ from tests.models.backends.test_cuda import needs_cuda
 from tests.signals import voice
 from unmel.models.engine import streams
 from unmel.models.engine.analysis import Analysis
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.engine.streams import Options
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.presets import PRESETS
@@ -113,7 +114,7 @@ def test_a_step_without_memory_can_be_taken_again_with_the_same_samples(
     assert undisturbed.step is not None
     assert failed.step is not None
     with monkeypatch.context() as patch:
-        patch.setattr(streams, "Mending", failing(MemoryError()))
+        patch.setattr(streams, "MelIteration", failing(MemoryError()))
         with pytest.raises(OutOfMemory):
             engine.run([failed.step])
     assert failed.samples == 0

@@ -110,11 +110,11 @@ def test_a_frame_settles_its_samples_as_soon_as_the_look_ahead_allows() -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_compiled_loops_and_torchs_give_the_same_bits(name: str) -> None:
+def test_torch_does_not_depend_on_the_messages_either(name: str) -> None:
     config = PRESETS[name].config
     mel = mel_of(voice(0.3, config.sample_rate), config)
-    compiled = streamed(mel, config=config)
-    assert streamed(mel, config=config, engine=PLAIN).tobytes() == compiled.tobytes()
+    whole = streamed(mel, config=config, engine=PLAIN)
+    assert streamed(mel, [2, 9], config=config, engine=PLAIN).tobytes() == whole.tobytes()
 
 
 def drained(streams: Sequence[Stream]) -> list[bytes]:

@@ -11,7 +11,8 @@ from benchmarks.twins.frames import Frames
 from tests.models.packs import pack_of, plan_of, voices
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.presets import PRESETS

@@ -11,7 +11,8 @@ import torch
 
 from tests.models.engine.test_engine import item, mel_error
 from tests.signals import voice
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.config import MAX_OCTAVES, MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.octaves import ladder, lowered
@@ -63,7 +64,7 @@ def test_an_octave_has_the_bands_that_lie_in_it_whole_and_no_others(name: str) -
     for lower, upper in itertools.pairwise(plans):
         assert 2 * lower.config.n_fft == upper.config.n_fft
         n_bins = lower.config.n_bins
-        assert lower.reach < n_bins
+        assert lower.n_active_bins < n_bins
         within = upper.bank[n_bins - 3 :].sum(0) == 0
         for k in range(lower.config.n_mels):
             expected = upper.bank[:n_bins, k] if within[k] else torch.zeros(n_bins)

@@ -10,7 +10,8 @@ import torch
 from benchmarks.peers import librosa_magnitude, load_torchaudio, torchaudio_magnitude
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item, Output
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item, Output
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import GIVEN, resolve

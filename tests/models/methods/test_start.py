@@ -9,7 +9,9 @@ import torch
 from benchmarks.twins import starts as twins
 from tests.models.packs import magnitude_error, magnitude_of, pack_of, plan_of, recovered, voices
 from tests.signals import tone
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.backends.reference import REFERENCE
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.errors import Invalid
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve
@@ -68,7 +70,7 @@ def test_pghi_takes_the_loudest_known_bin_first() -> None:
     level[4, :11] = 0.0
     level[:, 6] = 0.0
     ours = np.full(level.shape, 7.0)
-    integrate(level, over_time, over_bins, 0.05, ours)
+    integrate(level, over_time, over_bins, 0.05, ours, REFERENCE)
     theirs = np.full(level.shape, 7.0)
     todo = level > 0.05
     known: list[tuple[int, int]] = []

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from tests.models.backends.test_cuda import CPU, ROWS, agree, items, name_of, needs_cuda
 from tests.models.pretend import CUDA, Crossing, PretendedCuda, is_there
-from unmel.models.engine.engine import Engine, Work
+from unmel.models.engine.engine import Engine
 from unmel.models.engine.streams import Options
+from unmel.models.engine.work import Work
 from unmel.models.mel.config import MAX_OCTAVES
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.service.engines import item
-from unmel.models.engine.engine import Item
+from unmel.models.engine.items import Item
 from unmel.service.queue.estimates import SpeedEstimator
 
 LONG = item(frames=1000)

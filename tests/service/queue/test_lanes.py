@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.service.engines import TestEngine, item
-from unmel.models.engine.engine import Item
+from unmel.models.engine.items import Item
 from unmel.models.errors import NonFiniteOutput, OutOfMemory
 from unmel.service.errors import DeadlineMissed, LaneLost, Overloaded
 from unmel.service.queue.batching import Policy

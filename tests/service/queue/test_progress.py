@@ -9,7 +9,7 @@ import pytest
 from tests.service.engines import TestEngine, item
 from tests.service.live import Live, live
 from tests.service.queue.test_lanes import Clock, entered, run
-from unmel.models.engine.engine import Item
+from unmel.models.engine.items import Item
 from unmel.service.queue.lanes import Lanes
 from unmel.service.queue.progress import Position, ProgressTracker
 from unmel.service.queue.tickets import Served, Ticket

@@ -16,7 +16,8 @@ from fastapi.testclient import TestClient
 from tests.service.asking import HIFIGAN, MEL, NPY, SAMPLES, npy, post, problem, read
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
 from unmel.models.methods.joint.joints import JOINT

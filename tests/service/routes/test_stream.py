@@ -26,9 +26,10 @@ from tests.service.engines import TestEngine
 from tests.service.live import Live, live, npy, problem
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
-from unmel.models.engine.engine import Engine, Result, Work
+from unmel.models.engine.engine import Engine
 from unmel.models.engine.session import Session
 from unmel.models.engine.streams import Options
+from unmel.models.engine.work import Result, Work
 from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import stream

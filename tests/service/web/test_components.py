@@ -10,8 +10,9 @@ import pytest
 
 from tests.root import ROOT
 from tests.service.engines import TestEngine
-from unmel.models.engine.engine import Engine, Result, Work
+from unmel.models.engine.engine import Engine
 from unmel.models.engine.streams import Step
+from unmel.models.engine.work import Result, Work
 from unmel.models.errors import Invalid
 from unmel.service import __main__
 from unmel.service.__main__ import main

@@ -1,4 +1,4 @@
-"""A GPU's loops: compiled on their device before the first pack, used if they agree with torch."""
+"""A GPU's backend, made once in a process and used if it agrees with torch's on a small pack."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import logging
 import os
 import threading
 from importlib import import_module
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
-from unmel.models.backends.cpu.compiled import cache_folder
+from unmel.models.backends.base import Backend
+from unmel.models.backends.cpu.compiled import LOOPS, cache_folder
+from unmel.models.backends.reference import REFERENCE
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.joint.consistent import consistent
 from unmel.models.methods.schedule import Ramp, Schedule
@@ -30,54 +31,54 @@ class Disagreement(Exception):
 
 
 class DeviceLoops:
-    """`models/gpu`, once in a process.
+    """The Triton backend, once in a process.
 
     Triton compiles for the device that is there, by a compiler of the system's, and neither is
-    known before. So the loops prove themselves first: a small pack is run by them and by torch.
-    Where they cannot be compiled, or differ, torch's go on alone, and the log says so.
+    known before. So the backend proves itself first: a small pack is run by it and by torch.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._module: ModuleType | None = None
+        self._tried = False
+        self._backend: Backend | None = None
 
-    def start(self, device: torch.device) -> None:
-        """Begin to compile, unless that was done before. They are proved on this device: those of a
-        process are of one kind.
+    def wait(self, device: torch.device) -> Backend | None:
+        """The backend, proved on this device; None if it cannot be compiled, or differs. The
+        devices of a process are of one kind.
         """
         with self._lock:
-            if self._thread is None:
-                # Not a daemon: a compiler must not be running while the interpreter ends.
-                work = threading.Thread(target=self._load, args=(device,), name="compile-device")
-                self._thread = work
-                work.start()
-
-    def wait(self) -> ModuleType | None:
-        """The loops when compiling, where it was begun, has ended; None if they are not proved."""
-        if self._thread is not None:
-            self._thread.join()
-        return self._module
+            if not self._tried:
+                self._load(device)
+                self._tried = True
+        return self._backend
 
     def _load(self, device: torch.device) -> None:
         try:
             folder = cache_folder()
             if folder is not None:
                 os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
-            loops = import_module("unmel.models.backends.cuda.kernels")
-            prove(loops, device)
+            make = import_module("unmel.models.backends.cuda.backend").TritonBackend
+            backend: Backend = make(LOOPS.wait() or REFERENCE)
+            prove(backend, device)
         except Exception:  # whatever Triton, the driver or the device has: torch does without
             logger.warning("no compiled loops for the GPU; torch's are slower", exc_info=True)
         else:
-            self._module = loops
+            self._backend = backend
             logger.info("compiled loops ready on %s", device)
 
 
 DEVICE_LOOPS = DeviceLoops()
 
 
-def prove(loops: ModuleType, device: torch.device) -> None:
-    """Disagreement where `loops` and torch's differ on a small pack, of power 1 or 2."""
+def prove(backend: Backend, device: torch.device) -> None:
+    """Compare a backend with torch's on a small pack, of power 1 and of power 2.
+
+    Raises
+    ------
+    Disagreement
+        They differ by more than two orders of a sum can.
+
+    """
     for power in (1, 2):
         config = MelConfig(
             sample_rate=16000,
@@ -89,17 +90,17 @@ def prove(loops: ModuleType, device: torch.device) -> None:
             scale="linear",
         )
         plan = build_plan(config, device)
-        found, expected = (_signal(plan, kernels) for kernels in (loops, None))
+        found, expected = (_signal(plan, each) for each in (backend, REFERENCE))
         apart = float((found - expected).abs().max() / expected.abs().max())
         if not apart < _TOLERANCE:
             raise Disagreement(f"by {apart:.1e} of the largest sample, on a mel of power {power}")
 
 
-def _signal(plan: Plan, kernels: ModuleType | None) -> Tensor:
+def _signal(plan: Plan, backend: Backend) -> Tensor:
     """Samples that a few iterations of two clips leave, all octaves among them."""
     config, generator = plan.config, torch.Generator().manual_seed(7)
     clips = [(frames, config.samples(frames)) for frames in (17, 6)]
-    pack = PackedStft(plan, clips, kernels)
+    pack = PackedStft(plan, clips, backend)
 
     def spread(bands: int) -> Tensor:
         drawn = [torch.rand(frames, bands, generator=generator) for frames, _ in clips]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from unmel.models.engine.engine import Engine, Item
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import resolve
@@ -20,9 +22,9 @@ CONFIG = PRESETS["hifigan-22k"].config
 ITEM = Item(np.full((5, 80), -5.0, np.float32), CONFIG, resolve(1, n_iter=1), CONFIG.samples(5))
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, fail: object) -> Engine:
+def failing(monkeypatch: pytest.MonkeyPatch, fail: Callable[[object], object]) -> Engine:
     engine = Engine()
-    monkeypatch.setattr(engine, "_run_pack", fail)
+    monkeypatch.setattr(Item, "compute", lambda *given: fail(given[-1]))
     return engine
 
 

@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import pytest
 import torch
 
-from unmel.models.backends import choose as module
-from unmel.models.backends.choose import Backend, Wanted, choose
-from unmel.models.backends.cpu.transforms import transforms
+from unmel.models.backends.base import Backend
+from unmel.models.backends.reference import REFERENCE, TorchBackend
+from unmel.models.engine import choose as module
+from unmel.models.engine.choose import Wanted, choose
 from unmel.models.engine.engine import Engine
 from unmel.models.errors import Invalid
 from unmel.models.mel.presets import PRESETS
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-LOOPS, DEVICE_LOOPS = ModuleType("kernels"), ModuleType("gpu")
-MKL = transforms(64) is not None
+
+
+class Numba(TorchBackend):
+    """Stands for the numba backend."""
+
+    name = "numba"
+
+
+class Triton(TorchBackend):
+    """Stands for the Triton backend."""
+
+    name = "triton"
+
+
+NUMBA, TRITON = Numba(), Triton()
 
 
 class Given:
-    """Loops that are there, or are not."""
+    """A backend that works here, or does not."""
 
-    def __init__(self, loops: ModuleType | None) -> None:
-        self.loops, self.asked = loops, 0
+    def __init__(self, backend: Backend | None) -> None:
+        self.backend, self.asked = backend, 0
 
-    def start(self, _: torch.device) -> None:
-        pass
-
-    def wait(self) -> ModuleType | None:
+    def wait(self, *_: torch.device) -> Backend | None:
         self.asked += 1
-        return self.loops
+        return self.backend
 
 
 @pytest.fixture(params=[True, False], ids=["there", "not-there"])
 def there(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(module, "LOOPS", Given(LOOPS if request.param else None))
-    monkeypatch.setattr(module, "DEVICE_LOOPS", Given(DEVICE_LOOPS if request.param else None))
+    monkeypatch.setattr(module, "LOOPS", Given(NUMBA if request.param else None))
+    monkeypatch.setattr(module, "DEVICE_LOOPS", Given(TRITON if request.param else None))
     return bool(request.param)
 
 
@@ -44,12 +53,13 @@ def test_auto_takes_the_fast_one_or_torch_with_a_warning(
     caplog: pytest.LogCaptureFixture, *, there: bool
 ) -> None:
     if there:
-        assert choose("auto", CPU) == Backend("numba", "mkl" if MKL else "torch", LOOPS)
-        assert choose("auto", CUDA) == Backend("triton", "cufft", DEVICE_LOOPS)
+        assert choose("auto", CPU) is NUMBA
+        assert choose("auto", CUDA) is TRITON
         assert not caplog.records
     else:
-        assert choose("auto", CPU) == Backend("torch", "torch", None)
-        assert choose("auto", CUDA) == Backend("torch", "cufft", None)
+        assert choose("auto", CPU) is REFERENCE
+        assert (choose("auto", CUDA).name, choose("auto", CUDA).fft) == ("torch", "cufft")
+        caplog.records.pop()
         assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
         assert "in place of numba" in caplog.text
         assert "in place of triton" in caplog.text
@@ -76,8 +86,9 @@ def test_one_of_another_device_is_refused_before_anything_is_compiled(
 
 
 def test_torch_is_there_without_any_loops(*, there: bool) -> None:
-    assert choose("torch", CPU) == Backend("torch", "torch")
-    assert choose("torch", CUDA) == Backend("torch", "cufft")
+    assert choose("torch", CPU) is REFERENCE
+    assert (choose("torch", CUDA).name, choose("torch", CUDA).fft) == ("torch", "cufft")
+    assert choose("auto", CPU, torch.float64) is REFERENCE  # loops are for single precision
 
 
 def test_an_engine_keeps_what_it_has_chosen(*, there: bool) -> None:
@@ -86,6 +97,6 @@ def test_an_engine_keeps_what_it_has_chosen(*, there: bool) -> None:
     assert engine.preparation(PRESETS["hifigan-22k"].config) > 10
     engine.load()
     assert engine.chosen is engine.backend
-    assert engine.kernels is (LOOPS if there else None)
+    assert engine.backend is (NUMBA if there else REFERENCE)
     engine.load()
     assert module.LOOPS.asked == 1  # type: ignore[attr-defined] # the fixture's
