@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 try:
     from ray.serve.request_router import FIFOMixin, RequestRouter
 except ImportError:  # without the extra `cluster`; fingerprints need no Ray
-    FIFOMixin = RequestRouter = object
+    FIFOMixin, RequestRouter = type("FIFOMixin", (), {}), type("RequestRouter", (), {})
 
 STATS_KEY = "configs"
 """Key of a replica's routing stats: the fingerprints of configs that it has served."""

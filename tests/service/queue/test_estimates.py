@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from tests.service.engines import item
-from unmel.models.engine.items import Item
 from unmel.service.queue.estimates import SpeedEstimator
+
+
+@dataclass(frozen=True)
+class Item:
+    """The two properties of work that estimates use."""
+
+    cost: float
+    speed_key: str = "consistent"
+
+
+def item(frames: int, method: str = "consistent") -> Item:
+    return Item(1e4 * frames, method)
+
 
 LONG = item(frames=1000)
 
