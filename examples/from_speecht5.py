@@ -1,4 +1,4 @@
-"""A mel of SpeechT5's own feature extractor to audio: python examples/from_speecht5.py
+"""A mel of SpeechT5's own feature extractor to audio: python examples/from_speecht5.py.
 
 Needs transformers, soundfile and soxr, and the client's httpx and numpy; no weights are loaded.
 """

@@ -4,5 +4,5 @@ from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("unmel")
-except PackageNotFoundError:  # run from a checkout that was never installed
+except PackageNotFoundError:  # run from a checkout without an installation
     __version__ = "0+unknown"

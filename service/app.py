@@ -1,4 +1,4 @@
-"""create_app(settings, engine): the parts put together, and their lifespan."""
+"""create_app(settings, engine): routes, middlewares and the lifespan of the components."""
 
 from __future__ import annotations
 
@@ -10,44 +10,57 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from unmel.models.engine.engine import Engine
+from unmel.models.engine import Engine
 from unmel.service import __version__
 from unmel.service.ops.keys import Keys
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import about, health, page, reconstruct, stream, v2
 from unmel.service.web import openapi
-from unmel.service.web.access import AccessMiddleware, KeyMiddleware
-from unmel.service.web.components import Parts, make_parts
+from unmel.service.web.access import REQUEST_ID_HEADER, AccessMiddleware, KeyMiddleware
+from unmel.service.web.components import Components, make_components
+from unmel.service.web.pipeline import DEADLINE_HEADER
 from unmel.service.wire import problems
 
 logger = logging.getLogger("unmel.app")
 
 
 def create_app(settings: Settings, engine: Engine) -> FastAPI:
-    """The service around an engine; its parts are `app.state.parts`."""
-    parts = make_parts(settings, engine)
+    """Make the app; its components are `app.state.components`.
+
+    Parameters
+    ----------
+    settings
+        Settings of the service.
+    engine
+        Computes packs.
+
+    """
+    components = make_components(settings, engine)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        parts.lanes.start()
-        tasks = [asyncio.create_task(parts.warm_up()), asyncio.create_task(parts.watch())]
+        components.lanes.start()
+        tasks = [
+            asyncio.create_task(components.warm_up()),
+            asyncio.create_task(components.watch()),
+        ]
         for task in tasks:
             task.add_done_callback(_log_failure)
         yield
         for task in tasks:
             task.cancel()
-        # The server has waited for the accepted requests; what still runs, nobody waits for.
-        await asyncio.to_thread(parts.lanes.close, 1.0)
+        # The server has waited for accepted requests; no client waits for the rest.
+        await asyncio.to_thread(components.lanes.close, 1.0)
 
     app = FastAPI(
         title="Unmel",
         version=__version__,
         summary="Mel spectrograms back into audio, without trained weights.",
         lifespan=lifespan,
-        telemetry={"operation_spans": False},  # the stages say more
+        telemetry={"operation_spans": False},  # the stages have spans
     )
-    app.state.parts = parts
-    _surround(app, parts)
+    app.state.components = components
+    _add_middlewares(app, components)
     problems.add_handlers(app)
     for router in (
         reconstruct.router,
@@ -61,28 +74,28 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
     return app
 
 
-def _surround(app: FastAPI, parts: Parts) -> None:
-    """From the inside out: keys, then the origins that browsers may come from, then the log."""
-    keys = Keys(parts.settings.read_keys())
+def _add_middlewares(app: FastAPI, components: Components) -> None:
+    """Add keys, then CORS, then access, from the inside out."""
+    keys = Keys(components.settings.read_keys())
     if keys:
         app.add_middleware(KeyMiddleware, keys=keys)
-        openapi.ask_for_keys(app)
-    if parts.settings.cors_origins:
+        openapi.document_keys(app)
+    if components.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(parts.settings.cors_origins),
+            allow_origins=list(components.settings.cors_origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Deadline-Ms", "X-Request-ID"],
+            allow_headers=["Authorization", "Content-Type", DEADLINE_HEADER, REQUEST_ID_HEADER],
             expose_headers=list(openapi.EXPOSED_HEADERS),
         )
     app.add_middleware(
         AccessMiddleware,
-        metrics=parts.metrics,
-        budget=parts.budget,
-        closing=lambda: parts.lanes.closing,
+        metrics=components.metrics,
+        budget=components.budget,
+        closing=lambda: components.lanes.closing,
     )
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        logger.error("a task of the service failed", exc_info=task.exception())
+        logger.error("a background task failed", exc_info=task.exception())

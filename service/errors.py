@@ -1,4 +1,4 @@
-"""What the service refuses or fails to do for reasons of its own (the domain's are in models)."""
+"""Exceptions of the service itself; those of the domain are in `unmel.models.errors`."""
 
 from __future__ import annotations
 
@@ -7,33 +7,50 @@ from typing import Literal
 from unmel.models.errors import Invalid
 
 Reason = Literal["queue", "deadline", "lanes", "draining", "memory", "streams"]
-"""Why a request is refused that another time would be taken: the metric's label."""
+"""Why a request that was valid was refused: the label of the metric."""
 
 
 class UnsupportedMedia(Invalid):
-    """A body of a media type that the route does not read."""
+    """The body has a media type that the route does not read."""
 
 
 class NotAcceptable(Invalid):
-    """No form of the answer that the client would take."""
+    """The client accepts no format that the service offers."""
 
 
 class NotFound(Invalid):
-    """A name in the path that nothing has."""
+    """A name in the path does not exist."""
 
 
 class Unauthorized(Exception):
-    """No key, or one that the service does not know."""
+    """The key is missing or unknown.
+
+    Parameters
+    ----------
+    given
+        Whether the request had a key.
+
+    """
 
     def __init__(self, *, given: bool) -> None:
         self.given = given
-        super().__init__("The key is not known." if given else "A key is needed.")
+        super().__init__("The key is not valid." if given else "An API key is required.")
 
 
 class Overloaded(Exception):
-    """The request cannot be taken on now; `retry_after` says in how many seconds it may be.
+    """The request cannot be accepted now.
 
-    `estimate` is in how many seconds it would have been answered, or started, where one was made.
+    Parameters
+    ----------
+    reason
+        Label of the metric.
+    detail
+        Sentence for the client.
+    retry_after
+        Seconds after which the client may try again.
+    estimate
+        Estimated seconds until the answer, or until the start; None if there is no estimate.
+
     """
 
     def __init__(
@@ -44,12 +61,12 @@ class Overloaded(Exception):
 
 
 class DeadlineMissed(Exception):
-    """The request waited until its deadline could not be met, and was not computed."""
+    """The request waited in the queue past its deadline and was not computed."""
 
 
 class LaneLost(Exception):
-    """The lane that was computing the request died or hung."""
+    """The lane that computed the request died or hung."""
 
 
 class SlowClient(Exception):
-    """The body did not come in the time that it is given."""
+    """The body did not arrive within the time limit."""

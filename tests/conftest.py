@@ -1,8 +1,12 @@
-"""Compiled loops for tests that are marked so, a service on a real port, made-up cases counted."""
+"""Compiled loops for tests that are marked so, a service on a real port, made-up cases counted.
+
+Nothing here loads torch before a test needs it: tests of pure policy start in a tenth of the time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,17 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 
 from tests.cases import CASES
-from tests.service.live import ListeningServer
-from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.engine.engine import Engine
-from unmel.service.app import create_app
-from unmel.service.ops.settings import Settings
 
-# As an engine does: torch's own threads spin, and starve those of the other test process.
-torch.set_num_threads(1)
+# As an engine does: torch's own threads spin, and starve those of the other test process. Torch
+# reads it when it is loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +34,8 @@ def _compiled_loops(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """There for a test marked `loops`; any other goes without, and fails if it asked for them."""
+    from unmel.models.backends.cpu.compiled import LOOPS  # noqa: PLC0415
+
     asked: list[str] = []
     if request.node.get_closest_marker("loops"):
         assert LOOPS.wait() is not None
@@ -64,6 +65,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """Address of a service with a real engine."""
+    from tests.service.live import ListeningServer  # noqa: PLC0415
+    from unmel.models.engine import Engine  # noqa: PLC0415
+    from unmel.service.app import create_app  # noqa: PLC0415
+    from unmel.service.ops.settings import Settings  # noqa: PLC0415
+
     settings = Settings(port=0, lanes=2, warm_presets=("hifigan-22k",))
     app, listening = create_app(settings, Engine()), threading.Event()
     server = ListeningServer(app, settings)

@@ -1,1 +1,21 @@
 """Items in, results out: packs by memory, long clips in blocks, streams."""
+
+from unmel.models.engine.analysis import Analysis
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item, Output
+from unmel.models.engine.streams import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options
+from unmel.models.engine.work import Result, Work
+from unmel.models.signal.plan import CacheStats
+
+__all__ = [
+    "DEFAULT_LOOKAHEAD",
+    "MAX_LOOKAHEAD",
+    "Analysis",
+    "CacheStats",
+    "Engine",
+    "Item",
+    "Options",
+    "Output",
+    "Result",
+    "Work",
+]

@@ -1,1 +1,1 @@
-"""Unmel on Ray Serve."""
+"""Unmel on Ray Serve: replicas, routing, and the proxy's middleware."""

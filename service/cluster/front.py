@@ -1,8 +1,8 @@
-"""In front of Ray Serve's proxy: a request whose replica was lost is sent again, and what the
-proxy would refuse in its own words is refused in the service's.
+"""Middleware of Ray Serve's proxy: requests of a lost replica are sent again.
 
-A request leaves nothing behind, so it may be computed twice. Ray calls `middlewares` in every
-proxy, by the name in `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`.
+The proxy's own refusals become problems. A request has no side effects, so it may be computed
+twice. Ray calls `middlewares` in every proxy, by the name in
+`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`.
 """
 
 from __future__ import annotations
@@ -16,26 +16,34 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unmel.service.errors import LaneLost, Overloaded
-from unmel.service.web.access import HEADER
+from unmel.service.web.access import RAW_REQUEST_ID_HEADER, Header
 from unmel.service.wire.problems import problem_response
 
-# A body that is larger is not kept, and its request not sent again.
+# Size of a body up to which it is kept, so that its request can be sent again.
 _KEPT_BYTES = 8 * 2**20
-# No attempt begins when so much time has gone by since the first was lost.
-_PATIENCE_SECONDS = 5.0
+# Time after the first loss in which attempts may begin.
+_RETRY_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 _BUSY_SECONDS = 5.0
 _INTERNAL_ERROR = 1011
 
 
 def middlewares() -> list[Middleware]:
-    """What Ray puts around its proxy."""
+    """Middlewares of the proxy, for Ray."""
     return [Middleware(Front)]
 
 
 class Front:
-    """Around the proxy, which answers itself when it finds no replica, and not at all when the
-    replica that computes a request is lost.
+    """Wraps the proxy.
+
+    The proxy answers by itself when it finds no replica, and does not answer when the replica of
+    a request is lost.
+
+    Parameters
+    ----------
+    app
+        The proxy.
+
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -45,63 +53,63 @@ class Front:
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "websocket":
-            await self._stream(scope, receive, send)
+            await self._pass_stream(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, lost_at = _Body(receive), None
+        body, lost_at = _ReplayableBody(receive), None
         while True:
             reply = _Reply(send)
-            # The proxy adds an id to the headers: each attempt starts from those that came.
+            # The proxy adds an id to the headers; each attempt gets the original ones.
             attempt = {**scope, "headers": list(scope["headers"])}
             await self.app(attempt, body.reader(), reply.send)
-            if reply.begun or body.left:
+            if reply.begun or body.disconnected:
                 return
             if reply.busy:
                 error: Exception = Overloaded("queue", "No replica has room.", reply.retry_after)
                 break
             lost_at = lost_at or time.monotonic()
-            if not body.kept or time.monotonic() - lost_at > _PATIENCE_SECONDS:
-                error = LaneLost("The replica that was computing this is gone.")
+            if not body.kept or time.monotonic() - lost_at > _RETRY_SECONDS:
+                error = LaneLost("The replica that computed this request was lost.")
                 break
             await asyncio.sleep(_PAUSE_SECONDS)
         scope.setdefault("state", {})
-        ident = _first(scope["headers"], HEADER)
+        ident = _first(scope["headers"], RAW_REQUEST_ID_HEADER)
         if ident is not None:
             scope["state"]["request_id"] = ident.decode("latin-1")
         await problem_response(Request(scope), error)(scope, body.reader(), _with_id(send, ident))
 
-    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A stream cannot be sent again, its samples are out; it is closed as failed."""
-        over = False
+    async def _pass_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close a stream whose replica was lost: its samples are sent, so it cannot restart."""
+        closed = False
 
-        async def watch(message: Message) -> None:
-            nonlocal over
-            over = over or message["type"] == "websocket.close"
+        async def watch_service(message: Message) -> None:
+            nonlocal closed
+            closed = closed or message["type"] == "websocket.close"
             await send(message)
 
-        async def listen() -> Message:
-            nonlocal over
+        async def watch_client() -> Message:
+            nonlocal closed
             message = await receive()
-            over = over or message["type"] == "websocket.disconnect"
+            closed = closed or message["type"] == "websocket.disconnect"
             return message
 
-        await self.app(scope, listen, watch)
-        if not over:
+        await self.app(scope, watch_client, watch_service)
+        if not closed:
             await send({"type": "websocket.close", "code": _INTERNAL_ERROR})
 
 
-class _Body:
-    """A request's messages, kept while they are few enough to be sent again."""
+class _ReplayableBody:
+    """Messages of a request, kept while they are small enough to be sent again."""
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._messages: list[Message] = []
-        self._bytes, self.kept, self.left = 0, True, False
+        self._bytes, self.kept, self.disconnected = 0, True, False
 
     def reader(self) -> Receive:
-        """`receive` for one attempt: what came before, then what comes."""
+        """`receive` for one attempt: the kept messages, then new ones."""
         position = 0
 
         async def read() -> Message:
@@ -110,7 +118,7 @@ class _Body:
                 position += 1
                 return self._messages[position - 1]
             message = await self._receive()
-            self.left = self.left or message["type"] == "http.disconnect"
+            self.disconnected = self.disconnected or message["type"] == "http.disconnect"
             self._bytes += len(message.get("body", b""))
             self.kept = self.kept and self._bytes <= _KEPT_BYTES
             if self.kept:
@@ -124,7 +132,7 @@ class _Body:
 
 
 class _Reply:
-    """What an attempt sends, passed on unless it is the proxy's own word."""
+    """Answer of an attempt, passed on unless it is the proxy's own refusal."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -145,11 +153,8 @@ class _Reply:
             await self._send(message)
 
 
-Header = tuple[bytes, bytes]
-
-
 def _is_plain(headers: Iterable[Header]) -> bool:
-    """Whether an answer is text, which the service never answers with."""
+    """Whether an answer is plain text, which the service never sends."""
     return (_first(headers, b"content-type") or b"text/plain").startswith(b"text/plain")
 
 
@@ -158,17 +163,17 @@ def _first(headers: Iterable[Header], name: bytes) -> bytes | None:
 
 
 def _one_id(headers: Iterable[Header]) -> list[Header]:
-    """Without the id that the proxy adds to the service's."""
+    """Headers without the id that the proxy adds to the service's own."""
     rows = list(headers)
-    ident = _first(rows, HEADER)
-    kept = [(key, value) for key, value in rows if key.lower() != HEADER]
-    return kept if ident is None else [*kept, (HEADER, ident)]
+    ident = _first(rows, RAW_REQUEST_ID_HEADER)
+    kept = [(key, value) for key, value in rows if key.lower() != RAW_REQUEST_ID_HEADER]
+    return kept if ident is None else [*kept, (RAW_REQUEST_ID_HEADER, ident)]
 
 
 def _with_id(send: Send, ident: bytes | None) -> Send:
     async def forward(message: Message) -> None:
         if message["type"] == "http.response.start" and ident is not None:
-            message["headers"] = [*message["headers"], (HEADER, ident)]
+            message["headers"] = [*message["headers"], (RAW_REQUEST_ID_HEADER, ident)]
         await send(message)
 
     return forward

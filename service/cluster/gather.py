@@ -1,4 +1,4 @@
-"""The metrics of several replicas as one text for Prometheus, each sample with its replica."""
+"""Metrics of all replicas in one text for Prometheus, each sample labelled with its replica."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 
 def gather(texts: Mapping[str, str]) -> str:
-    """One text of many, by the replicas' names; each family is said once, as the format wants."""
+    """Merge the metrics of several replicas.
+
+    Parameters
+    ----------
+    texts
+        Prometheus's text format, by replica.
+
+    Returns
+    -------
+    One text in which every metric family appears once, as the format requires.
+
+    """
     heads: dict[str, list[str]] = {}
     samples: dict[str, list[str]] = {}
     for replica, text in texts.items():
@@ -25,7 +36,7 @@ def gather(texts: Mapping[str, str]) -> str:
 
 
 def _labelled(sample: str, replica: str) -> str:
-    """A sample's line with the label `replica` before its others."""
+    """Line of a sample with the label `replica` before its others."""
     label = f'replica="{replica}"'
     name, space, value = sample.partition(" ")
     metric, brace, _ = name.partition("{")

@@ -1,7 +1,7 @@
-"""Unmel on Ray Serve: one replica is one engine with its own queue, behind the same app.
+"""Unmel on Ray Serve: a replica is one engine with its own queue, in the same app.
 
-`docker/serve.yaml` deploys `unmel.service.cluster.replica:app`. Nothing is pickled but
-names: each replica builds its app from its own environment.
+`docker/serve.yaml` deploys `unmel.service.cluster.replica:app`. Only names are pickled: each
+replica builds its app from its own environment.
 """
 
 from __future__ import annotations
@@ -17,36 +17,39 @@ from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unmel.service.app import create_app
-from unmel.service.cluster.affinity import Recent, config_mark
 from unmel.service.cluster.gather import gather
-from unmel.service.cluster.routing import STATS_KEY
+from unmel.service.cluster.routing import STATS_KEY, RecentConfigs, config_fingerprint
 from unmel.service.ops import metrics
 from unmel.service.ops.settings import Settings
-from unmel.service.web.components import Parts, build_engine
+from unmel.service.web.components import Components, build_engine
 
 logger = logging.getLogger("unmel.cluster")
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _OTHERS_SECONDS = 5.0
 _CAPTURED = frozenset({"http.response.start", "http.response.body"})
 
 
 class ReplicaApp:
-    """Around the app of one replica: requests come when it is warm, the configs of those that
-    name one are noted, and `/metrics` shows every replica's.
+    """Wraps the app of one replica.
+
+    It starts when it is warm, notes the configs of requests, and shows the metrics of all
+    replicas.
+
+    Parameters
+    ----------
+    app
+        The app of `create_app`.
+
     """
 
     def __init__(self, app: FastAPI) -> None:
-        self.app, self.recent = app, Recent()
+        self.app, self.recent = app, RecentConfigs()
 
     @property
-    def parts(self) -> Parts:
-        parts: Parts = self.app.state.parts
-        return parts
-
-    @property
-    def ready(self) -> bool:
-        return self.parts.warm.is_set() and self.parts.lanes.ready
+    def components(self) -> Components:
+        components: Components = self.app.state.components
+        return components
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -54,24 +57,24 @@ class ReplicaApp:
         elif scope["type"] == "http" and scope["path"] == "/metrics":
             await self.app(scope, receive, self._of_all(scope, receive, send))
         else:
-            mark = config_mark(scope.get("query_string", b""))
-            if mark is not None:
-                self.recent.note(mark)
+            fingerprint = config_fingerprint(scope.get("query_string", b""))
+            if fingerprint is not None:
+                self.recent.note(fingerprint)
             await self.app(scope, receive, send)
 
     def _when_warm(self, send: Send) -> Send:
-        """Let Ray send requests only when plans are made and lanes at work."""
+        """Delay the end of start-up until the service is ready, so that Ray sends no requests."""
 
         async def forward(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                while not self.ready:
-                    await asyncio.sleep(_LOOK_SECONDS)
+                while not self.components.ready:
+                    await asyncio.sleep(_POLL_SECONDS)
             await send(message)
 
         return forward
 
     def _of_all(self, scope: Scope, receive: Receive, send: Send) -> Send:
-        """The app says whether the caller may see metrics; then all replicas' are shown."""
+        """Replace the app's metrics, if it allows access, by those of all replicas."""
         held: list[Message] = []
 
         async def forward(message: Message) -> None:
@@ -92,7 +95,7 @@ class ReplicaApp:
 
 
 def build() -> ASGIApp:
-    """The app of a replica, with a lane for each CPU that Ray has given it."""
+    """Build the app of a replica, with a lane for each CPU that Ray has assigned."""
     settings = Settings()
     engine = build_engine(settings)
     if engine.device.type == "cpu" and not settings.lanes:
@@ -102,32 +105,43 @@ def build() -> ASGIApp:
 
 
 class Replica:
-    """What Ray asks a replica beside requests; `app` is `build`'s, by `serve.ingress`."""
+    """Methods that Ray calls; `serve.ingress` sets `app` to the result of `build`."""
 
     app: ReplicaApp
 
     def check_health(self) -> None:
-        """RuntimeError if it is not ready; Ray replaces a replica that stays so."""
-        if not self.app.ready:
-            raise RuntimeError(f"not ready: {self.app.parts.lanes!r}")
+        """Raise RuntimeError if it is not ready; Ray replaces a replica that stays so."""
+        if not self.app.components.ready:
+            raise RuntimeError(f"not ready: {self.app.components.lanes!r}")
 
     def record_routing_stats(self) -> dict[str, list[str]]:
-        """For `routing.PlanRouter`."""
-        return {STATS_KEY: self.app.recent.marks}
+        """Stats for `routing.PlanRouter`."""
+        return {STATS_KEY: self.app.recent.fingerprints}
 
     def metrics(self) -> tuple[str, str]:
-        """For `metrics_of_all`."""
+        """Result of `metrics_of`, for `metrics_of_all`."""
         return metrics_of(self.app)
 
 
 def metrics_of(app: ReplicaApp) -> tuple[str, str]:
-    """The replica's id and what it would show Prometheus."""
+    """Id and metrics of this replica."""
     ident = serve.get_replica_context().replica_id.unique_id
-    return ident, app.parts.metrics.text().decode()
+    return ident, app.components.metrics.text().decode()
 
 
 async def metrics_of_all(own: ReplicaApp) -> dict[str, str]:
-    """Every replica's metrics by its id; one's own alone if the others do not answer in time."""
+    """Collect the metrics of all replicas.
+
+    Parameters
+    ----------
+    own
+        This replica's app.
+
+    Returns
+    -------
+    Metrics by replica; only this one's if the others do not answer in time.
+
+    """
     context = serve.get_replica_context()
     handle = serve.get_deployment_handle(context.deployment, context.app_name)
     try:
@@ -135,7 +149,7 @@ async def metrics_of_all(own: ReplicaApp) -> dict[str, str]:
             timeout_s=_OTHERS_SECONDS, return_exceptions=True
         )
     except TimeoutError:
-        logger.warning("not every replica showed its metrics in %g s", _OTHERS_SECONDS)
+        logger.warning("not every replica sent its metrics within %g s", _OTHERS_SECONDS)
         answers = [metrics_of(own)]
     return dict(answer for answer in answers if not isinstance(answer, BaseException))
 

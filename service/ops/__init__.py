@@ -1,1 +1,1 @@
-"""What an operator meets: settings, processors, keys, logs, metrics, traces, limits."""
+"""Operation: settings, processors, keys, logs, metrics, traces, limits."""

@@ -1,4 +1,4 @@
-"""How many processors this process may use: its affinity, and the limit of its control group."""
+"""Number of processors for this process: by its affinity and its control group's quota."""
 
 from __future__ import annotations
 
@@ -9,35 +9,51 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Processors that this process may keep busy, at least 1; a part of one counts as one.
+    """Count the processors that this process may keep busy.
 
     A container's CPU limit is a quota of its control group, which the affinity does not show.
+
+    Returns
+    -------
+    The count, rounded up, at least 1.
+
     """
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS
+    except AttributeError:  # macOS has none
         cores = os.cpu_count() or 1
     return max(1, math.ceil(min(cores, quota_cores())))
 
 
 def quota_cores(root: Path = Path("/")) -> float:
-    """Processors by the quota of the control group and of those above it; infinite without one.
+    """Read the smallest CPU quota of the process's control group and of its parents.
 
-    Version 2 writes `cpu.max`, version 1 two files (Linux: admin-guide/cgroup-v2.rst,
-    scheduler/sched-bwc.rst). `root` is where `proc` and `sys` are.
+    Parameters
+    ----------
+    root
+        Folder that holds `proc` and `sys`.
+
+    Returns
+    -------
+    Processors; infinite without a quota.
+
+    References
+    ----------
+    Linux: admin-guide/cgroup-v2.rst (`cpu.max`), scheduler/sched-bwc.rst (version 1, two files).
+
     """
     return min((_quota(folder) for folder in _folders(root)), default=math.inf)
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """Where the process's groups and those above may be shown.
+    """Folders of the process's control groups and of their parents.
 
-    In a container with a view of its own the path is `/` or one of the host's, which is not
-    there; its group is then the mount itself.
+    In a container with its own cgroup namespace the path is `/`, or a path of the host that does
+    not exist here; the mount itself is the group then.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:  # not on Linux
+    except OSError:  # another system than Linux
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -54,7 +70,7 @@ def _quota(folder: Path) -> float:
         cores = float(quota) / float(period)
     except (OSError, ValueError):  # no file, or the word `max`
         return math.inf
-    return cores if cores > 0 else math.inf  # version 1 says -1 for none
+    return cores if cores > 0 else math.inf  # version 1 writes -1 for no quota
 
 
 def _read(folder: Path) -> list[str]:

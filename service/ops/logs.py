@@ -1,4 +1,4 @@
-"""The log: one JSON object a line, uvicorn's lines in the same form."""
+"""The log: one JSON object per line, uvicorn's lines in the same format."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from typing import Any, Literal
 Format = Literal["json", "text"]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being served, for every line that is written meanwhile."""
+"""Id of the current request, which every log line of it carries."""
 
-# What every record has of its own; anything beyond came in `extra` and is a field of the line.
+# Attributes of every record; any other came through `extra` and becomes a field of the line.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """A record's members as they are written, in order."""
+    """Fields of a log line.
+
+    Parameters
+    ----------
+    record
+        The record to be written.
+
+    Returns
+    -------
+    Values by name, in the order of the line.
+
+    """
     fields: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname.lower(),
@@ -33,7 +44,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON; a traceback is a member like any other."""
+    """Format a record as one line of JSON; a traceback is a field."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = fields_of(record)
@@ -43,13 +54,13 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A record as a line to be read by people; a traceback follows it."""
+    """Format a record as a readable line; a traceback follows it."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = fields_of(record)
         head = [str(fields.pop(name)) for name in ("time", "level", "logger", "message")]
         rest = [f"{name}={json.dumps(value, default=str)}" for name, value in fields.items()]
-        # A message may quote what a client sent: it must not be able to begin a line.
+        # A message may quote a client's input, which must not be able to start a new line.
         line = " ".join(head + rest).encode("unicode_escape").decode("ascii")
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -58,7 +69,16 @@ _FORMATTERS: dict[Format, type[logging.Formatter]] = {"json": JsonFormatter, "te
 
 
 def configure(level: str, form: Format) -> None:
-    """Send every line, warnings and uvicorn's too, to the standard error in one form."""
+    """Send all log lines, including warnings and uvicorn's, to standard error.
+
+    Parameters
+    ----------
+    level
+        Least severe level that is written.
+    form
+        `json` or `text`.
+
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_FORMATTERS[form]())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

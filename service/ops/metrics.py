@@ -1,9 +1,10 @@
-"""What Prometheus is shown: one object, told of what happens, asked for its text."""
+"""Prometheus metrics: counters and histograms of events, and a snapshot of the state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,8 +18,8 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from unmel.models.engine.work import Work
-from unmel.models.signal.plan import CacheStats
+if TYPE_CHECKING:  # the engine loads torch
+    from unmel.models.engine import CacheStats, Work
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -27,32 +28,33 @@ _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _FRAMES = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000)
 _FACTORS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
-STAGES = ("decode", "queue", "compute", "encode")
-"""What a reconstruction's time goes to, in this order."""
+Stage = Literal["decode", "queue", "compute", "encode"]
+STAGES: tuple[str, ...] = get_args(Stage)
+"""Stages of a request, in order: in the metrics, the log, the trace and Server-Timing."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is so at the moment, as against what has happened."""
+    """State of the service at one moment."""
 
     queue_items: int
     queue_cost: float
-    """Seconds that one lane would need for the queue."""
+    """Seconds that one lane needs for the queue."""
     lanes: Mapping[str, int]
     """Lanes by state."""
     plans: CacheStats
     device_memory: Mapping[str, int]
     """Bytes by kind; empty on a CPU."""
     held: int
-    """Bytes of bodies, mels and answers."""
+    """Bytes of bodies, mels and answers in memory."""
     streams: int
-    """Streams that are open."""
+    """Open streams."""
     backend: Mapping[str, str]
-    """The backend as labels; empty while none is chosen."""
+    """Labels of the backend; empty before it is chosen."""
 
 
 class Metrics:
-    """Counters and histograms of one service, and a snapshot taken when they are asked for."""
+    """Counters and histograms of one service, and a snapshot at each scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -60,7 +62,10 @@ class Metrics:
             collector(registry=self.registry)
         self._requests = self._counter("requests", "Requests answered.", "route", "status")
         self._request = self._histogram(
-            "request_seconds", "From a request's head to its answer's end.", _SECONDS, "route"
+            "request_seconds",
+            "From the head of a request to the end of its answer.",
+            _SECONDS,
+            "route",
         )
         self._stages = {
             stage: self._histogram(f"{stage}_seconds", f"Time in the stage {stage}.", _SECONDS)
@@ -69,11 +74,11 @@ class Metrics:
         self._pack_items = self._histogram("pack_items", "Requests computed together.", _ITEMS)
         self._pack_frames = self._histogram("pack_frames", "Frames computed together.", _FRAMES)
         self._factor = self._histogram(
-            "real_time_factor", "A lane's seconds for a second of audio, by pack.", _FACTORS
+            "real_time_factor", "Seconds of a lane per second of audio, by pack.", _FACTORS
         )
         self._audio = self._counter("audio_seconds", "Audio computed.")
-        self._refused = self._counter("refused", "Requests not taken on.", "reason")
-        self._lost = self._counter("lanes_lost", "Lanes that were replaced.", "cause")
+        self._refused = self._counter("refused", "Requests refused.", "reason")
+        self._lost = self._counter("lanes_lost", "Lanes replaced.", "cause")
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(f"unmel_{name}", meaning, labels, registry=self.registry)
@@ -86,17 +91,37 @@ class Metrics:
         )
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
-        """A request was answered; `route` is its path's template, never the path itself."""
+        """Count an answered request.
+
+        Parameters
+        ----------
+        route
+            Template of the path; the path itself would have too many values.
+        status
+            HTTP status of the answer.
+        seconds
+            From the head of the request to the end of the answer.
+
+        """
         self._requests.labels(route, status).inc()
         self._request.labels(route).observe(seconds)
 
     def observe_stages(self, seconds: Mapping[str, float]) -> None:
-        """A reconstruction went through its `STAGES`."""
+        """Record the durations of a request's stages, seconds by stage."""
         for stage, value in seconds.items():
             self._stages[stage].observe(value)
 
     def observe_pack(self, items: Sequence[Work], seconds: float) -> None:
-        """A pack took a lane so many seconds."""
+        """Record a computed pack.
+
+        Parameters
+        ----------
+        items
+            Items of the pack.
+        seconds
+            Time that it took a lane.
+
+        """
         audio = sum(item.audio_seconds for item in items)
         self._pack_items.observe(len(items))
         self._pack_frames.observe(sum(item.frames for item in items))
@@ -105,23 +130,23 @@ class Metrics:
             self._audio.inc(audio)
 
     def observe_refused(self, reason: str) -> None:
-        """A request was not taken on; see errors.Reason."""
+        """Count a refused request; `reason` is one of `errors.Reason`."""
         self._refused.labels(reason).inc()
 
     def observe_lane_lost(self, cause: str) -> None:
-        """A lane `died` or `hung`."""
+        """Count a replaced lane; `cause` is `died` or `hung`."""
         self._lost.labels(cause).inc()
 
     def show(self, take: Callable[[], Snapshot]) -> None:
-        """Take a snapshot each time the text is asked for."""
-        self.registry.register(_Moment(take))
+        """Add a snapshot to every scrape; `take` makes it."""
+        self.registry.register(_SnapshotCollector(take))
 
     def text(self) -> bytes:
-        """Everything in Prometheus's text format, of the type `CONTENT_TYPE`."""
+        """All metrics in Prometheus's text format, of media type `CONTENT_TYPE`."""
         return generate_latest(self.registry)
 
 
-class _Moment(Collector):
+class _SnapshotCollector(Collector):
     """A snapshot as metrics."""
 
     def __init__(self, take: Callable[[], Snapshot]) -> None:
@@ -130,24 +155,26 @@ class _Moment(Collector):
     def collect(self) -> Iterator[Metric]:
         now = self._take()
         gauges: tuple[tuple[str, str, float], ...] = (
-            ("queue_items", "Requests that wait for a lane.", now.queue_items),
-            ("queue_cost_seconds", "What one lane would need for them.", now.queue_cost),
-            ("plan_cache_bytes", "Held by the plan cache.", now.plans.nbytes),
-            ("held_bytes", "Bodies, mels and answers held.", now.held),
-            ("streams", "Streams that are open.", now.streams),
+            ("queue_items", "Requests waiting for a lane.", now.queue_items),
+            ("queue_cost_seconds", "Seconds that one lane needs for them.", now.queue_cost),
+            ("plan_cache_bytes", "Bytes in the plan cache.", now.plans.nbytes),
+            ("held_bytes", "Bytes of bodies, mels and answers in memory.", now.held),
+            ("streams", "Open streams.", now.streams),
         )
         for name, meaning, value in gauges:
             yield GaugeMetricFamily(f"unmel_{name}", meaning, value)
-        yield CounterMetricFamily("unmel_plan_cache_hits", "Plans found made.", now.plans.hits)
-        yield CounterMetricFamily("unmel_plan_cache_misses", "Plans made.", now.plans.misses)
+        yield CounterMetricFamily(
+            "unmel_plan_cache_hits", "Plans found in the cache.", now.plans.hits
+        )
+        yield CounterMetricFamily("unmel_plan_cache_misses", "Plans computed.", now.plans.misses)
         if now.backend:
             info = GaugeMetricFamily(
-                "unmel_backend_info", "What computes.", labels=list(now.backend)
+                "unmel_backend_info", "Backend in use.", labels=list(now.backend)
             )
             info.add_metric(list(now.backend.values()), 1)
             yield info
         yield self._by("lanes", "Lanes by state.", "state", now.lanes)
-        yield self._by("device_memory_bytes", "On a GPU, by kind.", "kind", now.device_memory)
+        yield self._by("device_memory_bytes", "GPU memory by kind.", "kind", now.device_memory)
 
     @staticmethod
     def _by(name: str, meaning: str, label: str, values: Mapping[str, int]) -> Metric:

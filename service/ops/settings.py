@@ -1,29 +1,26 @@
-"""Settings: the environment (`UNMEL_...`) read once into a frozen object, cross-checked."""
+"""Settings: environment variables `UNMEL_...`, read once into a frozen object and checked."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from unmel.models.engine.choose import Wanted
 from unmel.models.errors import Invalid
-from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.cores import usable_cores
 from unmel.service.ops.keys import split_keys
 from unmel.service.ops.logs import Format
 
 LONGEST_SECONDS = 86_400
-"""Upper bound of every time that can be set or asked for: a day."""
+"""Upper bound of every duration in settings and requests: a day."""
 
 
 class Settings(BaseSettings):
-    """Each field is read from `UNMEL_` and its name in capitals; lists are JSON."""
+    """Each field comes from the variable `UNMEL_` plus its name in capitals; lists are JSON."""
 
-    # Its input may be a key.
+    # The input of a wrong value may be a key, which must not reach a log.
     model_config = SettingsConfigDict(
         env_prefix="UNMEL_", frozen=True, extra="forbid", hide_input_in_errors=True
     )
@@ -31,125 +28,145 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="Where to compute; auto takes CUDA if there is one."
+        "auto", description="Device for computation; `auto` uses CUDA where it is available."
     )
-    backend: Wanted = Field(
+    backend: Literal["auto", "torch", "numba", "triton"] = Field(
         "auto",
-        description="What computes: `torch`, `numba` on a CPU, `triton` on a GPU; auto takes the "
-        "fast one of the device, and torch with a warning where it cannot be had.",
+        description="Backend for computation: `torch`, `numba` (CPU only) or `triton` (GPU only); "
+        "`auto` uses the fastest one of the device and falls back to torch with a warning.",
     )
     lanes: int = Field(
-        0, ge=0, le=1024, description="Packs computed at once; 0: a lane a core, or one on a GPU."
+        0,
+        ge=0,
+        le=1024,
+        description="Packs computed at once; 0 means one lane per core, or one lane on a GPU.",
     )
     plan_cache_mb: int = Field(
-        256, ge=1, le=65536, description="Bound of the plan cache, MiB; least recently used goes."
+        256,
+        ge=1,
+        le=65536,
+        description="Size of the plan cache, MiB; the least recently used plan is dropped.",
     )
     warm_presets: tuple[str, ...] = Field(
         ("hifigan-22k", "tacotron2-22k", "vocos-24k", "whisper-80"),
-        description="Presets whose plans are made before the service reports ready (JSON list).",
+        description="Presets whose plans are computed before the service reports ready (JSON "
+        "list).",
     )
     max_body_mb: int = Field(64, ge=1, le=4096, description="Largest request body, MiB.")
     max_json_mb: int = Field(
-        8, ge=1, le=1024, description="Largest JSON body, MiB: no other request runs as it parses."
+        8, ge=1, le=1024, description="Largest JSON body, MiB; parsing it blocks other requests."
     )
     max_held_mb: int = Field(
         1024,
         ge=1,
         le=2**20,
-        description="Most that bodies, mels and answers take together, MiB, before 503.",
+        description="Memory for bodies, mels and answers of all requests, MiB; beyond it "
+        "requests get 503.",
     )
     client_seconds: float = Field(
         60.0,
         gt=0,
         le=3600,
-        description="A body that takes longer to come gets 408; an answer not read for that long "
-        "is broken off.",
+        description="Seconds for a body to arrive, else 408, and for a client to read on, else "
+        "the connection is closed.",
     )
     max_streams: int = Field(
-        64, ge=1, le=65536, description="Streams open at once, before 503 or close code 1013."
+        64,
+        ge=1,
+        le=65536,
+        description="Streams open at once; further ones get 503 or close code 1013.",
     )
     max_message_bytes: int = Field(
-        2**18, ge=2**12, le=2**26, description="Largest message of a WebSocket, bytes."
+        2**18, ge=2**12, le=2**26, description="Largest WebSocket message, bytes."
     )
-    max_frames: int = Field(60_000, ge=1, le=10_000_000, description="Most frames of a request.")
+    max_frames: int = Field(
+        60_000, ge=1, le=10_000_000, description="Largest number of frames in a request."
+    )
     max_points: int = Field(
         2**26,
         ge=2**15,
         le=2**34,
-        description="Most frames times n_fft of a request; each point takes about 20 bytes.",
+        description="Largest product of frames and n_fft in a request; each point takes about 20 "
+        "bytes.",
     )
-    max_iterations: int = Field(2000, ge=1, le=100_000, description="Largest n_iter of a request.")
+    max_iterations: int = Field(2000, ge=1, le=100_000, description="Largest n_iter in a request.")
     pack_mb: int = Field(
         512,
         ge=16,
         le=2**20,
-        description="MiB of memory that a pack may take, of which each lane has one. How many "
-        "frames that is depends on config and method; a longer mel is done in blocks.",
+        description="Memory for a pack, MiB; each lane computes one at a time. The number of "
+        "frames in it depends on config and method; a longer mel is computed in blocks.",
     )
     max_pack_seconds: float = Field(
         2.0,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Estimated seconds that a pack may take, beyond its first item.",
+        description="Longest estimated time of a pack, seconds; its first item always fits.",
     )
     linger_ms: float = Field(
-        0.0, ge=0, le=60_000, description="Milliseconds a free lane waits for others to join."
+        0.0,
+        ge=0,
+        le=60_000,
+        description="Time that a free lane waits for more requests to join a pack, milliseconds.",
     )
     max_queue_seconds: float = Field(
         20.0,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Estimated wait for a lane, seconds, before 503.",
+        description="Longest estimated wait for a lane, seconds; beyond it requests get 503.",
     )
     deadline_seconds: float = Field(
         600.0,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Time for an answer, unless X-Deadline-Ms gives less: 503 at once if it cannot "
-        "be kept, 504 if it was not.",
+        description="Default deadline, and upper bound of X-Deadline-Ms, seconds: 503 at once if "
+        "it cannot be met, 504 if it passes in the queue.",
     )
     hang_seconds: float = Field(
         120.0,
         gt=0,
         le=LONGEST_SECONDS,
-        description="A lane is replaced when a pack takes this and ten times the estimate.",
+        description="A lane is replaced when a pack takes these seconds plus ten times its "
+        "estimate.",
     )
     drain_seconds: int = Field(
-        30, ge=1, le=3600, description="Grace for accepted work after SIGTERM, seconds."
+        30, ge=1, le=3600, description="Time to finish accepted work after SIGTERM, seconds."
     )
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="Keys that requests must bring, between commas; none: open to all.",
+        description="Valid API keys, separated by commas; without any the service is open to all.",
     )
     api_keys_file: Path | None = Field(
-        None, description="A file with more of them, a line each; read at start-up."
+        None, description="File with further API keys, one per line; read at start-up."
     )
     cors_origins: tuple[str, ...] = Field(
-        (), description='Origins whose pages may use the service (JSON list), or ["*"].'
+        (), description='Origins of web pages that may use the service (JSON list), or ["*"].'
     )
     otlp_endpoint: str | None = Field(
         None,
-        description="Where traces go by OTLP over HTTP, as http://host:4318/v1/traces "
+        description="URL for traces by OTLP over HTTP, such as http://host:4318/v1/traces "
         "(needs the extra `otel`).",
     )
-    log_format: Format = Field("json", description="`json` or `text`, a line each.")
+    log_format: Format = Field("json", description="Format of log lines: `json` or `text`.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line that is printed."
+        "info", description="Least severe level that is logged."
     )
 
     @model_validator(mode="after")
     def _known_presets(self) -> Settings:
+        from unmel.models.mel import PRESETS  # noqa: PLC0415 - it loads torch
+
         unknown = [name for name in self.warm_presets if name not in PRESETS]
         if unknown:
             raise ValueError(f"warm_presets: no preset {', '.join(unknown)}")
         return self
 
     @model_validator(mode="after")
-    def _hangs_together(self) -> Settings:
+    def _consistent(self) -> Settings:
         if self.max_queue_seconds > self.drain_seconds:
             raise ValueError(
-                f"max_queue_seconds: {self.max_queue_seconds:g} s of work are more than the "
-                f"drain_seconds of {self.drain_seconds} can finish"
+                f"max_queue_seconds: {self.max_queue_seconds:g} s of work cannot be finished "
+                f"within drain_seconds ({self.drain_seconds})"
             )
         if self.max_body_mb > self.max_held_mb:
             raise ValueError(f"max_held_mb: less than one body of {self.max_body_mb} MiB")
@@ -157,7 +174,14 @@ class Settings(BaseSettings):
         return self
 
     def read_keys(self) -> tuple[str, ...]:
-        """The keys of both settings; ValueError if one is too weak or the file is not there."""
+        """Read the keys of both settings.
+
+        Raises
+        ------
+        ValueError
+            A key is too weak, or the file cannot be read or has no key.
+
+        """
         text = self.api_keys.get_secret_value()
         if self.api_keys_file is not None:
             try:
@@ -166,7 +190,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"api_keys_file: {self.api_keys_file}: {error}") from None
         keys = split_keys(text)
         if self.api_keys_file is not None and not keys:
-            raise ValueError(f"api_keys_file: {self.api_keys_file}: no key in it")
+            raise ValueError(f"api_keys_file: {self.api_keys_file}: no key in the file")
         return keys
 
     @property
@@ -182,7 +206,20 @@ class Settings(BaseSettings):
         return self.max_held_mb * 2**20
 
     def resolve_device(self) -> str:
-        """`cpu` or `cuda`; Invalid when CUDA is asked for and not there."""
+        """Choose the device.
+
+        Returns
+        -------
+        `cpu` or `cuda`.
+
+        Raises
+        ------
+        Invalid
+            CUDA is required and not available.
+
+        """
+        import torch  # noqa: PLC0415 - only a process that computes loads it
+
         if self.device == "cpu":
             return "cpu"
         if torch.cuda.is_available():
@@ -192,5 +229,16 @@ class Settings(BaseSettings):
         return "cpu"
 
     def resolve_lanes(self, device: str) -> int:
-        """Lanes to run: on a GPU one, on a CPU one for each usable core."""
+        """Choose the number of lanes.
+
+        Parameters
+        ----------
+        device
+            `cpu` or `cuda`.
+
+        Returns
+        -------
+        The setting if it is above 0, else one for each usable core, or one on a GPU.
+
+        """
         return self.lanes or (1 if device == "cuda" else usable_cores())

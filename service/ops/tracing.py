@@ -6,6 +6,7 @@ Where no endpoint is set nothing is recorded, and the packages of the extra `ote
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 
@@ -19,18 +20,51 @@ _NANO = 10**9
 
 
 def configure(endpoint: str) -> None:
-    """Send spans to an OTLP endpoint over HTTP; Invalid where the extra is not installed."""
-    try:
-        from unmel.service.ops.otlp import export_to  # noqa: PLC0415 - the extra need not be there
+    """Send the process's spans to an OTLP endpoint over HTTP.
+
+    Sampling and batching follow OpenTelemetry's own environment variables.
+
+    Parameters
+    ----------
+    endpoint
+        URL that takes the spans.
+
+    Raises
+    ------
+    Invalid
+        The extra `otel` is not installed.
+
+    """
+    try:  # the extra is optional, so it is imported only when an endpoint is set
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,
+        )
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
         raise Invalid(
             "UNMEL_OTLP_ENDPOINT", endpoint, "nothing, or pip install 'unmel[otel]'"
         ) from None
-    export_to(endpoint, _NAME)
+    resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", _NAME)})
+    provider = TracerProvider(resource=resource)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    trace.set_tracer_provider(provider)
 
 
 def record(began: float, seconds: Mapping[str, float], **attributes: AttributeValue) -> None:
-    """Children of the current span, one stage after the other since `began` (time.monotonic)."""
+    """Add a child span for each stage to the current span, one after the other.
+
+    Parameters
+    ----------
+    began
+        Start of the first stage (time.monotonic).
+    seconds
+        Duration of each stage, in order.
+    **attributes
+        Attributes for the current span; their names get the prefix `unmel.`.
+
+    """
     current = trace.get_current_span()
     if not current.is_recording():
         return

@@ -1,1 +1,1 @@
-"""The queue between requests and the engine; it knows no HTTP."""
+"""The queue between requests and the engine, without HTTP."""

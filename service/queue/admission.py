@@ -1,4 +1,4 @@
-"""Who is let in: a pure function of the load, the request's cost and its deadline."""
+"""Admission: a pure function of the load, a request's cost and its deadline."""
 
 from __future__ import annotations
 
@@ -9,25 +9,35 @@ from unmel.service.errors import Overloaded
 
 @dataclass(frozen=True)
 class Load:
-    """What a request finds in front of it."""
+    """Work ahead of a new request."""
 
     busy: tuple[float, ...]
-    """Seconds until each working lane is free; empty when none works."""
+    """Seconds until each working lane is free; empty if no lane works."""
     queued: float
-    """Seconds that one lane would need for all that waits."""
+    """Seconds that one lane needs for the queue."""
 
 
 def wait_seconds(load: Load) -> float:
-    """Seconds until a request that comes now is started.
+    """Estimate the time until a new request starts.
 
-    The waiting work is poured over the lanes, the one that is free first gets it first: the
-    level that it reaches is where the next request starts.
+    The queued work fills the lanes like water, the one that is free first gets it first; its
+    level is the time at which the next request starts.
+
+    Parameters
+    ----------
+    load
+        Work ahead of the request.
+
+    Returns
+    -------
+    Seconds; infinite if no lane works.
+
     """
-    poured = load.queued
+    total = load.queued
     free = sorted(load.busy)
     for lanes, at in enumerate(free, start=1):
-        poured += at
-        level = poured / lanes
+        total += at
+        level = total / lanes
         if lanes == len(free) or level <= free[lanes]:
             return level
     return float("inf")
@@ -38,27 +48,42 @@ def refusal(
     seconds: float | None,
     deadline: float,
     max_wait: float,
-    caution: float = 1.0,
+    margin: float = 1.0,
 ) -> Overloaded | None:
-    """Why a request cannot be taken on, or None if it can.
+    """Decide whether a request is refused.
 
-    `seconds` is what a lane would take for it, None where that was not measured yet; `deadline`
-    is how many seconds from now it must be answered. Times are taken to be short by the factor
-    `caution`. A request that cannot be answered in time is refused at once, rather than computed
-    for nobody.
+    A request that cannot be answered in time is refused at once instead of being computed in vain.
+
+    Parameters
+    ----------
+    load
+        Work ahead of the request.
+    seconds
+        Time that a lane needs for the request; None if it was not measured yet.
+    deadline
+        Seconds from now until the answer is due.
+    max_wait
+        Longest allowed wait until the start, seconds.
+    margin
+        Factor on every estimate.
+
+    Returns
+    -------
+    The reason for a refusal, or None if the request is accepted.
+
     """
     if not load.busy:
         return Overloaded("lanes", "No lane works at the moment.", 1.0)
-    wait = caution * wait_seconds(load)
+    wait = margin * wait_seconds(load)
     if wait > max_wait:
         return Overloaded(
             "queue",
-            f"A request would wait about {wait:.1f} s to be started; at most {max_wait:g} s "
-            "of work is taken on.",
+            f"A request would wait about {wait:.1f} s before it starts; the queue is limited to "
+            f"{max_wait:g} s of work.",
             wait - max_wait,
             wait,
         )
-    estimate = wait + caution * (seconds or 0.0)
+    estimate = wait + margin * (seconds or 0.0)
     if estimate > deadline:
         return Overloaded(
             "deadline",

@@ -1,4 +1,4 @@
-"""What runs next: a pure function of the queue, the time and the policy. No clock, no I/O."""
+"""Batching: the next pack as a pure function of the queue, the time and the policy."""
 
 from __future__ import annotations
 
@@ -8,51 +8,62 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Waiting:
-    """A request in the queue, as the decision sees it."""
+    """Properties of a queued request that the decision needs."""
 
     id: int
     key: Hashable
-    """Requests of one key may share a pack."""
+    """Requests with equal keys may share a pack."""
     nbytes: int
-    """Of a pack's memory."""
+    """Memory in a pack, bytes."""
     seconds: float
-    """What a lane is expected to take for it."""
+    """Estimated time of a lane for it."""
     arrived: float
+    """Time of its arrival, seconds of the clock."""
     start_by: float
-    """Time after which it is not worth starting: it would miss its deadline."""
+    """Latest start that still meets its deadline, seconds of the clock."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What bounds a pack, and how long one may be waited for."""
+    """Bounds of a pack, and the time to wait for a fuller one."""
 
     max_pack_bytes: int
     max_pack_seconds: float
     lanes: int
-    """Lanes that share the waiting work; each takes at most its share at once."""
+    """Lanes that share the queue; each takes at most its share at once."""
     linger: float = 0.0
-    """Seconds that a free lane waits for others to join a request."""
+    """Seconds that a free lane waits for more requests to join a pack."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of every waiting request, in the order in which they came."""
+    """Outcome for every queued request, each part in the order of arrival."""
 
     pack: tuple[Waiting, ...]
     expired: tuple[Waiting, ...]
     rest: tuple[Waiting, ...]
-    look_again: float | None = None
-    """Time to decide again if nothing new comes; set where requests are lingered for."""
+    next_decision: float | None = None
+    """Time of the next decision if no request arrives; set while a pack waits for more."""
 
 
 def decide(queue: Sequence[Waiting], now: float, policy: Policy) -> Decision:
-    """The pack that a free lane takes now.
+    """Choose the pack that a free lane takes now.
 
-    Requests of one key are a group, and groups are looked at in the order of their oldest
-    request, the head. A group is ripe when its head has lingered, when one of it must start
-    now to meet its deadline, or when it fills a pack. The first ripe group gives the pack, so
-    that none waits for ever behind another. Without lingering every group is ripe and the
-    pack is the oldest request's. What can no longer meet its deadline leaves unserved.
+    Requests with one key form a group; groups are considered in the order of their oldest
+    request, the head. A group is ready when its head has waited for the policy's `linger`, when a
+    member must start now to meet its deadline, or when it fills a pack. The first ready group
+    gives the pack, so that no group starves. With `linger` 0 every group is ready and the pack is
+    that of the oldest request. Requests that can no longer meet their deadline expire.
+
+    Parameters
+    ----------
+    queue
+        Requests in the order of arrival.
+    now
+        Time of the clock, seconds.
+    policy
+        Bounds of a pack.
+
     """
     expired = tuple(w for w in queue if w.start_by < now)
     live = [w for w in queue if w.start_by >= now]
@@ -60,25 +71,25 @@ def decide(queue: Sequence[Waiting], now: float, policy: Policy) -> Decision:
     for w in live:
         groups.setdefault(w.key, []).append(w)
     share = sum(w.seconds for w in live) / policy.lanes
-    ripe_at = []
+    ready_times = []
     for group in groups.values():
-        most = _fill(group, now, policy, policy.max_pack_seconds)
-        ripe = min(group[0].arrived + policy.linger, _latest_start(most))
-        if ripe <= now or len(most) < len(group):
-            pack = _fill(most, now, policy, min(share, policy.max_pack_seconds))
+        fullest = _fill(group, now, policy, policy.max_pack_seconds)
+        ready = min(group[0].arrived + policy.linger, _latest_start(fullest))
+        if ready <= now or len(fullest) < len(group):
+            pack = _fill(fullest, now, policy, min(share, policy.max_pack_seconds))
             taken = {w.id for w in pack}
             return Decision(tuple(pack), expired, tuple(w for w in live if w.id not in taken))
-        ripe_at.append(ripe)
-    return Decision((), expired, tuple(live), min(ripe_at, default=None))
+        ready_times.append(ready)
+    return Decision((), expired, tuple(live), min(ready_times, default=None))
 
 
 def _fill(
     group: Sequence[Waiting], now: float, policy: Policy, max_seconds: float
 ) -> list[Waiting]:
-    """The group's oldest that fit one pack: by memory, by seconds, and by the deadline of each.
+    """The oldest requests of a group that fit one pack by memory, time and every deadline.
 
-    The head always fits. What does not fit ends the pack: to take a shorter one from behind it
-    would let it starve.
+    The head always fits. The first one that does not fit ends the pack: a shorter one from behind
+    it would let it starve.
     """
     pack, nbytes, seconds = [group[0]], group[0].nbytes, group[0].seconds
     finish_by = _finish_by(group[0])
@@ -96,5 +107,5 @@ def _finish_by(w: Waiting) -> float:
 
 
 def _latest_start(pack: Sequence[Waiting]) -> float:
-    """When a pack must start for each of its own to meet its deadline."""
+    """Latest start of a pack at which every member meets its deadline."""
     return min(map(_finish_by, pack)) - sum(w.seconds for w in pack)

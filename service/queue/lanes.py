@@ -1,59 +1,69 @@
-"""Lanes: asyncio in front, device threads behind, the queue between."""
+"""Lanes: admission on the event loop, computation on lane threads, the queue between them."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from unmel.models.engine.work import Work
-from unmel.service.errors import DeadlineMissed, LaneLost, Overloaded
+from unmel.service.errors import DeadlineMissed, Overloaded
 from unmel.service.ops.metrics import Metrics
 from unmel.service.queue.admission import Load, refusal, wait_seconds
 from unmel.service.queue.batching import Policy, Waiting
-from unmel.service.queue.caution import Caution
-from unmel.service.queue.lane import Lane
-from unmel.service.queue.packs import Computed, Runs
+from unmel.service.queue.estimates import EstimateMargin, SpeedEstimator
+from unmel.service.queue.packs import PackEngine, PackResults
+from unmel.service.queue.pool import LanePool
 from unmel.service.queue.progress import Position
-from unmel.service.queue.rates import Rates
 from unmel.service.queue.tickets import Served, Ticket
-from unmel.service.queue.waiting import WaitingRoom
+from unmel.service.queue.waiting import WaitingQueue
 
-logger = logging.getLogger("unmel.lanes")
+if TYPE_CHECKING:  # the engine loads torch
+    from unmel.models.engine import Work
 
-# A call of the engine hangs when it takes this many times what it should, and the settings' time.
-_PATIENCE = 10.0
-# Failed probes in a row after which only a new process can help.
-_HOPELESS = 8
-# Seconds after which another process is likely to have taken this one's place.
-_AWAY = 5.0
+# Seconds after which another process is likely to have replaced this one.
+_RESTART_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """What bounds the queue; seconds."""
+    """Time limits of the queue, seconds."""
 
     max_wait: float
-    """A request that would wait longer to be started is refused."""
+    """Longest estimated wait before a request starts."""
     deadline: float
-    """Of a request that brings none, and the longest that one may bring."""
+    """Default deadline, and upper bound of X-Deadline-Ms."""
     hang: float
-    """That a call of the engine may take beyond ten times what is expected of it."""
+    """Time that a call of the engine may take beyond ten times its estimate."""
 
 
 class Lanes:
-    """The queue and the lanes that work it off.
+    """The queue and the lanes that empty it.
 
-    A free lane takes a pack at once; packs form while lanes are busy. `probe` is what a lane
-    that was replaced computes before it counts as ready.
+    A free lane takes a pack at once; packs form while lanes are busy.
+
+    Parameters
+    ----------
+    engine
+        Computes packs.
+    policy
+        Bounds of a pack, and the number of lanes.
+    limits
+        Time limits of the queue.
+    metrics
+        Counts packs and lost lanes.
+    probe
+        Item that a replaced lane computes before it counts as ready.
+    clock
+        Current time, seconds.
+
     """
 
     def __init__(
         self,
-        engine: Runs,
+        engine: PackEngine,
         policy: Policy,
         limits: QueueLimits,
         *,
@@ -61,88 +71,97 @@ class Lanes:
         probe: Work | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engine, self._limits = engine, limits
+        self._engine, self._limits, self._clock = engine, limits, clock
         self._metrics = metrics or Metrics()
-        self._probe, self._clock = probe, clock
-        self._caution, self._rates = Caution(), Rates()
-        self._room = WaitingRoom(policy, clock, self._caution)
-        self._ids, self._names = itertools.count(1), itertools.count()
-        self._lanes = [self._new_lane(proven=True) for _ in range(policy.lanes)]
-        self._given_up: list[Lane] = []
+        self._margin, self._speed = EstimateMargin(), SpeedEstimator()
+        self._ids = itertools.count(1)
+        self._queue = WaitingQueue(policy, clock, self._margin)
+        self._pool = LanePool(
+            engine,
+            self._queue,
+            policy.lanes,
+            hang_seconds=limits.hang,
+            deliver=self._deliver,
+            metrics=self._metrics,
+            probe=probe,
+            clock=clock,
+        )
 
     def __repr__(self) -> str:
-        at_work = sum(lane.at_work for lane in self._lanes)
-        state = ", closing" if self._room.closing else ""
+        state = ", closing" if self._queue.closing else ""
         return (
-            f"<Lanes {at_work}/{len(self._lanes)} at work, {self.waiting} waiting, "
+            f"<Lanes {len(self._pool.working)}/{len(self._pool)} working, {self.waiting} waiting, "
             f"cost {self.cost:g}{state}>"
         )
 
-    # --- what is to be seen of them -----------------------------------------------------------
+    # --- state ----------------------------------------------------------------------------------
 
     @property
     def ready(self) -> bool:
-        """Whether every lane works and new requests are taken."""
-        return not self._room.closing and all(lane.at_work for lane in self._lanes)
+        """Whether every lane works and requests are accepted."""
+        return not self._queue.closing and len(self._pool.working) == len(self._pool)
 
     @property
     def closing(self) -> bool:
-        return self._room.closing
+        """Whether no more requests are accepted."""
+        return self._queue.closing
 
     @property
-    def hopeless(self) -> bool:
-        """Whether only a new process can help: more hung threads than lanes, or a device that
-        fails whatever it is given.
-        """
-        failing = any(lane.failed_probes >= _HOPELESS for lane in self._lanes)
-        return failing or self.states["hung"] > len(self._lanes)
+    def needs_restart(self) -> bool:
+        """Whether only a new process can help."""
+        return self._pool.needs_restart
 
     @property
     def waiting(self) -> int:
         """Requests in the queue."""
-        return len(self._room)
+        return len(self._queue)
 
     @property
     def cost(self) -> float:
-        """Seconds that one lane would need for the queue."""
-        return self._room.seconds
+        """Seconds that one lane needs for the queue."""
+        return self._queue.seconds
 
     @property
     def outstanding(self) -> int:
         """Accepted requests that have no outcome yet."""
-        with self._room.condition:
-            computing = sum(not ticket.gone for lane in self._lanes for ticket in lane.pack)
-            return len(self._room) + computing
+        with self._queue.condition:
+            return len(self._queue) + self._pool.computing
 
     @property
     def states(self) -> dict[str, int]:
-        """Lanes by state; `hung` are threads that were given up and have not come back."""
-        counts = {"starting": 0, "idle": 0, "busy": 0}
-        for lane in self._lanes:
-            counts[lane.state] += 1
-        return {**counts, "hung": sum(lane.alive for lane in self._given_up)}
+        """Lanes by state; `hung` counts the abandoned threads that still run."""
+        return self._pool.states
 
     def locate(self, ticket: Ticket) -> Position:
-        """Where an accepted request stands, and the seconds that it is expected to take still."""
-        now, measured = self._clock(), ticket.promised is not None
+        """Find an accepted request: its stage, and the estimated time that it still takes."""
+        now, measured = self._clock(), ticket.expected_seconds is not None
         elapsed = now - ticket.waiting.arrived
-        if ticket.gone:
+        if ticket.done:
             return Position("encode", 0, elapsed, 0.0, measured)
-        for lane in self._lanes:
-            if ticket in lane.pack:
-                left = lane.remaining(now) if lane.running else ticket.waiting.seconds
-                return Position("compute", 0, elapsed, left, measured)
-        before = self._room.before(ticket)
-        busy = tuple(lane.remaining(now) for lane in self._lanes if lane.at_work) or (0.0,)
-        wait = wait_seconds(Load(busy, sum(other.waiting.seconds for other in before)))
-        return Position("queue", len(before), elapsed, wait + ticket.waiting.seconds, measured)
+        lane = self._pool.lane_of(ticket)
+        if lane is not None:
+            left = lane.remaining(now) if lane.running else ticket.waiting.seconds
+            return Position("compute", 0, elapsed, left, measured)
+        ahead = self._queue.ahead_of(ticket)
+        busy = self._pool.busy(now) or (0.0,)
+        wait = wait_seconds(Load(busy, sum(other.waiting.seconds for other in ahead)))
+        return Position("queue", len(ahead), elapsed, wait + ticket.waiting.seconds, measured)
 
-    # --- requests -----------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------------
 
-    def knock(self, answer_by: float | None = None) -> None:
-        """Raise Overloaded if no request could be taken now that must be answered by then.
+    def check_admission(self, answer_by: float | None = None) -> None:
+        """Refuse a request before its body is read, so that a refusal costs nothing.
 
-        Asked before a body is read: what is refused here has cost nothing.
+        Parameters
+        ----------
+        answer_by
+            Deadline, a time of the clock; None for the default one.
+
+        Raises
+        ------
+        Overloaded
+            No request with this deadline can be accepted now.
+
         """
         now = self._clock()
         self._admit(None, self._bounded(answer_by, now) - now, now)
@@ -153,125 +172,97 @@ class Lanes:
         answer_by: float | None = None,
         queued: Callable[[Ticket], None] | None = None,
     ) -> Served:
-        """Queue an item and wait for what comes of it; `answer_by` is a time of the clock, and
-        `queued` is told of its ticket.
+        """Queue an item and wait for its result.
 
-        Raises Overloaded when it cannot be answered in time or the lanes are closing,
-        DeadlineMissed when that turned out only in the queue, LaneLost when its lane died or
-        hung, and what the engine raised for this item. Cancelling takes it out of the queue if
-        it is not being computed yet.
+        Cancelling removes it from the queue unless it is already being computed.
+
+        Parameters
+        ----------
+        item
+            Work for the engine.
+        answer_by
+            Deadline, a time of the clock; None for the default one.
+        queued
+            Called with the ticket when it is in the queue.
+
+        Raises
+        ------
+        Overloaded
+            The deadline cannot be met, the queue is full, or the lanes are closing.
+        DeadlineMissed
+            The deadline passed in the queue.
+        LaneLost
+            The lane died or hung.
+        Exception
+            Any exception of the engine for this item.
+
         """
         loop = asyncio.get_running_loop()
         now = self._clock()
         answer_by = self._bounded(answer_by, now)
         if answer_by <= now:
             raise DeadlineMissed("The deadline passed before the request was read.")
-        estimate = self._rates.estimate(item, now)
+        estimate = self._speed.estimate(item, now)
         needed = estimate.seconds if estimate.measured else 0.0
         wait = self._admit(needed, answer_by - now, now)
         start_by = answer_by - needed
         seconds = estimate.seconds + self._engine.preparation(item.config)
         waiting = Waiting(next(self._ids), item.key, item.nbytes, seconds, now, start_by)
-        promised = wait + seconds if estimate.measured else None
-        ticket = Ticket(waiting, item, loop, loop.create_future(), promised)
-        self._room.put(ticket)
+        expected = wait + seconds if estimate.measured else None
+        ticket = Ticket(waiting, item, loop, loop.create_future(), expected)
+        self._queue.put(ticket)
         if queued is not None:
             queued(ticket)
-        # The lanes look at deadlines only when one is free; the client is told in time.
-        alarm = loop.call_later(start_by - now, self._room.expire, ticket)
+        # Lanes check deadlines only when one is free; the alarm answers the client in time.
+        alarm = loop.call_later(start_by - now, self._queue.expire, ticket)
         try:
             return await ticket.future
         finally:
             alarm.cancel()
-            self._room.withdraw(ticket)
+            self._queue.withdraw(ticket)
 
     def _bounded(self, answer_by: float | None, now: float) -> float:
         latest = now + self._limits.deadline
         return latest if answer_by is None else min(answer_by, latest)
 
     def _admit(self, seconds: float | None, deadline: float, now: float) -> float:
-        """The wait that is expected for a request that may be taken on; else Overloaded."""
-        if self._room.closing:
-            raise Overloaded("draining", "The service is shutting down.", _AWAY)
-        working = [lane for lane in self._lanes if lane.at_work]
-        load = Load(tuple(lane.remaining(now) for lane in working), self.cost)
-        refused = refusal(load, seconds, deadline, self._limits.max_wait, self._caution.factor)
+        """The estimated wait of an accepted request; Overloaded for a refused one."""
+        if self._queue.closing:
+            raise Overloaded("draining", "The service is shutting down.", _RESTART_SECONDS)
+        load = Load(self._pool.busy(now), self.cost)
+        refused = refusal(load, seconds, deadline, self._limits.max_wait, self._margin.factor)
         if refused is not None:
             raise refused
         return wait_seconds(load)
 
-    # --- beginning and end --------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start the threads."""
-        for lane in self._lanes:
-            lane.start()
-
-    def drain(self) -> None:
-        """Take nothing new; the lanes go on until the queue is empty, and end."""
-        self._room.close()
-
-    def close(self, timeout: float) -> None:
-        """Drain, and wait for the threads to end."""
-        self.drain()
-        end = time.monotonic() + timeout
-        for lane in self._lanes:
-            lane.join(max(0.0, end - time.monotonic()))
-
-    # --- lanes that are lost ------------------------------------------------------------------
-
-    def watch(self) -> None:
-        """Replace the lanes whose call of the engine hangs, and any that could not be before."""
-        now = self._clock()
-        for lane in list(self._lanes):
-            if lane.hangs(now):
-                logger.error("%s hangs and is given up", lane.name)
-                lane.given_up = True
-                self._given_up = [*(given for given in self._given_up if given.alive), lane]
-                self._replace(lane, "hung")
-            elif not lane.alive and not self._room.closing:
-                self._replace(lane, "died")
-
-    def lost(self, lane: Lane, error: BaseException) -> None:
-        """A lane's thread died."""
-        logger.error("%s died", lane.name, exc_info=error)
-        self._replace(lane, "died")
-
-    def _replace(self, lane: Lane, cause: str) -> None:
-        with self._room.condition:
-            if lane not in self._lanes:  # given up before it died
-                return
-            fresh = self._new_lane(proven=False)
-            fresh.start()
-            self._lanes[self._lanes.index(lane)] = fresh
-        self._metrics.observe_lane_lost(cause)
-        for ticket in lane.pack:
-            ticket.settle(LaneLost(f"The lane that was computing this {cause}."))
-
-    def _new_lane(self, *, proven: bool) -> Lane:
-        name = str(next(self._names))
-        return Lane(name, self._engine, self, self._clock, self._probe, proven=proven)
-
-    # --- for the lanes' own threads (see lane.Hub) --------------------------------------------
-
-    def take(self, lane: Lane) -> Sequence[Ticket] | None:
-        return self._room.take(lambda: not lane.given_up, lane.seat)
-
-    def pause(self, lane: Lane, seconds: float) -> bool:
-        return self._room.pause(seconds) and not lane.given_up
-
-    def expect(self, tickets: Sequence[Ticket]) -> tuple[float, float]:
-        expected = sum(ticket.waiting.seconds for ticket in tickets)
-        return expected, self._limits.hang + _PATIENCE * expected
-
-    def deliver(self, tickets: Sequence[Ticket], computed: Computed) -> None:
+    def _deliver(self, tickets: Sequence[Ticket], computed: PackResults) -> None:
+        """Settle tickets with their results, and learn from the times."""
         items = [ticket.item for ticket in tickets]
         seconds = computed.ended - computed.began
         if computed.warm:
-            self._rates.observe(items, seconds, computed.ended)
+            self._speed.observe(items, seconds, computed.ended)
         self._metrics.observe_pack(items, seconds)
         for ticket, result in zip(tickets, computed.results, strict=True):
-            if ticket.promised is not None:
-                self._caution.observe(ticket.promised, computed.ended - ticket.waiting.arrived)
-            queued = computed.began - ticket.waiting.arrived
-            ticket.settle(Served(result, queued, seconds, len(items)))
+            arrived = ticket.waiting.arrived
+            if ticket.expected_seconds is not None:
+                self._margin.observe(ticket.expected_seconds, computed.ended - arrived)
+            ticket.settle(Served(result, computed.began - arrived, seconds, len(items)))
+
+    # --- life of the lanes ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._pool.start()
+
+    def watch(self) -> None:
+        """Replace lanes that hang or died; call it regularly."""
+        self._pool.watch()
+
+    def drain(self) -> None:
+        """Accept no more requests; the lanes empty the queue and end."""
+        self._queue.close()
+
+    def close(self, timeout: float) -> None:
+        """Drain, and wait for the threads to end, at most `timeout` seconds."""
+        self.drain()
+        self._pool.join(timeout)

@@ -1,4 +1,4 @@
-"""How far requests have come, each by its id, while they are served."""
+"""Progress of requests, by request id, while they are served."""
 
 from __future__ import annotations
 
@@ -7,66 +7,80 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from unmel.service.ops.metrics import Stage
 from unmel.service.queue.tickets import Ticket
-
-StageName = Literal["unknown", "decode", "queue", "compute", "encode"]
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a request stands. The stages are those of `Server-Timing`."""
+    """Stage of a request, and its times."""
 
-    stage: StageName
+    stage: Stage | Literal["unknown"]
     ahead: int = 0
     """Requests in the queue that came before it."""
     elapsed: float | None = None
-    """Seconds since it came to the queue."""
+    """Seconds since it entered the queue."""
     remaining: float | None = None
-    """Estimated seconds until it is computed; 0 where it takes longer than was expected."""
+    """Estimated seconds until it is computed; 0 if it takes longer than expected."""
     measured: bool = False
-    """Whether the estimate rests on requests of its kind that were computed lately."""
+    """Whether the estimate rests on recent requests of the same kind."""
 
 
 @dataclass(eq=False)
-class Followed:
-    """A request and, once it has been queued, its ticket."""
+class TrackedRequest:
+    """A request in progress and, once it is queued, its ticket."""
 
     ticket: Ticket | None = None
 
     def queued(self, ticket: Ticket) -> None:
+        """Note the ticket of the request."""
         self.ticket = ticket
 
 
-class Following:
-    """The requests that are being served. Used on the event loop alone.
+class ProgressTracker:
+    """Requests in progress. For one thread: the event loop's.
 
-    `locate` says where a ticket stands (`Lanes.locate`).
+    Parameters
+    ----------
+    locate
+        Gives the position of a ticket (`Lanes.locate`).
+
     """
 
     def __init__(self, locate: Callable[[Ticket], Position]) -> None:
         self._locate = locate
-        self._by_id: dict[str, Followed] = {}
+        self._by_id: dict[str, TrackedRequest] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     @contextmanager
-    def follow(self, request_id: str) -> Iterator[Followed]:
-        """Let a request be found while it is served; of two with one id the later is."""
-        self._by_id[request_id] = followed = Followed()
+    def track(self, request_id: str) -> Iterator[TrackedRequest]:
+        """Make a request visible until the block ends; of two with one id, the later one."""
+        self._by_id[request_id] = tracked = TrackedRequest()
         try:
-            yield followed
+            yield tracked
         finally:
-            if self._by_id.get(request_id) is followed:
+            if self._by_id.get(request_id) is tracked:
                 del self._by_id[request_id]
 
     def position(self, request_id: str) -> Position:
-        """Where a request stands; `unknown` before it came, after it was answered, and where
-        another replica has it.
+        """Find a request.
+
+        Parameters
+        ----------
+        request_id
+            Value of its X-Request-ID.
+
+        Returns
+        -------
+        Its position; stage `unknown` before its arrival, after its answer, and for a request at
+        another replica.
+
         """
-        followed = self._by_id.get(request_id)
-        if followed is None:
+        tracked = self._by_id.get(request_id)
+        if tracked is None:
             return Position("unknown")
-        if followed.ticket is None:
+        if tracked.ticket is None:
             return Position("decode")
-        return self._locate(followed.ticket)
+        return self._locate(tracked.ticket)

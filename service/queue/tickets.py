@@ -1,47 +1,51 @@
-"""An accepted request between the coroutine that waits for it and the lane that computes it."""
+"""Ticket: an accepted request between the coroutine that waits for it and a lane's thread."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from unmel.models.engine.work import Result, Work
 from unmel.service.errors import DeadlineMissed
 from unmel.service.queue.batching import Waiting
+
+if TYPE_CHECKING:  # the engine loads torch
+    from unmel.models.engine import Result, Work
 
 logger = logging.getLogger("unmel.tickets")
 
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A result and how it came about."""
+    """A result and the times that led to it."""
 
     result: Result
     queue_seconds: float
     compute_seconds: float
-    """Of the whole pack, whoever else was in it."""
+    """Time of the whole pack."""
     pack_items: int
+    """Requests in the pack."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """An accepted request: what the decision sees, what the engine gets, who waits for it."""
+    """An accepted request: its properties, its work and the future that waits for it."""
 
     waiting: Waiting
     item: Work
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Served] = field(repr=False)
-    promised: float | None = None
-    """Seconds from its arrival after which it was expected to be done; None: nobody knew."""
+    expected_seconds: float | None = None
+    """Estimated time from its arrival to its result; None without a measurement."""
 
     @property
-    def gone(self) -> bool:
-        """Whether nobody waits any more: answered already, or the client went away."""
+    def done(self) -> bool:
+        """Whether it is answered, or its client has left."""
         return self.future.done()
 
     def settle(self, outcome: Served | Exception) -> None:
-        """Hand the outcome to the coroutine, from any thread; the first one counts."""
+        """Hand the outcome to the coroutine, from any thread; only the first one counts."""
 
         def deliver() -> None:
             if self.future.done():
@@ -53,14 +57,14 @@ class Ticket:
 
         try:
             self.loop.call_soon_threadsafe(deliver)
-        except RuntimeError:  # the loop is closed: nobody is left to tell
-            logger.warning("request %d had nobody to be delivered to", self.waiting.id)
+        except RuntimeError:  # the event loop is closed
+            logger.warning("request %d was not delivered: the loop is closed", self.waiting.id)
 
-    def miss(self, now: float) -> None:
-        """Settle it as one whose deadline can no longer be met."""
+    def expire(self, now: float) -> None:
+        """Settle it as a missed deadline; `now` is a time of the clock, seconds."""
         self.settle(
             DeadlineMissed(
-                f"After {now - self.waiting.arrived:.1f} s in the queue the deadline could not "
-                "be met; nothing was computed."
+                f"The deadline passed after {now - self.waiting.arrived:.1f} s in the queue; "
+                "nothing was computed."
             )
         )

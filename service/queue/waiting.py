@@ -1,4 +1,4 @@
-"""The requests that were accepted and no lane has taken yet, behind one condition."""
+"""Waiting queue: accepted requests that no lane has taken yet, behind one condition."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from unmel.service.queue.batching import Policy, decide
-from unmel.service.queue.caution import Caution
+from unmel.service.queue.estimates import EstimateMargin
 from unmel.service.queue.tickets import Ticket
 
 
-class WaitingRoom:
-    """Tickets put in by the event loop and taken out in packs by the lanes' threads.
+class WaitingQueue:
+    """Tickets that the event loop puts in and lane threads take out in packs.
 
-    The condition is held only for the decision, never while computing.
+    The condition is held only for the decision, never during a computation.
+
+    Parameters
+    ----------
+    policy
+        Bounds of a pack.
+    clock
+        Current time, seconds.
+    margin
+        Learns from deadlines that are missed here.
+
     """
 
-    def __init__(self, policy: Policy, clock: Callable[[], float], caution: Caution) -> None:
-        self._policy, self._clock, self._caution = policy, clock, caution
+    def __init__(self, policy: Policy, clock: Callable[[], float], margin: EstimateMargin) -> None:
+        self._policy, self._clock, self._margin = policy, clock, margin
         self._tickets: list[Ticket] = []
         self.condition = threading.Condition()
         self.closing = False
@@ -29,20 +39,21 @@ class WaitingRoom:
 
     @property
     def seconds(self) -> float:
-        """What one lane would need for all that waits."""
+        """Seconds that one lane needs for all tickets."""
         return sum(ticket.waiting.seconds for ticket in tuple(self._tickets))
 
-    def before(self, ticket: Ticket) -> Sequence[Ticket]:
-        """Those that came before a ticket and still wait."""
+    def ahead_of(self, ticket: Ticket) -> Sequence[Ticket]:
+        """Tickets in the queue that came before another one."""
         return [t for t in tuple(self._tickets) if t.waiting.id < ticket.waiting.id]
 
     def put(self, ticket: Ticket) -> None:
+        """Add a ticket and wake a lane."""
         with self.condition:
             self._tickets.append(ticket)
             self.condition.notify()
 
     def withdraw(self, ticket: Ticket) -> bool:
-        """Take a ticket out; False if it is not there any more."""
+        """Remove a ticket; False if it is not in the queue."""
         with self.condition:
             if ticket not in self._tickets:
                 return False
@@ -50,27 +61,37 @@ class WaitingRoom:
             return True
 
     def expire(self, ticket: Ticket) -> None:
-        """Take a ticket out, if it is still there, as one that has missed its deadline."""
+        """Remove a ticket, if it is still in the queue, and settle it as a missed deadline."""
         if self.withdraw(ticket):
-            self._miss(ticket, self._clock())
+            self._expire(ticket, self._clock())
 
-    def _miss(self, ticket: Ticket, now: float) -> None:
-        if ticket.promised is not None:
-            self._caution.observe(ticket.promised, math.inf)
-        ticket.miss(now)
+    def _expire(self, ticket: Ticket, now: float) -> None:
+        if ticket.expected_seconds is not None:
+            self._margin.observe(ticket.expected_seconds, math.inf)
+        ticket.expire(now)
 
     def close(self) -> None:
-        """Let the lanes go once nothing waits any more."""
+        """Let the lanes end once the queue is empty."""
         with self.condition:
             self.closing = True
             self.condition.notify_all()
 
     def take(
-        self, wanted: Callable[[], bool], seat: Callable[[Sequence[Ticket]], None]
+        self, wanted: Callable[[], bool], assign: Callable[[Sequence[Ticket]], None]
     ) -> Sequence[Ticket] | None:
-        """Wait for a pack; None when it is not wanted any more, or closed and empty.
+        """Wait for a pack.
 
-        `seat` is told of the pack before anybody can see that it has left the queue.
+        Parameters
+        ----------
+        wanted
+            Whether the caller still needs a pack.
+        assign
+            Called with the pack before any thread can see that it has left the queue.
+
+        Returns
+        -------
+        The pack; None if it is no longer wanted, or if the queue is closing and empty.
+
         """
         with self.condition:
             while wanted():
@@ -80,19 +101,19 @@ class WaitingRoom:
                 tickets = {ticket.waiting.id: ticket for ticket in self._tickets}
                 self._tickets = [tickets[w.id] for w in decision.rest]
                 for w in decision.expired:
-                    self._miss(tickets[w.id], now)
+                    self._expire(tickets[w.id], now)
                 if decision.pack:
                     pack = [tickets[w.id] for w in decision.pack]
-                    seat(pack)
+                    assign(pack)
                     return pack
                 if self.closing:
                     break
-                again = decision.look_again
+                again = decision.next_decision
                 self.condition.wait(None if again is None else max(0.0, again - now))
             return None
 
     def pause(self, seconds: float) -> bool:
-        """Wait; False as soon as it is closed and empty."""
+        """Wait; False as soon as the queue is closing and empty."""
 
         def over() -> bool:
             return self.closing and not self._tickets

@@ -1,4 +1,4 @@
-"""What the service says of itself: its presets, its methods and what the qualities run."""
+"""GET /presets and GET /methods: presets, methods and the schedules of the qualities."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Literal
 
 from fastapi import APIRouter
 
-from unmel.models.mel.presets import PRESETS, Preset
-from unmel.models.methods.inversion.inversions import INVERSIONS
-from unmel.models.methods.joint.joints import JOINT
-from unmel.models.methods.method import Method
-from unmel.models.methods.phase.phases import PHASES
-from unmel.models.methods.recipe import (
+from unmel.models.mel import PRESETS, Preset
+from unmel.models.methods import (
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
     DEFAULT_PHASE,
     DEFAULT_START,
+    INVERSIONS,
+    JOINT,
+    PHASES,
+    QUALITIES,
+    STARTS,
+    Method,
 )
-from unmel.models.methods.schedule import QUALITIES
-from unmel.models.methods.start.starts import STARTS
 from unmel.service.errors import NotFound
-from unmel.service.web.openapi import NO_PRESET
+from unmel.service.web.openapi_problems import NO_PRESET
 from unmel.service.wire.schemas import MethodInfo, Methods, ParameterInfo, PresetInfo, QualityInfo
 
 router = APIRouter(tags=["about"])
@@ -37,7 +37,7 @@ _KINDS: tuple[tuple[Kind, dict[str, Method], str], ...] = (
 
 @router.get("/presets")
 async def presets() -> list[PresetInfo]:
-    """Every named mel config, with the file that it was read from."""
+    """Every named mel config, with its source."""
     return [_preset_info(row) for row in PRESETS.values()]
 
 
@@ -57,7 +57,7 @@ def _preset_info(row: Preset) -> PresetInfo:
 
 @router.get("/methods")
 async def methods() -> Methods:
-    """Every method by name, and what the qualities of the joint method run."""
+    """Every method by name, and the schedules of the joint method's qualities."""
     return Methods(
         methods=[
             _method_info(name, kind, method, default=name == default)

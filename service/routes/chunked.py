@@ -1,5 +1,6 @@
-"""POST /reconstruct?stream=true: an answer that begins before the audio is done, to a mel that may
-still be coming.
+"""POST /reconstruct?stream=true: audio in chunks as it is computed.
+
+The mel may still be arriving.
 """
 
 from __future__ import annotations
@@ -12,43 +13,71 @@ from fastapi import Request, Response
 from numpy.typing import NDArray
 from starlette.types import Receive, Scope, Send
 
-from unmel.models.mel.config import MelConfig
+from unmel.models.mel import MelConfig
 from unmel.service.errors import SlowClient
-from unmel.service.web.components import Parts, parts_of
+from unmel.service.web.components import components_of
 from unmel.service.web.disconnect import while_connected
-from unmel.service.web.stream_session import Flow, rows_of, weight
-from unmel.service.wire.bodies import media_type_of, query_fields, read_body, refuse_coding
-from unmel.service.wire.formats import FORMATS, format_for, held_rate
-from unmel.service.wire.requests import read_chunked_options, read_chunked_order
+from unmel.service.web.pipeline import check_admission
+from unmel.service.web.responses import add_warnings
+from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
+from unmel.service.wire.bodies import check_encoding, media_type_of, query_fields, read_body
+from unmel.service.wire.formats import FORMATS, format_for, supported_rate
+from unmel.service.wire.media import FRAMES
+from unmel.service.wire.requests import read_chunked_options, read_chunked_request
 from unmel.service.wire.schemas import ChunkedOptions
-from unmel.service.wire.writers import WRITTEN, Writer, writer
+from unmel.service.wire.writers import STREAMED_FORMATS, Writer, writer
 
-FRAMES = "application/x-f32le"
-"""A body of frames, float32 little-endian row by row, that is read as it comes."""
-
-# Frames of a whole mel that are given to the stream at once, and that a piece of a body may have.
-_AT_ONCE, _MOST = 64, 256
+# Frames of a whole mel that are added at once, and frames in a piece of a body.
+_AT_ONCE, _MAX_FRAMES = 64, 256
 
 Frames = AsyncIterator[NDArray[np.float32]]
 
 
 async def reconstruct_chunked(request: Request) -> Response:
-    """The answer to a request that wants it as it is made."""
-    parts = parts_of(request)
+    """Answer a request with `stream=true`.
+
+    Parameters
+    ----------
+    request
+        A request whose body was not read; it may be a whole mel, or frames as they arrive.
+
+    Raises
+    ------
+    Invalid
+        Or a subclass; the request is faulty.
+    Overloaded
+        The deadline cannot be met, the queue is full, or memory is short.
+
+    """
+    check_admission(request)
+    settings = components_of(request).settings
     query = query_fields(request)
     query.pop("stream")
     if media_type_of(request) == FRAMES:
-        refuse_coding(request)
-        options = read_chunked_options(query)
-        return ChunkedResponse(request, options, None)
-    body = await read_body(request, parts.settings, request.state.hold)
-    order = await asyncio.to_thread(read_chunked_order, body, query, parts.settings)
-    return ChunkedResponse(request, order.options, order.mel, order.warnings)
+        check_encoding(request)
+        return ChunkedResponse(request, read_chunked_options(query), None)
+    body = await read_body(request, settings, request.state.reservation)
+    wanted = await asyncio.to_thread(read_chunked_request, body, query, settings)
+    return ChunkedResponse(request, wanted.options, wanted.mel, wanted.warnings)
 
 
 class ChunkedResponse(Response):
-    """Audio as a stream settles it. Its head goes out with the first samples: what is wrong with
-    the first frames is still answered with a problem; later the answer can only be broken off.
+    """Audio of a stream, sent as it is settled.
+
+    The head is sent with the first samples, so that faulty first frames still get a problem; later
+    the answer can only be broken off.
+
+    Parameters
+    ----------
+    request
+        The request.
+    options
+        Options of the stream.
+    mel
+        The whole mel `[T, K]`, or None for frames in the request's body.
+    warnings
+        Values of X-Warning.
+
     """
 
     def __init__(
@@ -60,77 +89,80 @@ class ChunkedResponse(Response):
     ) -> None:
         self._request, self._options, self._mel = request, options, mel
         config, accept = options.config, request.headers.get("accept")
-        name = options.format or format_for(accept, WRITTEN)
+        name = options.format or format_for(accept, STREAMED_FORMATS)
         samples = None if mel is None else config.samples(len(mel))
         self._writer = writer(name, config.sample_rate, samples)
-        held, resampled = held_rate(name, config.sample_rate)
-        super().__init__(None, media_type=FORMATS[name].media_type_at(held))
+        rate, resampled = supported_rate(name, config.sample_rate)
+        super().__init__(None, media_type=FORMATS[name].media_type_at(rate))
         del self.headers["content-length"]
-        self.headers["X-Sample-Rate"] = str(held)
+        self.headers["X-Sample-Rate"] = str(rate)
         if samples is not None:
             self.headers["X-Audio-Seconds"] = f"{samples / config.sample_rate:.6f}"
-        for warning in (*warnings, *resampled):
-            self.headers.append("X-Warning", warning)
+        add_warnings(self, (*warnings, *resampled))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parts, options, hold = parts_of(self._request), self._options, self._request.state.hold
-        with parts.streams.seat():
-            held = 0 if self._mel is None else self._mel.nbytes
-            hold.set(held + weight(options.config, options.lookahead, _MOST))
-            flow = await asyncio.to_thread(Flow, parts, options.config, options.stream)
-            if self._mel is None:
-                await self._send(
-                    _pieces(flow, _coming(self._request, options.config, parts), self._writer), send
-                )
+        request, mel, options = self._request, self._mel, self._options
+        components, config = components_of(request), options.config
+        with components.streams.acquire():
+            mel_bytes = 0 if mel is None else mel.nbytes
+            stream_bytes = session_bytes(config, options.lookahead, _MAX_FRAMES)
+            request.state.reservation.resize(mel_bytes + stream_bytes)
+            session = await asyncio.to_thread(StreamSession, components, config, options.stream)
+            if mel is None:
+                frames = _incoming_frames(request, config, components.settings.client_seconds)
+                await self._send(_encoded(session, frames, self._writer), send)
             else:
-                work = self._send(_pieces(flow, _parts_of(self._mel), self._writer), send)
-                await while_connected(self._request, work)
+                chunks = _encoded(session, _split(mel), self._writer)
+                await while_connected(request, self._send(chunks, send))
 
-    async def _send(self, pieces: AsyncIterator[bytes], send: Send) -> None:
+    async def _send(self, chunks: AsyncIterator[bytes], send: Send) -> None:
         begun = False
-        async for piece in pieces:
+        async for chunk in chunks:
             if not begun:
                 begun, head = True, {"status": self.status_code, "headers": self.raw_headers}
                 await send({"type": "http.response.start", **head})
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _pieces(flow: Flow, source: Frames, out: Writer) -> AsyncIterator[bytes]:
-    """Bytes to send, none of them empty but the last."""
+async def _encoded(session: StreamSession, frames: Frames, out: Writer) -> AsyncIterator[bytes]:
+    """Encoded chunks of a stream's audio; only the last one may be empty."""
     head = out.begin()
-    async for frames in source:
-        await flow.feed(frames)
-        async for samples in flow.settled():
-            if piece := head + out.add(samples):
+    async for rows in frames:
+        await session.feed(rows)
+        async for samples in session.settled_samples():
+            if chunk := head + out.add(samples):
                 head = b""
-                yield piece
-    flow.end()
-    async for samples in flow.settled():
+                yield chunk
+    session.end()
+    async for samples in session.settled_samples():
         head += out.add(samples)
     yield head + out.end()
 
 
-async def _parts_of(mel: NDArray[np.float32]) -> Frames:
+async def _split(mel: NDArray[np.float32]) -> Frames:
     for first in range(0, len(mel), _AT_ONCE):
         yield mel[first : first + _AT_ONCE]
 
 
-async def _coming(request: Request, config: MelConfig, parts: Parts) -> Frames:
-    """Whole frames of the body, as they come; what was read is computed before more is."""
+async def _incoming_frames(request: Request, config: MelConfig, limit: float) -> Frames:
+    """Whole frames of a body as they arrive; SlowClient if none arrives within the limit, seconds.
+
+    More of the body is read only after these frames are computed.
+    """
     rest, width, chunks = b"", 4 * config.n_mels, aiter(request.stream())
     while True:
         try:
-            async with asyncio.timeout(parts.settings.client_seconds):
+            async with asyncio.timeout(limit):
                 chunk = await anext(chunks, None)
         except TimeoutError:
-            raise SlowClient(f"No frame came for {parts.settings.client_seconds:g} s.") from None
+            raise SlowClient(f"No frame arrived for {limit:g} s.") from None
         if chunk is None:
             break
         rest += chunk
         whole = len(rest) // width * width
-        for first in range(0, whole, _MOST * width):
-            yield rows_of(rest[first : min(first + _MOST * width, whole)], config)
+        for first in range(0, whole, _MAX_FRAMES * width):
+            yield parse_frames(rest[first : min(first + _MAX_FRAMES * width, whole)], config)
         rest = rest[whole:]
     if rest:
-        rows_of(rest, config)  # says what is wrong
+        parse_frames(rest, config)  # raises Invalid

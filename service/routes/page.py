@@ -1,4 +1,4 @@
-"""The page at `/` and the files that it is made of: a browser asks whether they have changed."""
+"""The page at `/` and its files, which browsers revalidate at each visit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FILES = StaticFiles(directory=Path(__file__).parent / "static")
 _METHODS = ["GET", "HEAD"]
 
 
-# Routes of their own, not a mount: metrics and log name a request by its route.
+# Separate routes instead of a mount, because metrics and log name a request by its route.
 @router.api_route("/", methods=_METHODS)
 async def page(request: Request) -> Response:
     """The page."""
@@ -26,6 +26,6 @@ async def page(request: Request) -> Response:
 async def static(name: str, request: Request) -> Response:
     """A file of the page."""
     answer = await _FILES.get_response(name, request.scope)
-    # Asked for again each time: a new version must not run with an old one's script.
+    # Revalidated each time: a new version must not run with an old script.
     answer.headers["Cache-Control"] = "no-cache"
     return answer

@@ -1,8 +1,7 @@
-"""POST /reconstruct and POST /analyze: mel to audio, audio to mel; GET /progress of both."""
+"""POST /reconstruct, POST /analyze and GET /progress: mel to audio, audio to mel."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -12,16 +11,15 @@ from unmel.models.errors import Invalid
 from unmel.service.queue.tickets import Served
 from unmel.service.routes.chunked import reconstruct_chunked
 from unmel.service.web import openapi, responses
-from unmel.service.web.components import parts_of
+from unmel.service.web.components import components_of
 from unmel.service.web.pipeline import serve_whole
 from unmel.service.wire.bodies import Body, query_fields
 from unmel.service.wire.formats import encode_npy
 from unmel.service.wire.requests import (
-    AnalyzeOrder,
-    Order,
-    read_analyze_order,
-    read_deadline,
-    read_order,
+    AnalyzeRequest,
+    ReconstructRequest,
+    read_analyze_request,
+    read_reconstruct_request,
 )
 from unmel.service.wire.schemas import Progress
 
@@ -30,23 +28,21 @@ router = APIRouter(tags=["audio"])
 
 @router.post("/reconstruct", **openapi.RECONSTRUCT)
 async def reconstruct(request: Request) -> Response:
-    """A mel spectrogram in, audio out; as it is made, with `stream=true`."""
-    settings = parts_of(request).settings
+    """A mel spectrogram in, audio out; in chunks as it is computed, with `stream=true`."""
+    settings = components_of(request).settings
     if _wants_stream(request):
-        answer_by = read_deadline(request.headers.get("x-deadline-ms"), time.monotonic())
-        parts_of(request).lanes.knock(answer_by)
         return await reconstruct_chunked(request)
 
-    def read(body: Body) -> Order:
+    def read(body: Body) -> ReconstructRequest:
         query = query_fields(request)
         query.pop("stream", None)
-        return read_order(body, query, request.headers.get("accept"), settings)
+        return read_reconstruct_request(body, query, request.headers.get("accept"), settings)
 
-    def encode(order: Order, served: Sequence[Served]) -> Response:
+    def encode(wanted: ReconstructRequest, served: Sequence[Served]) -> Response:
         [one] = served
-        encoded = responses.encode(order, one)
-        response = responses.answer(encoded, order.warnings + one.result.warnings)
-        responses.describe(response, order, one)
+        encoded = responses.encode_result(wanted, one)
+        response = responses.make_response(encoded, wanted.warnings + one.result.warnings)
+        responses.describe_audio(response, wanted, one)
         return response
 
     return await serve_whole(request, read, encode)
@@ -61,20 +57,21 @@ def _wants_stream(request: Request) -> bool:
 
 @router.get("/progress/{request_id}")
 async def progress(request: Request, request_id: str) -> Progress:
-    """How far a request for audio or a mel has come, by the X-Request-ID that it was sent with."""
-    return Progress(**asdict(parts_of(request).following.position(request_id)))
+    """Progress of a reconstruction or an analysis, by its X-Request-ID."""
+    return Progress(**asdict(components_of(request).progress.position(request_id)))
 
 
 @router.post("/analyze", **openapi.ANALYZE)
 async def analyze(request: Request) -> Response:
-    """An audio file in, its mel in a config out, as npy `[n_mels, frames]`."""
-    settings = parts_of(request).settings
+    """An audio file in, its mel out, as npy `[n_mels, frames]`."""
+    settings = components_of(request).settings
 
-    def read(body: Body) -> AnalyzeOrder:
-        return read_analyze_order(body, query_fields(request), settings)
+    def read(body: Body) -> AnalyzeRequest:
+        return read_analyze_request(body, query_fields(request), settings)
 
-    def encode(order: AnalyzeOrder, served: Sequence[Served]) -> Response:
+    def encode(wanted: AnalyzeRequest, served: Sequence[Served]) -> Response:
         [one] = served
-        return responses.answer(encode_npy(one.result.values), order.warnings + one.result.warnings)
+        encoded = encode_npy(one.result.values)
+        return responses.make_response(encoded, wanted.warnings + one.result.warnings)
 
     return await serve_whole(request, read, encode)

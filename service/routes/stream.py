@@ -1,4 +1,4 @@
-"""WS /stream: mel frames in, audio out, while the mel is still being made."""
+"""WS /stream: mel frames in, audio out, while the mel is still being generated."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import time
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from unmel.models.errors import Invalid, Unreadable
-from unmel.service.web.components import Parts
-from unmel.service.web.stream_session import Flow, rows_of, weight
+from unmel.service.web.components import Components
+from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.codecs import parse_json
 from unmel.service.wire.problems import close_code_of, problem_body, status_of
 from unmel.service.wire.schemas import StreamOptions
@@ -22,37 +22,39 @@ logger = logging.getLogger("unmel.streaming")
 router = APIRouter()
 
 _FORMATS = {"s16le": "pcm", "f32le": "pcm_f32"}
-# Lists and objects in a first message: a config has few.
-_MOST_PARTS = 5000
-_LONGEST_REASON = 123  # bytes, RFC 6455, section 5.5
+# Lists and objects in a message; a config has few.
+_MAX_PARTS = 5000
+_MAX_REASON = 123  # bytes; RFC 6455, section 5.5
 
 
 @router.websocket("/stream")
 async def stream(socket: WebSocket) -> None:
-    """Text with the options, binary frames, text with the end; binary audio comes back, and last
-    text with the numbers.
+    """Exchange messages until the client's end.
 
-    One message is read, computed and answered before the next is read, so that a client that
-    sends too fast or reads too slowly is held back by its own connection.
+    The client sends options as text, frames as bytes, and the end as text; the service sends
+    audio as bytes, and a summary as text at the end. Each message is computed and answered before
+    the next one is read, so that the connection slows down a client that sends too fast or reads
+    too slowly.
     """
-    parts: Parts = socket.app.state.parts
+    components: Components = socket.app.state.components
     await socket.accept()
-    began, flow, code = time.monotonic(), None, 1000
+    began, session, code = time.monotonic(), None, 1000
     try:
-        parts.lanes.knock()
-        with parts.streams.seat(), parts.budget.hold() as hold:
-            options = _read_options(await _text(socket, parts))
+        components.lanes.check_admission()
+        with components.streams.acquire(), components.budget.reserve() as reservation:
+            limit = components.settings.client_seconds
+            options = _read_options(await _receive_text(socket, limit))
             config = options.config
-            flow = await asyncio.to_thread(Flow, parts, config, options.stream)
-            most = parts.settings.max_message_bytes // (4 * config.n_mels) + 1
-            hold.set(weight(config, options.lookahead, most))
+            session = await asyncio.to_thread(StreamSession, components, config, options.stream)
+            max_frames = components.settings.max_message_bytes // (4 * config.n_mels) + 1
+            reservation.resize(session_bytes(config, options.lookahead, max_frames))
             out = writer(_FORMATS[options.format], config.sample_rate, None)
-            await _run(socket, parts, flow, out)
-            await _send(socket, parts, json.dumps(_numbers(flow, out, began)))
+            await _run(socket, limit, session, out)
+            await _send(socket, limit, json.dumps(_summary(session, out, began)))
         await socket.close()
-    except WebSocketDisconnect as gone:
-        code = gone.code
-    except Exception as error:  # whatever it is, it is said in the words of the problems
+    except WebSocketDisconnect as disconnect:
+        code = disconnect.code
+    except Exception as error:  # the client gets the detail of its problem
         code = close_code_of(error)
         await _close(socket, error, code)
     finally:
@@ -61,37 +63,36 @@ async def stream(socket: WebSocket) -> None:
             extra={
                 "client": socket.client.host if socket.client else None,
                 "code": code,
-                "frames": flow.frames if flow else 0,
-                "samples": flow.samples if flow else 0,
+                "frames": session.frames if session else 0,
+                "samples": session.samples if session else 0,
                 "seconds": round(time.monotonic() - began, 4),
             },
         )
 
 
-async def _run(socket: WebSocket, parts: Parts, flow: Flow, out: Writer) -> None:
-    """Frames until the end, and what they settle."""
+async def _run(socket: WebSocket, limit: float, session: StreamSession, out: Writer) -> None:
+    """Read frames until the end, and send their audio."""
     ended = False
     while not ended:
-        message = await _message(socket, parts)
+        message = await _receive(socket, limit)
         if isinstance(message, str):
-            if parse_json(message.encode(), _MOST_PARTS) != {"end": True}:
+            if parse_json(message.encode(), _MAX_PARTS) != {"end": True}:
                 raise Invalid("message", message[:80], 'frames, or {"end": true}')
-            flow.end()
+            session.end()
             ended = True
         else:
-            await flow.feed(rows_of(message, flow.config))
-        async for samples in flow.settled():
-            await _send(socket, parts, out.add(samples))
+            await session.feed(parse_frames(message, session.config))
+        async for samples in session.settled_samples():
+            await _send(socket, limit, out.add(samples))
 
 
 def _read_options(text: str) -> StreamOptions:
-    fields = parse_json(text.encode(), _MOST_PARTS)
+    fields = parse_json(text.encode(), _MAX_PARTS)
     return StreamOptions.model_validate(fields)
 
 
-async def _message(socket: WebSocket, parts: Parts) -> str | bytes:
-    """The next message; Invalid if none comes for too long."""
-    limit = parts.settings.client_seconds
+async def _receive(socket: WebSocket, limit: float) -> str | bytes:
+    """The next message; Invalid if none arrives within the limit, seconds."""
     try:
         async with asyncio.timeout(limit):
             message = await socket.receive()
@@ -104,17 +105,17 @@ async def _message(socket: WebSocket, parts: Parts) -> str | bytes:
     return data if text is None else text
 
 
-async def _text(socket: WebSocket, parts: Parts) -> str:
-    message = await _message(socket, parts)
+async def _receive_text(socket: WebSocket, limit: float) -> str:
+    message = await _receive(socket, limit)
     if isinstance(message, bytes):
-        raise Unreadable("message", f"{len(message)} bytes", "first the options, a JSON object")
+        raise Unreadable("message", f"{len(message)} bytes", "the options first, as a JSON object")
     return message
 
 
-async def _send(socket: WebSocket, parts: Parts, data: str | bytes) -> None:
-    """Send when the client has taken enough of what was sent; one that takes nothing is left."""
+async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
+    """Send, at the client's pace; disconnect one that reads nothing within the limit, seconds."""
     try:
-        async with asyncio.timeout(parts.settings.client_seconds):
+        async with asyncio.timeout(limit):
             if isinstance(data, str):
                 await socket.send_text(data)
             else:
@@ -123,28 +124,28 @@ async def _send(socket: WebSocket, parts: Parts, data: str | bytes) -> None:
         raise WebSocketDisconnect(1006) from None
 
 
-def _numbers(flow: Flow, out: Writer, began: float) -> dict[str, object]:
+def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, object]:
     return {
         "done": True,
-        "samples": flow.samples,
-        "frames": flow.frames,
-        "sample_rate": flow.config.sample_rate,
+        "samples": session.samples,
+        "frames": session.frames,
+        "sample_rate": session.config.sample_rate,
         "seconds": round(time.monotonic() - began, 4),
-        "steps": flow.steps,
-        "queue_seconds": round(flow.queue_seconds, 4),
-        "compute_seconds": round(flow.compute_seconds, 4),
+        "steps": session.steps,
+        "queue_seconds": round(session.queue_seconds, 4),
+        "compute_seconds": round(session.compute_seconds, 4),
         "clipped": out.clipped,
-        "warnings": list(flow.warnings),
+        "warnings": list(session.warnings),
     }
 
 
 async def _close(socket: WebSocket, error: Exception, code: int) -> None:
-    """Close with the code and what a problem would say, as much of it as a close frame holds."""
+    """Close with the code and the problem's detail, cut to the size of a close frame."""
     status = status_of(error)
     if status == 500:
         logger.error("stream failed", exc_info=error)
-    reason = str(problem_body(error, status)["detail"]).encode()[:_LONGEST_REASON]
+    reason = str(problem_body(error, status)["detail"]).encode()[:_MAX_REASON]
     try:
         await socket.close(code, reason.decode(errors="ignore"))
-    except (RuntimeError, WebSocketDisconnect, OSError):  # the client has gone meanwhile
-        logger.debug("nobody was left to be told why the stream was closed")
+    except (RuntimeError, WebSocketDisconnect, OSError):  # the client disconnected first
+        logger.debug("the client disconnected before the close frame")

@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2: a preset is a model, its mel the input `mel`.
 
-As the protocol and Triton's binary tensor extension have it:
-https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md;
+References: https://github.com/kserve/open-inference-protocol,
+specification/protocol/inference_rest.md; for binary tensors
 https://github.com/triton-inference-server/server, docs/protocol/extension_binary_data.md.
 """
 
@@ -17,56 +17,61 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
-from unmel.models.engine.items import Item
+from unmel.models.engine import Item
 from unmel.models.errors import Invalid, TooLarge, Unreadable
-from unmel.models.mel.presets import PRESETS, Preset
+from unmel.models.mel import PRESETS, Preset
 from unmel.service import __version__
 from unmel.service.errors import NotFound
 from unmel.service.ops.settings import Settings
 from unmel.service.queue.tickets import Served
-from unmel.service.routes import health
 from unmel.service.web import openapi
-from unmel.service.web.components import parts_of
+from unmel.service.web.components import components_of
 from unmel.service.web.pipeline import serve_whole
 from unmel.service.web.responses import PacedResponse
+from unmel.service.wire.arrays import MAX_JSON_PARTS
 from unmel.service.wire.bodies import Body
-from unmel.service.wire.codecs import parse_json, parse_json_array, shaped
-from unmel.service.wire.formats import Finished, finish
+from unmel.service.wire.codecs import parse_json, parse_json_array, reshape
+from unmel.service.wire.levels import LevelledAudio, apply_levels
+from unmel.service.wire.media import JSON, OCTET_STREAM
 from unmel.service.wire.problems import brief
-from unmel.service.wire.requests import MOST_PARTS, Order, make_order, read_options
+from unmel.service.wire.requests import (
+    ReconstructRequest,
+    make_reconstruct_request,
+    read_options,
+)
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
 VERSION = "1"
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
-# The preset is the config, and the output is one tensor of floats.
-_NO_PARAMETERS = frozenset({"config", "format", "output"})
+# The model stands for the config, and the output is always one tensor of floats.
+_FORBIDDEN_PARAMETERS = frozenset({"config", "format", "output"})
 _MICROSECONDS = 1_000_000
 
 
 @router.get("")
 async def server() -> dict[str, Any]:
-    """What this server is."""
+    """Name, version and extensions of the server."""
     return {"name": "unmel", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
 @router.get("/health/live", **openapi.V2_HEALTH)
 async def live(request: Request) -> Response:
     """As `/livez`."""
-    return JSONResponse({"live": True}, (await health.livez(request)).status_code)
+    return JSONResponse({"live": True}, 200 if components_of(request).alive else 503)
 
 
 @router.get("/health/ready", **openapi.V2_HEALTH)
 async def ready(request: Request) -> Response:
     """As `/readyz`."""
-    return _ready(await health.readyz(request))
+    return _ready(request)
 
 
 @router.get("/models/{model}", **openapi.V2)
 @router.get("/models/{model}/versions/{version}", **openapi.V2)
 async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
-    """A preset's tensors."""
+    """Tensors of a preset."""
     bands = _preset(model, version).config.n_mels
     return {
         "name": model,
@@ -82,25 +87,25 @@ async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
 async def model_ready(request: Request, model: str, version: str = VERSION) -> Response:
     """Every preset is as ready as the service."""
     _preset(model, version)
-    return _ready(await health.readyz(request))
+    return _ready(request)
 
 
 @router.post("/models/{model}/infer", **openapi.V2_INFER)
 @router.post("/models/{model}/versions/{version}/infer", **openapi.V2_INFER)
 async def infer(request: Request, model: str, version: str = VERSION) -> Response:
     """A mel, or a batch of mels of one length, to audio."""
-    preset, settings = _preset(model, version), parts_of(request).settings
+    preset, settings = _preset(model, version), components_of(request).settings
     length = request.headers.get(HEADER_LENGTH)
 
-    def read(body: Body) -> _Asked:
+    def read(body: Body) -> _InferRequest:
         return _read(body.data, length, preset, settings)
 
     return await serve_whole(request, read, _answer)
 
 
-def _ready(health_answer: Response) -> Response:
-    is_ready = health_answer.status_code == 200
-    return JSONResponse({"ready": is_ready}, health_answer.status_code)
+def _ready(request: Request) -> Response:
+    is_ready = components_of(request).ready
+    return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
 def _preset(model: str, version: str) -> Preset:
@@ -111,8 +116,8 @@ def _preset(model: str, version: str) -> Preset:
     return PRESETS[model]
 
 
-class _Asked:
-    """A request's orders, one a mel, and how it wants its answer."""
+class _InferRequest:
+    """A batch of reconstructions, and the form of the answer."""
 
     def __init__(self, head: dict[str, Any], model: str) -> None:
         self.model = model
@@ -123,7 +128,7 @@ class _Asked:
         self.binary = _flag(self.parameters.pop("binary_data_output", False))
         timeout = self.parameters.pop("timeout", None)
         if timeout is not None and not (type(timeout) is int and timeout > 0):
-            raise Invalid("parameters.timeout", brief(timeout), "microseconds above zero")
+            raise Invalid("parameters.timeout", brief(timeout), "microseconds, above 0")
         self.timeout = None if timeout is None else timeout / _MICROSECONDS
         for output in _list("outputs", head.get("outputs", [])):
             entry = _object("outputs", output)
@@ -131,20 +136,20 @@ class _Asked:
                 raise Invalid("outputs", brief(entry.get("name")), "'audio'")
             given = _object("outputs.parameters", entry.get("parameters", {}))
             self.binary = _flag(given.get("binary_data", self.binary))
-        self.orders: list[Order] = []
+        self.clips: list[ReconstructRequest] = []
         self.batched = False
 
     @property
     def items(self) -> list[Item]:
-        return [order.item for order in self.orders]
+        return [clip.item for clip in self.clips]
 
     @property
     def nbytes(self) -> int:
-        return sum(order.nbytes for order in self.orders)
+        return sum(clip.nbytes for clip in self.clips)
 
 
-def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _Asked:
-    """What the head and the bytes behind it ask for; raises Invalid or one of its kinds."""
+def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _InferRequest:
+    """Read and check the JSON head and the binary tensor after it."""
     size = len(data)
     if length is not None:
         if not (length.isascii() and length.isdecimal()) or int(length[:18]) > size:
@@ -152,28 +157,30 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
         size = int(length)
     if size > settings.max_json_bytes:
         raise TooLarge("body", f"{size} bytes of JSON", f"at most {settings.max_json_bytes}")
-    head = parse_json(data[:size], settings.max_frames + MOST_PARTS)
-    asked = _Asked(head, preset.name)
+    head = parse_json(data[:size], settings.max_frames + MAX_JSON_PARTS)
+    wanted = _InferRequest(head, preset.name)
     mels = _mels(_list("inputs", head.get("inputs")), memoryview(data)[size:])
-    asked.batched = mels.ndim == 3
-    refused = sorted(_NO_PARAMETERS & set(asked.parameters))
+    wanted.batched = mels.ndim == 3
+    refused = sorted(_FORBIDDEN_PARAMETERS & set(wanted.parameters))
     if refused:
-        raise Invalid(f"parameters.{refused[0]}", "a value", "nothing: the model says it")
-    options = read_options({**asked.parameters, "config": preset.name})
+        raise Invalid(f"parameters.{refused[0]}", "a value", "nothing: the model determines it")
+    options = read_options({**wanted.parameters, "config": preset.name})
     if mels.size > settings.max_frames * preset.config.n_mels:
         shape = "x".join(map(str, mels.shape))
-        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames in all")
-    batch = mels if asked.batched else mels[None]
-    asked.orders = [make_order(mel, None, options, "pcm_f32", settings) for mel in batch]
-    if not asked.orders:
-        raise Invalid("mel", "a batch of none", "at least one mel")
-    return asked
+        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames in total")
+    batch = mels if wanted.batched else mels[None]
+    wanted.clips = [
+        make_reconstruct_request(mel, None, options, "pcm_f32", settings) for mel in batch
+    ]
+    if not wanted.clips:
+        raise Invalid("mel", "an empty batch", "at least one mel")
+    return wanted
 
 
 def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
-    """The input tensor, of the JSON or of the bytes behind it: two axes, or three if batched."""
+    """The input tensor from the JSON or the bytes after it: two axes, or three for a batch."""
     if len(inputs) != 1:
-        raise Invalid("inputs", brief(inputs), "one, 'mel'")
+        raise Invalid("inputs", brief(inputs), "one input, 'mel'")
     tensor = _object("inputs", inputs[0])
     if tensor.get("name") != "mel":
         raise Invalid("inputs", brief(tensor.get("name")), "'mel'")
@@ -186,7 +193,9 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
         or len(shape) not in (2, 3)
         or not all(type(n) is int and 0 <= n < 2**31 for n in shape)
     ):
-        raise Invalid("mel", f"shape {brief(shape)}", "[n_mels, frames], or a batch before them")
+        raise Invalid(
+            "mel", f"shape {brief(shape)}", "[n_mels, frames], or [batch, n_mels, frames]"
+        )
     count = math.prod(shape)
     parameters = _object("mel.parameters", tensor.get("parameters", {}))
     size = parameters.get("binary_data_size")
@@ -194,51 +203,51 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
         values = parse_json_array("mel", tensor.get("data")).reshape(-1)
         if values.size != count:
             raise Invalid("mel", f"{values.size} numbers for shape {shape}", f"{count} numbers")
-        with np.errstate(over="ignore"):  # the check of the mel finds what overflows
-            return shaped("mel", values.astype(dtype), shape)
+        with np.errstate(over="ignore"):  # check_mel refuses infinite values
+            return reshape("mel", values.astype(dtype), shape)
     if type(size) is not int or size != count * dtype.itemsize or size != len(raw):
         raise Invalid(
             "mel",
             f"binary_data_size {brief(size)} and {len(raw)} bytes for shape {shape} of {name}",
             f"{count * dtype.itemsize} bytes",
         )
-    return shaped("mel", np.frombuffer(raw, dtype), shape)
+    return reshape("mel", np.frombuffer(raw, dtype), shape)
 
 
-def _answer(asked: _Asked, served: Sequence[Served]) -> Response:
-    clips = [_finished(o, s) for o, s in zip(asked.orders, served, strict=True)]
-    samples = np.stack([clip.samples for clip in clips]).astype("<f4", copy=False)
-    if not asked.batched:
+def _answer(wanted: _InferRequest, served: Sequence[Served]) -> Response:
+    audio = [_levelled(clip, one) for clip, one in zip(wanted.clips, served, strict=True)]
+    samples = np.stack([one.samples for one in audio]).astype("<f4", copy=False)
+    if not wanted.batched:
         samples = samples[0]
     warnings = {
         warning
-        for order, one in zip(asked.orders, served, strict=True)
-        for warning in (*order.warnings, *one.result.warnings)
+        for clip, one in zip(wanted.clips, served, strict=True)
+        for warning in (*clip.warnings, *one.result.warnings)
     }
     output: dict[str, Any] = {"name": "audio", "datatype": "FP32", "shape": list(samples.shape)}
-    said: dict[str, Any] = {"sample_rate": clips[0].sample_rate}
+    parameters: dict[str, Any] = {"sample_rate": audio[0].sample_rate}
     if warnings:
-        said["warnings"] = "; ".join(sorted(warnings))
-    head: dict[str, Any] = {"model_name": asked.model, "model_version": VERSION}
-    if asked.id is not None:
-        head["id"] = asked.id
-    head |= {"parameters": said, "outputs": [output]}
-    if not asked.binary:
+        parameters["warnings"] = "; ".join(sorted(warnings))
+    head: dict[str, Any] = {"model_name": wanted.model, "model_version": VERSION}
+    if wanted.id is not None:
+        head["id"] = wanted.id
+    head |= {"parameters": parameters, "outputs": [output]}
+    if not wanted.binary:
         output["data"] = samples.reshape(-1).tolist()
-        return PacedResponse(json.dumps(head).encode(), media_type="application/json")
+        return PacedResponse(json.dumps(head).encode(), media_type=JSON)
     raw = samples.tobytes()
     output["parameters"] = {"binary_data_size": len(raw)}
     text = json.dumps(head).encode()
     return PacedResponse(
         text + raw,
         headers={HEADER_LENGTH: str(len(text))},
-        media_type="application/octet-stream",
+        media_type=OCTET_STREAM,
     )
 
 
-def _finished(order: Order, served: Served) -> Finished:
+def _levelled(clip: ReconstructRequest, served: Served) -> LevelledAudio:
     wave = np.asarray(served.result.values, np.float32)
-    return finish(wave, order.item.config.sample_rate, order.finish, bounded=False)
+    return apply_levels(wave, clip.item.config.sample_rate, clip.levels, bounded=False)
 
 
 def _object(field: str, value: Any) -> dict[str, Any]:

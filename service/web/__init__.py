@@ -1,1 +1,1 @@
-"""What routes share: access, whole requests, streams' sessions, the API's description."""
+"""Shared by routes: access, the path of whole requests, stream sessions, OpenAPI."""

@@ -1,6 +1,6 @@
-"""Around every request: its id, its hold on memory, its line in the log, its metrics, its key.
+"""Access to the service: request ids, memory reservations, log lines, metrics, keys, headers.
 
-Plain ASGI, so that a client's going away stays visible to what is inside.
+The middlewares are plain ASGI, so that a handler still sees when its client disconnects.
 """
 
 from __future__ import annotations
@@ -16,34 +16,83 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unmel.service.errors import Overloaded, Unauthorized
-from unmel.service.ops.budget import Budget
 from unmel.service.ops.keys import Keys, is_open
+from unmel.service.ops.limits import MemoryBudget
 from unmel.service.ops.logs import request_id
 from unmel.service.ops.metrics import Metrics
-from unmel.service.web.headers import security_headers
 from unmel.service.wire.problems import problem_response
 
 logger = logging.getLogger("unmel.access")
 
-HEADER = b"x-request-id"
-_CLOSE = (b"connection", b"close")
+REQUEST_ID_HEADER = "X-Request-ID"
+RAW_REQUEST_ID_HEADER = REQUEST_ID_HEADER.lower().encode()
+"""The name as ASGI gives it."""
+
+Header = tuple[bytes, bytes]
+
+_CLOSE: Header = (b"connection", b"close")
 _PLAIN = re.compile(rb"[\x21-\x7e]{1,128}")
-_LONGEST_PATH = 200
+_MAX_PATH = 200
+
+_ALWAYS: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+_POLICY = b"content-security-policy"
+_NOTHING = b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+# FastAPI's documentation page loads the script of Swagger or Redoc from a CDN and starts it with
+# an inline script.
+_API_PAGE = (
+    b"default-src 'none'; connect-src 'self'; worker-src blob:; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    b"font-src https://fonts.gstatic.com; "
+    b"img-src data: https://fastapi.tiangolo.com https://cdn.redoc.ly; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+# The page loads everything from the service itself.
+_PAGE = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    b"media-src blob:; connect-src 'self'; "
+    b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+_POLICIES = {"/": _PAGE, "/docs": _API_PAGE, "/redoc": _API_PAGE}
 
 
-def id_of(scope: Scope) -> str:
-    """The id that the client sent, where it is plain and short, or a new one."""
+def security_headers(path: str) -> list[Header]:
+    """Headers that restrict how a browser uses the answer to a path."""
+    return [*_ALWAYS, (_POLICY, _POLICIES.get(path, _NOTHING))]
+
+
+def request_id_of(scope: Scope) -> str:
+    """Id of a request: the client's, if it is short printable ASCII, or a new one."""
     for name, value in scope["headers"]:
-        if name == HEADER and _PLAIN.fullmatch(value):
+        if name == RAW_REQUEST_ID_HEADER and _PLAIN.fullmatch(value):
             return str(value.decode("ascii"))
     return uuid.uuid4().hex
 
 
 class AccessMiddleware:
-    """Give each request an id and a hold on memory; send the id back; tell log and metrics."""
+    """Give each request an id and a memory reservation, and account for it.
+
+    Parameters
+    ----------
+    app
+        The app inside.
+    metrics
+        Counts requests and refusals.
+    budget
+        Memory of all requests.
+    closing
+        Whether the service accepts no more requests.
+
+    """
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, budget: Budget, closing: Callable[[], bool]
+        self, app: ASGIApp, metrics: Metrics, budget: MemoryBudget, closing: Callable[[], bool]
     ) -> None:
         self.app, self.metrics, self.budget, self.closing = app, metrics, budget, closing
 
@@ -51,40 +100,42 @@ class AccessMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, ident, status = time.monotonic(), id_of(scope), 0
+        began, ident, status = time.monotonic(), request_id_of(scope), 0
         state = scope.setdefault("state", {})
         state["request_id"] = ident
-        more = [(HEADER, ident.encode()), *security_headers(scope["path"])]
+        more = [(RAW_REQUEST_ID_HEADER, ident.encode()), *security_headers(scope["path"])]
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", []), *more]
-                if self.closing():  # or the client would send its next request to a closed door
+                if self.closing():  # the client's next request needs another process
                     message["headers"].append(_CLOSE)
             await send(message)
 
         token = request_id.set(ident)
         try:
-            with self.budget.hold() as state["hold"]:
+            with self.budget.reserve() as state["reservation"]:
                 await self.app(scope, receive, send_with_headers)
         except asyncio.CancelledError:
-            # Only a server that stops cancels requests: those that the grace period was not
-            # enough for, which are answered like everybody.
+            # Only a server that stops cancels requests, at the end of its grace period; they are
+            # answered as well.
             if status or not self.closing():
                 raise
-            error = Overloaded("draining", "The service shut down before this was done.", 5.0)
+            error = Overloaded(
+                "draining", "The service shut down before the request was done.", 5.0
+            )
             await problem_response(Request(scope), error)(scope, receive, send_with_headers)
         except Exception as error:
-            if status:  # the answer has begun: all that is left is to break it off
+            if status:  # the answer has begun and can only be broken off
                 raise
             await problem_response(Request(scope), error)(scope, receive, send_with_headers)
         finally:
-            self._note(scope, status, time.monotonic() - began)
+            self._account(scope, status, time.monotonic() - began)
             request_id.reset(token)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
         state = scope["state"]
         self.metrics.observe_request(route, status, seconds)
@@ -96,7 +147,7 @@ class AccessMiddleware:
             extra={
                 "client": scope["client"][0] if scope.get("client") else None,
                 "method": scope["method"],
-                "path": scope["path"][:_LONGEST_PATH],
+                "path": scope["path"][:_MAX_PATH],
                 "route": route,
                 "status": status,
                 "seconds": round(seconds, 4),
@@ -107,7 +158,16 @@ class AccessMiddleware:
 
 
 class KeyMiddleware:
-    """Let only requests with a key through, but for the open paths."""
+    """Refuse requests without a valid key, except on the open paths.
+
+    Parameters
+    ----------
+    app
+        The app inside.
+    keys
+        Valid keys.
+
+    """
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self.app, self.keys = app, keys

@@ -1,4 +1,4 @@
-"""The parts of one service, made as its settings want them."""
+"""The components of one service, made from its settings, and their warm-up."""
 
 from __future__ import annotations
 
@@ -9,43 +9,52 @@ from dataclasses import dataclass, field
 import numpy as np
 from fastapi import Request
 
-from unmel.models.engine.engine import Engine
-from unmel.models.engine.items import Item
-from unmel.models.engine.streams import Options
-from unmel.models.mel.presets import preset
-from unmel.models.methods.recipe import resolve
+from unmel.models.engine import Engine, Item, Options
+from unmel.models.mel import preset
+from unmel.models.methods import resolve
 from unmel.service.ops import logs, tracing
-from unmel.service.ops.budget import Budget
+from unmel.service.ops.limits import MemoryBudget, StreamLimit
 from unmel.service.ops.metrics import Metrics, Snapshot
-from unmel.service.ops.seats import Seats
 from unmel.service.ops.settings import Settings
 from unmel.service.queue.batching import Policy
 from unmel.service.queue.lanes import Lanes, QueueLimits
-from unmel.service.queue.progress import Following
+from unmel.service.queue.progress import ProgressTracker
 
-logger = logging.getLogger("unmel.parts")
+logger = logging.getLogger("unmel.components")
 
-_PLAIN_PRESET = "hifigan-22k"
+_DEFAULT_PRESET = "hifigan-22k"
 _WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What the routes work with."""
+class Components:
+    """Objects that the routes share."""
 
     settings: Settings
     engine: Engine
     lanes: Lanes
-    budget: Budget
+    budget: MemoryBudget
     metrics: Metrics
-    streams: Seats
-    following: Following
+    streams: StreamLimit
+    progress: ProgressTracker
     warm: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the warm-up is over."""
+    """Set after the warm-up."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process can compute, now or after a recovery."""
+        return not self.lanes.needs_restart
+
+    @property
+    def ready(self) -> bool:
+        """Whether the service is warm, every lane works and requests are accepted."""
+        return self.warm.is_set() and self.lanes.ready
 
     async def warm_up(self) -> None:
-        """Load the compiled loops, make the plans of the settings' presets, and run a pack and a
-        stream to load what torch needs: the first request then costs what any other does.
+        """Prepare everything that the first request would otherwise wait for.
+
+        Loads the backend, makes the plans of the settings' presets, and computes a pack and a
+        stream.
         """
         await asyncio.to_thread(self._warm_up)
         self.warm.set()
@@ -61,26 +70,27 @@ class Parts:
             first = probe.config.lead // probe.config.hop_length + stream.options.lookahead + 1
             stream.feed(np.zeros((first + 1, probe.config.n_mels), np.float32))
             stream.end()
-            while (step := stream.step) is not None:  # the first, one in between, and the last
+            while (step := stream.step) is not None:  # the first, a middle one, and the last
                 self.engine.run([step])
         logger.info("ready", extra={"plans": len(names), **self.backend})
 
     @property
     def backend(self) -> dict[str, str]:
-        """The backend as labels; empty while none is chosen."""
+        """Labels of the backend; empty before it is chosen."""
         chosen, device = self.engine.chosen, str(self.engine.device)
         return {"backend": chosen.name, "fft": chosen.fft, "device": device} if chosen else {}
 
     async def watch(self) -> None:
-        """Look after the lanes, for ever."""
+        """Replace lost lanes, forever."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
             try:
                 self.lanes.watch()
-            except Exception:  # no thread to be had, say: the next look may find one
+            except Exception:  # such as no thread left; the next attempt may succeed
                 logger.exception("a lane could not be replaced")
 
     def snapshot(self) -> Snapshot:
+        """State for the metrics."""
         return Snapshot(
             self.lanes.waiting,
             self.lanes.cost,
@@ -88,14 +98,26 @@ class Parts:
             self.engine.plans.stats,
             self.engine.memory(),
             self.budget.held,
-            self.streams.taken,
+            self.streams.open,
             self.backend,
         )
 
 
 def build_engine(settings: Settings, kind: type[Engine] = Engine) -> Engine:
-    """The engine that the settings ask for, the log and the traces set up as they say; Invalid
-    where the machine has not what they ask for.
+    """Set up log and traces, and make the engine.
+
+    Parameters
+    ----------
+    settings
+        Settings of the service.
+    kind
+        Class of the engine.
+
+    Raises
+    ------
+    Invalid
+        The machine lacks the device, the backend or the packages that the settings require.
+
     """
     device = settings.resolve_device()
     if settings.otlp_endpoint is not None:
@@ -108,12 +130,21 @@ def build_engine(settings: Settings, kind: type[Engine] = Engine) -> Engine:
         pack_bytes=settings.pack_mb * 2**20,
     )
     if settings.backend != "auto":
-        engine.load()  # what is named and cannot be had ends the process, before it listens
+        engine.load()  # a missing backend ends the process before it listens
     return engine
 
 
-def make_parts(settings: Settings, engine: Engine) -> Parts:
-    """The parts around an engine; nothing runs yet."""
+def make_components(settings: Settings, engine: Engine) -> Components:
+    """Make the components around an engine, without starting anything.
+
+    Parameters
+    ----------
+    settings
+        Settings of the service.
+    engine
+        Computes packs.
+
+    """
     metrics = Metrics()
     policy = Policy(
         settings.pack_mb * 2**20,
@@ -125,21 +156,27 @@ def make_parts(settings: Settings, engine: Engine) -> Parts:
         settings.max_queue_seconds, settings.deadline_seconds, settings.hang_seconds
     )
     lanes = Lanes(engine, policy, limits, metrics=metrics, probe=_probe(settings))
-    budget, streams = Budget(settings.max_held_bytes), Seats(settings.max_streams)
-    following = Following(lanes.locate)
-    parts = Parts(settings, engine, lanes, budget, metrics, streams, following)
-    metrics.show(parts.snapshot)
-    return parts
+    components = Components(
+        settings,
+        engine,
+        lanes,
+        MemoryBudget(settings.max_held_bytes),
+        metrics,
+        StreamLimit(settings.max_streams),
+        ProgressTracker(lanes.locate),
+    )
+    metrics.show(components.snapshot)
+    return components
 
 
-def parts_of(request: Request) -> Parts:
-    """The parts of the service that a request came to."""
-    parts: Parts = request.app.state.parts
-    return parts
+def components_of(request: Request) -> Components:
+    """Components of the service that received a request."""
+    components: Components = request.app.state.components
+    return components
 
 
 def _probe(settings: Settings) -> Item:
-    """The least that a lane can be asked to compute."""
-    config = preset(next(iter(settings.warm_presets), _PLAIN_PRESET)).config
+    """The smallest item for a lane."""
+    config = preset(next(iter(settings.warm_presets), _DEFAULT_PRESET)).config
     mel = np.zeros((2, config.n_mels), np.float32)
     return Item(mel, config, resolve(config.power, n_iter=1), config.samples(2))

@@ -1,4 +1,4 @@
-"""Work for a client is given up as soon as the client goes away."""
+"""Cancellation of work whose client has disconnected."""
 
 from __future__ import annotations
 
@@ -12,12 +12,26 @@ T = TypeVar("T")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What comes of `work`; if the client leaves first, it is cancelled: ClientDisconnect.
+    """Run a coroutine, and cancel it if the client disconnects; a server does not do so itself.
 
-    The body must have been read: what is received after it is that the client has gone. A server
-    does not cancel a handler by itself.
+    Parameters
+    ----------
+    request
+        A request whose body was read: its next message is the disconnection.
+    work
+        Coroutine for the client.
+
+    Returns
+    -------
+    The result of `work`.
+
+    Raises
+    ------
+    ClientDisconnect
+        The client disconnected first.
+
     """
-    tasks = working, _ = asyncio.create_task(work), asyncio.create_task(_gone(request))
+    tasks = working, _ = asyncio.create_task(work), asyncio.create_task(_disconnected(request))
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -29,6 +43,6 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,100 +1,161 @@
-"""A whole request, from its body to its answer: read, computed by lanes, encoded, accounted for."""
+"""The path of a whole request: admission, body, computation by lanes, encoding, accounting."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fastapi import Request, Response
 
-from unmel.models.engine.work import Work
+from unmel.models.errors import Invalid
+from unmel.service.ops.settings import LONGEST_SECONDS
 from unmel.service.queue.lanes import Lanes
-from unmel.service.queue.progress import Followed
+from unmel.service.queue.progress import TrackedRequest
 from unmel.service.queue.tickets import Served
-from unmel.service.web import timings
-from unmel.service.web.components import parts_of
+from unmel.service.web.components import components_of
 from unmel.service.web.disconnect import while_connected
+from unmel.service.web.timings import record_timings
 from unmel.service.wire.bodies import Body, read_body
-from unmel.service.wire.requests import read_deadline
+
+if TYPE_CHECKING:
+    from unmel.models.engine import Work
+
+DEADLINE_HEADER = "X-Deadline-Ms"
+MAX_DEADLINE_MS = 1000 * LONGEST_SECONDS
+"""Largest value of the header."""
 
 
-class Asked(Protocol):
-    """What a request asks for, read and checked."""
+class WorkRequest(Protocol):
+    """A checked request for work."""
 
     @property
     def items(self) -> Sequence[Work]:
-        """Work for the lanes, at least one."""
+        """Work for the lanes, at least one item."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what came and of what will go out, at most."""
+        """Upper bound of the bytes of input and result."""
 
     @property
     def timeout(self) -> float | None:
-        """Seconds from the request's head within which its body wants the answer."""
+        """Deadline that the body states, seconds after the request's head."""
 
 
-A = TypeVar("A", bound=Asked)
+R = TypeVar("R", bound=WorkRequest)
 
 
-async def serve_whole(
-    request: Request,
-    read: Callable[[Body], A],
-    encode: Callable[[A, Sequence[Served]], Response],
-) -> Response:
-    """The answer to a request whose body comes before anything is computed.
+def read_deadline(value: str | None, now: float) -> float | None:
+    """Read the header X-Deadline-Ms.
+
+    Parameters
+    ----------
+    value
+        Value of the header; None if it is missing.
+    now
+        Time from which it counts, seconds.
+
+    Returns
+    -------
+    The deadline, seconds; None without the header.
+
+    Raises
+    ------
+    Invalid
+        The value is not within 1 to `MAX_DEADLINE_MS`.
+
+    """
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal() and len(value) <= 8):
+        raise Invalid(DEADLINE_HEADER, repr(value[:40]), "whole milliseconds, up to a day")
+    if not 1 <= int(value) <= MAX_DEADLINE_MS:
+        raise Invalid(DEADLINE_HEADER, value, f"1 to {MAX_DEADLINE_MS}")
+    return now + int(value) / 1000
+
+
+def check_admission(request: Request) -> tuple[float, float | None]:
+    """Refuse a request before its body is read if it cannot be answered in time.
 
     Parameters
     ----------
     request
-        The request, of whose body nothing has been read.
-    read
-        Makes of the body what is asked for, on a thread of its own; raises what is wrong.
-    encode
-        Makes the response of what the lanes gave, likewise.
+        A request whose X-Deadline-Ms counts from now on.
+
+    Returns
+    -------
+    Now, and the deadline or None, both times of `time.monotonic`.
 
     Raises
     ------
-    Overloaded, DeadlineMissed
-        As `Lanes.knock` and `Lanes.submit`; of several items the first fault counts.
-    ClientDisconnect
-        The client left; nothing more is computed for it.
+    Invalid
+        The header has another value.
+    Overloaded
+        No request with this deadline can be accepted now.
 
     """
-    began, parts = time.monotonic(), parts_of(request)
-    answer_by = read_deadline(request.headers.get("x-deadline-ms"), began)
-    parts.lanes.knock(answer_by)
-    with parts.following.follow(request.state.request_id) as followed:
-        body = await read_body(request, parts.settings, request.state.hold)
-        asked = await asyncio.to_thread(read, body)
-        request.state.hold.set(asked.nbytes)
-        if asked.timeout is not None:
-            latest = began + asked.timeout
+    began = time.monotonic()
+    answer_by = read_deadline(request.headers.get(DEADLINE_HEADER), began)
+    components_of(request).lanes.check_admission(answer_by)
+    return began, answer_by
+
+
+async def serve_whole(
+    request: Request,
+    read: Callable[[Body], R],
+    encode: Callable[[R, Sequence[Served]], Response],
+) -> Response:
+    """Answer a request whose whole body is read before the computation.
+
+    Parameters
+    ----------
+    request
+        A request whose body was not read.
+    read
+        Parses and checks the body, on a thread.
+    encode
+        Makes the response from the results, on a thread.
+
+    Raises
+    ------
+    Overloaded, DeadlineMissed, LaneLost
+        As `check_admission` and `Lanes.submit`; the first failure of several items counts.
+    ClientDisconnect
+        The client left; its work is cancelled.
+
+    """
+    components = components_of(request)
+    began, answer_by = check_admission(request)
+    with components.progress.track(request.state.request_id) as tracked:
+        body = await read_body(request, components.settings, request.state.reservation)
+        wanted = await asyncio.to_thread(read, body)
+        request.state.reservation.resize(wanted.nbytes)
+        if wanted.timeout is not None:
+            latest = began + wanted.timeout
             answer_by = latest if answer_by is None else min(answer_by, latest)
         decoded = time.monotonic()
-        work = _compute(parts.lanes, asked.items, answer_by, followed)
+        work = _compute(components.lanes, wanted.items, answer_by, tracked)
         served = await while_connected(request, work)
         computed = time.monotonic()
-        response = await asyncio.to_thread(encode, asked, served)
-    timings.tell(
+        response = await asyncio.to_thread(encode, wanted, served)
+    record_timings(
         request,
         response,
         served,
         began=began,
         decoded=decoded,
         computed=computed,
-        frames=sum(item.frames for item in asked.items),
+        frames=sum(item.frames for item in wanted.items),
     )
     return response
 
 
 async def _compute(
-    lanes: Lanes, items: Sequence[Work], answer_by: float | None, followed: Followed
+    lanes: Lanes, items: Sequence[Work], answer_by: float | None, tracked: TrackedRequest
 ) -> list[Served]:
-    """What comes of all items, or the first fault and nothing."""
-    tasks = [asyncio.ensure_future(lanes.submit(i, answer_by, followed.queued)) for i in items]
+    """Results of all items; the first failure cancels the others."""
+    tasks = [asyncio.ensure_future(lanes.submit(i, answer_by, tracked.queued)) for i in items]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -1,6 +1,8 @@
-"""What goes out: encoded values, the headers that describe them, in pieces a client can pace."""
+"""Responses: encoded results, headers that describe them, and sending at the client's pace."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 from fastapi import Response
@@ -8,16 +10,15 @@ from starlette.types import Receive, Scope, Send
 
 from unmel.service.queue.tickets import Served
 from unmel.service.wire.formats import Encoded, encode_audio, encode_npy
-from unmel.service.wire.requests import Order
+from unmel.service.wire.requests import ReconstructRequest
 
 _PIECE = 2**18
 
 
 class PacedResponse(Response):
-    """Bytes sent piece by piece: the next one when the client has taken enough of the last.
+    """A body sent in pieces, each after the client has read enough of the one before.
 
-    A body handed over as one piece would lie in the server's buffers for as long as the client
-    does not read it, and nobody would know.
+    A body sent at once would stay in the server's buffers, uncounted, until the client reads it.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,31 +36,64 @@ class PacedResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def encode(order: Order, served: Served) -> Encoded:
-    """The result in the format that was asked for."""
+def encode_result(wanted: ReconstructRequest, served: Served) -> Encoded:
+    """Encode a result in the requested format.
+
+    Parameters
+    ----------
+    wanted
+        The request.
+    served
+        Its result.
+
+    """
     values = served.result.values
-    if order.format == "npy":
+    if wanted.format == "npy":
         return encode_npy(values)
-    return encode_audio(
-        np.asarray(values, np.float32), order.item.config.sample_rate, order.format, order.finish
-    )
+    rate = wanted.item.config.sample_rate
+    return encode_audio(np.asarray(values, np.float32), rate, wanted.format, wanted.levels)
 
 
-def answer(encoded: Encoded, warnings: tuple[str, ...] = ()) -> Response:
-    """Encoded bytes as a response, with what the caller should know about them."""
+def make_response(encoded: Encoded, warnings: Iterable[str] = ()) -> Response:
+    """Make a response of an encoded result.
+
+    Parameters
+    ----------
+    encoded
+        Body, and values for the headers X-Gain and X-Sample-Rate.
+    warnings
+        Values for X-Warning, before those of the encoding.
+
+    """
     response = PacedResponse(encoded.data, media_type=encoded.media_type)
     if encoded.gain != 1.0:
         response.headers["X-Gain"] = f"{encoded.gain:.6g}"
     if encoded.sample_rate:
         response.headers["X-Sample-Rate"] = str(encoded.sample_rate)
-    for warning in (*warnings, *encoded.warnings):
-        response.headers.append("X-Warning", warning)
+    add_warnings(response, (*warnings, *encoded.warnings))
     return response
 
 
-def describe(response: Response, order: Order, served: Served) -> None:
-    """Say in the headers what the audio is and how it was computed."""
-    rate = order.item.config.sample_rate
+def add_warnings(response: Response, warnings: Iterable[str]) -> None:
+    """Add a header X-Warning for each warning."""
+    for warning in warnings:
+        response.headers.append("X-Warning", warning)
+
+
+def describe_audio(response: Response, wanted: ReconstructRequest, served: Served) -> None:
+    """Add headers about the audio and its pack.
+
+    Parameters
+    ----------
+    response
+        The answer.
+    wanted
+        The request.
+    served
+        Its result.
+
+    """
+    rate = wanted.item.config.sample_rate
     response.headers.setdefault("X-Sample-Rate", str(rate))
-    response.headers["X-Audio-Seconds"] = f"{order.item.samples / rate:.6f}"
+    response.headers["X-Audio-Seconds"] = f"{wanted.item.samples / rate:.6f}"
     response.headers["X-Pack-Items"] = str(served.pack_items)

@@ -1,4 +1,4 @@
-"""Where a request's time went: told alike to its client, the metrics, the log, the trace."""
+"""Stage times of a request: the same numbers for its client, the metrics, the log and the trace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastapi import Request, Response
 from unmel.service.ops import tracing
 from unmel.service.ops.metrics import STAGES
 from unmel.service.queue.tickets import Served
-from unmel.service.web.components import parts_of
+from unmel.service.web.components import components_of
 
 
-def tell(
+def record_timings(
     request: Request,
     response: Response,
     served: Sequence[Served],
@@ -23,9 +23,21 @@ def tell(
     computed: float,
     frames: int,
 ) -> None:
-    """Account for a request whose answer is encoded now; times are those of `time.monotonic`.
+    """Record the stage times of a request whose answer was just encoded.
 
-    Of several mels the one that was served last is what the request waited for.
+    Parameters
+    ----------
+    request
+        The request; its state gets the times for the log.
+    response
+        The answer; it gets the header Server-Timing.
+    served
+        Results; of several, the one that took longest gives the times.
+    began, decoded, computed
+        Times of `time.monotonic` after the head, the decoding and the computation.
+    frames
+        Frames of all mels.
+
     """
     last = max(served, key=lambda one: one.queue_seconds + one.compute_seconds)
     spent = (
@@ -38,6 +50,6 @@ def tell(
     response.headers["Server-Timing"] = ", ".join(
         f"{name};dur={1000 * value:.1f}" for name, value in seconds.items()
     )
-    parts_of(request).metrics.observe_stages(seconds)
+    components_of(request).metrics.observe_stages(seconds)
     request.state.stages = {f"{name}_seconds": round(s, 4) for name, s in seconds.items()}
     tracing.record(began, seconds, frames=frames, pack_items=last.pack_items)

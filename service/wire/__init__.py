@@ -1,1 +1,1 @@
-"""Bytes to checked work, and samples to bytes; it knows no queue."""
+"""Bytes to checked work, and samples to bytes, without the queue."""

@@ -1,4 +1,4 @@
-"""Arrays from files that hold several by name: npz and safetensors, read without trusting them."""
+"""Arrays of a body: the mel and phases of a form, JSON, npy, npz or safetensors, untrusted."""
 
 from __future__ import annotations
 
@@ -11,27 +11,18 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
-from unmel.service.wire.codecs import NPY, NPY_TYPES, parse_npy, shaped
+from unmel.service.errors import UnsupportedMedia
+from unmel.service.ops.settings import Settings
+from unmel.service.wire.bodies import Body
+from unmel.service.wire.codecs import parse_json, parse_json_array, parse_npy, reshape
+from unmel.service.wire.media import ARRAY_TYPES, FORM, JSON, NPY, NPZ, OCTET_STREAM, SAFETENSORS
 from unmel.service.wire.problems import brief
 
-NPZ = "application/x-npz"
-SAFETENSORS = "application/x-safetensors"
-_ANY = "application/octet-stream"
+MAX_JSON_PARTS = 20_000
+"""Lists and objects that a JSON body may have beside a mel's frames."""
 
-# Media types of raw bodies, and what they are read as; of octet-stream the first bytes tell.
-ARRAY_TYPES: dict[str, str] = {
-    **dict.fromkeys(NPY_TYPES, NPY),
-    _ANY: _ANY,
-    NPZ: NPZ,
-    "application/npz": NPZ,
-    "application/zip": NPZ,
-    SAFETENSORS: SAFETENSORS,
-    "application/safetensors": SAFETENSORS,
-    "application/vnd.safetensors": SAFETENSORS,
-}
-
-_MEMBERS = 16
-_LONGEST_HEADER = 2**16
+_MAX_ARRAYS = 16
+_MAX_HEADER = 2**16
 # BF16 is the upper half of a float32.
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
@@ -42,15 +33,80 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _KINDS = "one of " + ", ".join(_DTYPES)
 
 
+def read_mel(
+    body: Body, settings: Settings
+) -> tuple[NDArray[Any], NDArray[Any] | None, dict[str, Any]]:
+    """Read the mel, the phases and the options of a body, without a check of their values.
+
+    Parameters
+    ----------
+    body
+        JSON, a form or an array file.
+    settings
+        Limits.
+
+    Returns
+    -------
+    Mel, phases (or None), and options by name.
+
+    Raises
+    ------
+    Invalid
+        Or a subclass; the body cannot be read.
+
+    """
+    if body.media_type == JSON:
+        # A mel is a list of bands or of frames, and phases one of bins; configs have few parts.
+        fields = parse_json(body.data, settings.max_frames + MAX_JSON_PARTS)
+        if "mel" not in fields:
+            raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
+        mel = parse_json_array("mel", fields.pop("mel"))
+        phases = parse_json_array("phases", fields.pop("phases")) if "phases" in fields else None
+        return mel, phases, fields
+    max_bytes = settings.max_body_bytes
+    if body.media_type == FORM:
+        arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes)
+        if "phases" in body.files:
+            arrays |= parse_arrays("phases", body.files["phases"], OCTET_STREAM, max_bytes)
+        return arrays["mel"], arrays.get("phases"), dict(body.fields)
+    if body.media_type in ARRAY_TYPES:
+        arrays = parse_arrays("mel", body.data, body.media_type, max_bytes)
+        return arrays["mel"], arrays.get("phases"), {}
+    raise UnsupportedMedia(
+        "Content-Type",
+        repr(body.media_type),
+        f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}",
+    )
+
+
 def parse_arrays(
     field: str, data: bytes, media_type: str, max_bytes: int
 ) -> dict[str, NDArray[Any]]:
-    """The arrays in a file by name; a file of one array, whatever it is called, holds `field`.
+    """Read the arrays of a file.
 
-    `media_type` is one of ARRAY_TYPES'; `max_bytes` bounds what is unpacked.
+    Parameters
+    ----------
+    field
+        Name of the required array; a single array counts as it, whatever its name.
+    data
+        Content of the file.
+    media_type
+        Key of `media.ARRAY_TYPES`.
+    max_bytes
+        Upper bound of the unpacked size.
+
+    Returns
+    -------
+    Arrays by name, among them `field`.
+
+    Raises
+    ------
+    Invalid
+        The file cannot be read, is too large, or lacks the array.
+
     """
     kind = ARRAY_TYPES[media_type]
-    if kind == _ANY:
+    if kind == OCTET_STREAM:
         kind = _kind_of(data)
     if kind == NPY:
         return {field: parse_npy(field, data)}
@@ -59,12 +115,14 @@ def parse_arrays(
         return {field: next(iter(arrays.values()))}
     if field not in arrays:
         names = ", ".join(map(brief, arrays)) or "nothing"
-        raise Invalid(field, f"a file of {names}"[:200], f"an array named {field!r}, or one alone")
+        raise Invalid(
+            field, f"a file with {names}"[:200], f"an array named {field!r}, or a single array"
+        )
     return arrays
 
 
 def _kind_of(data: bytes) -> str:
-    """What the first bytes look like; npy where they look like nothing."""
+    """Format by the first bytes; npy if they match none."""
     if data.startswith(b"PK"):
         return NPZ
     if not data.startswith(b"\x93NUMPY") and data[8:9] == b"{":
@@ -73,59 +131,86 @@ def _kind_of(data: bytes) -> str:
 
 
 def parse_npz(field: str, data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
-    """The arrays in the bytes of `np.savez` or `np.savez_compressed`.
+    """Read the arrays of an npz file.
 
-    TooLarge if they would unpack to more than `max_bytes`, whatever their own lengths say.
+    Parameters
+    ----------
+    field
+        Field that an error names.
+    data
+        Output of `np.savez` or `np.savez_compressed`.
+    max_bytes
+        Upper bound of the unpacked size, whatever lengths the file states.
+
+    Raises
+    ------
+    Invalid
+        Unreadable for other bytes, TooLarge for too many arrays or bytes.
+
     """
-    want = "the bytes of np.savez"
+    want = "the output of np.savez"
     arrays: dict[str, NDArray[Any]] = {}
     left = max_bytes
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            if len(members) > _MEMBERS:
-                raise TooLarge(field, f"{len(members)} arrays", f"at most {_MEMBERS}")
+            if len(members) > _MAX_ARRAYS:
+                raise TooLarge(field, f"{len(members)} arrays", f"at most {_MAX_ARRAYS}")
             for member in members:
                 if member.file_size > left:
                     raise TooLarge(
                         field, f"an archive of over {max_bytes} bytes", f"at most {max_bytes}"
                     )
-                with archive.open(member) as file:  # gives no more than file_size
+                with archive.open(member) as file:  # yields at most file_size bytes
                     values = file.read(left + 1)
                 left -= len(values)
                 name = member.filename.removesuffix(".npy")
                 arrays[name] = parse_npy(field, values)
     except Invalid:
         raise
-    except Exception as error:  # zipfile and zlib raise a dozen kinds on bytes made up
-        raise Unreadable(field, f"{len(data)} bytes that are no npz file", want) from error
+    except Exception as error:  # zipfile and zlib raise a dozen kinds on corrupt bytes
+        raise Unreadable(field, f"{len(data)} bytes that are not an npz file", want) from error
     return arrays
 
 
 def parse_safetensors(field: str, data: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays in the bytes of `safetensors.save`: the library sees to it that the header's
-    lengths are the values' and that no two arrays share any.
+    """Read the arrays of a safetensors file.
+
+    The library checks that the header's lengths match the data and that no arrays overlap.
+
+    Parameters
+    ----------
+    field
+        Field that an error names.
+    data
+        Output of `safetensors.save`.
+
+    Raises
+    ------
+    Invalid
+        Unreadable for other bytes, TooLarge for too many arrays, Invalid for another dtype.
+
     """
-    want = f"the bytes of safetensors.save, of {_KINDS}"
-    if int.from_bytes(data[:8], "little") > _LONGEST_HEADER:  # the library's own bound is 100 MB
-        raise Unreadable(field, f"a safetensors header of over {_LONGEST_HEADER} bytes", want)
+    want = f"the output of safetensors.save, with {_KINDS}"
+    if int.from_bytes(data[:8], "little") > _MAX_HEADER:  # the library allows 100 MB
+        raise Unreadable(field, f"a safetensors header of over {_MAX_HEADER} bytes", want)
     arrays: dict[str, NDArray[Any]] = {}
     try:
         entries = deserialize(data)
-        if len(entries) > _MEMBERS:
-            raise TooLarge(field, f"{len(entries)} arrays", f"at most {_MEMBERS}")
+        if len(entries) > _MAX_ARRAYS:
+            raise TooLarge(field, f"{len(entries)} arrays", f"at most {_MAX_ARRAYS}")
         for name, entry in entries:
             kind = entry["dtype"]
             if kind not in _DTYPES:
-                raise Invalid(field, f"safetensors of {brief(kind)}", _KINDS)
+                raise Invalid(field, f"safetensors of dtype {brief(kind)}", _KINDS)
             array: NDArray[Any] = np.frombuffer(entry["data"], _DTYPES[kind])
             if kind == "BF16":
                 array = array.astype("<u4")
                 array <<= 16
                 array = array.view("<f4")
-            arrays[name] = shaped(field, array, entry["shape"])
+            arrays[name] = reshape(field, array, entry["shape"])
     except SafetensorError as error:
         reason = brief(str(error).removeprefix("Error while deserializing: "))
-        got = f"{len(data)} bytes that are no safetensors file: {reason}"
+        got = f"{len(data)} bytes that are not a safetensors file: {reason}"
         raise Unreadable(field, got, want) from error
     return arrays

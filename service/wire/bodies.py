@@ -1,4 +1,4 @@
-"""A request's body: counted while it is read, and taken apart by its media type."""
+"""A request's body: counted while it is read, and parsed by its media type."""
 
 from __future__ import annotations
 
@@ -12,30 +12,48 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.service.errors import SlowClient, UnsupportedMedia
-from unmel.service.ops.budget import Hold
+from unmel.service.ops.limits import Reservation
 from unmel.service.ops.settings import Settings
+from unmel.service.wire.media import FORM, JSON
 
-JSON = "application/json"
-FORM = "multipart/form-data"
-
-# Bytes held for a byte of the body: the body, its copy as one piece, and what is made of it;
-# of JSON, whose "1.5," is an object of some tens of bytes, more.
+# Bytes reserved for each byte of the body: for the body, its contiguous copy, and the arrays; more
+# for JSON, whose "1.5," becomes an object of some tens of bytes.
 _WEIGHT = 3
 _JSON_WEIGHT = 12
 
 
 @dataclass(frozen=True)
 class Body:
-    """What came: either `data` as a whole, or a form's files and fields by name."""
+    """A body: either `data` as a whole, or a form's files and fields by name."""
 
     media_type: str
     data: bytes
     fields: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
+    def file(self, name: str) -> bytes:
+        """Content of a form's file; Invalid if it is missing or empty."""
+        if name not in self.files:
+            got = ", ".join(f"a file field {other[:80]!r}" for other in self.files) or "no file"
+            raise Invalid(name, got, f"a file field {name!r}")
+        if not self.files[name]:
+            raise Unreadable(name, "an empty file", "a file with content")
+        return self.files[name]
+
 
 def query_fields(request: Request) -> dict[str, str]:
-    """The query string's parameters; Invalid if one is given twice."""
+    """Parse the query string.
+
+    Returns
+    -------
+    Values by name.
+
+    Raises
+    ------
+    Invalid
+        A parameter is given twice.
+
+    """
     fields: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name in fields:
@@ -45,24 +63,44 @@ def query_fields(request: Request) -> dict[str, str]:
 
 
 def media_type_of(request: Request) -> str:
-    """The body's media type without its parameters, in small letters."""
+    """Media type of the body in lower case, without parameters."""
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-def refuse_coding(request: Request) -> None:
-    """UnsupportedMedia for a body that is packed."""
+def check_encoding(request: Request) -> None:
+    """Raise UnsupportedMedia for a compressed body."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
-        raise UnsupportedMedia("Content-Encoding", repr(coding[:40]), "none: nothing is unpacked")
+        raise UnsupportedMedia(
+            "Content-Encoding", repr(coding[:40]), "none: compressed bodies are not supported"
+        )
 
 
-async def read_body(request: Request, settings: Settings, hold: Hold) -> Body:
-    """The body, counted while it is read, also when its length is not said.
+async def read_body(request: Request, settings: Settings, reservation: Reservation) -> Body:
+    """Read a body, with or without a stated length, within all limits.
 
-    Raises TooLarge as soon as it outgrows the settings' limit for its media type, Overloaded
-    when all bodies together do, and SlowClient when it has not come in time.
+    Parameters
+    ----------
+    request
+        Request whose body was not read.
+    settings
+        Limits of size and time.
+    reservation
+        Memory of the request; it grows with the body.
+
+    Raises
+    ------
+    TooLarge
+        The body exceeds the limit of its media type.
+    Overloaded
+        All bodies together exceed their limit.
+    SlowClient
+        The body did not arrive in time.
+    Invalid
+        The body is compressed, or a form that cannot be parsed.
+
     """
-    refuse_coding(request)
+    check_encoding(request)
     media_type = media_type_of(request)
     max_bytes, weight = settings.max_body_bytes, _WEIGHT
     if media_type == JSON:
@@ -78,17 +116,17 @@ async def read_body(request: Request, settings: Settings, hold: Hold) -> Body:
                 data += chunk
                 if len(data) > max_bytes:
                     raise TooLarge("body", f"more than {max_bytes} bytes", want)
-                hold.set(weight * len(data))
+                reservation.resize(weight * len(data))
     except TimeoutError:
-        raise SlowClient(f"The body did not come within {settings.client_seconds:g} s.") from None
+        raise SlowClient(f"The body did not arrive within {settings.client_seconds:g} s.") from None
     if media_type == FORM:
-        # On a loop of its own: a large form takes long enough to hold up other requests.
+        # In its own event loop on a thread: a large form would block other requests.
         return await asyncio.to_thread(asyncio.run, _read_form(request.headers, bytes(data)))
     return Body(media_type, bytes(data))
 
 
 class _Parser(MultiPartParser):
-    """Files stay in memory, where they are counted: a container may have no disk to spill to."""
+    """Keeps files in memory, where they are counted: a container may have no disk for them."""
 
     spool_max_size = 2**40
 

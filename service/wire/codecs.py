@@ -1,4 +1,4 @@
-"""Bytes to mel and audio samples: what comes in, with nothing of HTTP but its media types."""
+"""Decoders: bytes to mel arrays and audio samples."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.service.wire.problems import brief
 
-NPY = "application/x-npy"
-NPY_TYPES = frozenset({NPY, "application/npy", "application/octet-stream"})
-
 BASE64_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
     for name, code in (("float16", "<f2"), ("float32", "<f4"), ("float64", "<f8"))
@@ -31,17 +28,30 @@ BASE64_DTYPES: dict[str, np.dtype[Any]] = {
 _LARGEST_SIZE = 2**31
 _CHANNELS = 8
 _RATES = (1000, 768_000)
-# Samples of all channels that may be decoded for one that is wanted: stereo at 96 kHz for 24.
-_MOST_DECODED = 8
+# Decoded samples of all channels allowed per output sample, as for stereo at 96 kHz to 24 kHz.
+_DECODED_RATIO = 8
 _PIECE = 2**18
 
-# --- mel in -----------------------------------------------------------------------------------
+# --- mels -------------------------------------------------------------------------------------
 
 
 def parse_npy(field: str, data: bytes) -> NDArray[Any]:
-    """The array in the bytes of `np.save`, without unpickling and without trusting the header.
+    """Read an npy file, without pickle and without trusting its header.
 
-    `np.load` would allocate whatever shape the header claims before it looks for the data.
+    `np.load` would allocate any shape that the header states before it reads the data.
+
+    Parameters
+    ----------
+    field
+        Field that an error names.
+    data
+        Output of `np.save`.
+
+    Raises
+    ------
+    Invalid
+        Unreadable for other bytes, Invalid for an array that is not of real numbers.
+
     """
     stream = io.BytesIO(data)
     try:
@@ -53,31 +63,47 @@ def parse_npy(field: str, data: bytes) -> NDArray[Any]:
             header = np.lib.format.read_array_header_2_0(stream)
         else:
             raise ValueError(f"npy version {version}")
-    except Exception as error:  # the header is parsed as Python: any of a dozen kinds
+    except Exception as error:  # the header is parsed as Python, which raises a dozen kinds
         raise Unreadable(
-            field, f"{len(data)} bytes that are no npy file", "the bytes of np.save"
+            field, f"{len(data)} bytes that are not an npy file", "the output of np.save"
         ) from error
     shape, fortran, dtype = header
     if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape):
-        raise Unreadable(field, "an npy header of an impossible shape", "the bytes of np.save")
+        raise Unreadable(field, "an npy header with an impossible shape", "the output of np.save")
     if dtype.kind not in "fiu":
-        raise Invalid(field, f"an npy file of {dtype}", "an array of real numbers")
+        raise Invalid(field, f"an npy file of dtype {dtype}", "an array of real numbers")
     start, count = stream.tell(), math.prod(shape)
     if count * dtype.itemsize != len(data) - start:
         raise Unreadable(
             field,
-            f"an npy header of {count} x {dtype.itemsize} bytes before {len(data) - start} bytes",
-            "as many bytes as the header says",
+            f"an npy header for {count} x {dtype.itemsize} bytes before {len(data) - start} bytes",
+            "as many bytes as the header states",
         )
     values = np.frombuffer(data, dtype, count, start)
-    return shaped(field, values, shape, "F" if fortran else "C")
+    return reshape(field, values, shape, "F" if fortran else "C")
 
 
-def shaped(
+def reshape(
     field: str, values: NDArray[Any], shape: Sequence[int], order: Literal["C", "F"] = "C"
 ) -> NDArray[Any]:
-    """As many values as the shape has; Unreadable where numpy has no such shape: beyond 64 axes,
-    or where sizes beside a zero are too large together.
+    """Reshape values.
+
+    Parameters
+    ----------
+    field
+        Field that an error names.
+    values
+        As many values as the shape has.
+    shape
+        Sizes of the axes.
+    order
+        Row-major (`C`) or column-major (`F`).
+
+    Raises
+    ------
+    Unreadable
+        Numpy has no such shape: over 64 axes, or large sizes beside a zero.
+
     """
     try:
         return values.reshape(shape, order=order)
@@ -86,10 +112,23 @@ def shaped(
 
 
 def parse_json(data: bytes, max_parts: int) -> dict[str, Any]:
-    """The object in a JSON body; TooLarge if it holds more lists and objects than `max_parts`.
+    """Parse a JSON object.
 
-    They are counted before anything is parsed: each takes 20 to 60 times the bytes that it is
-    written in, while numbers take ten times theirs at most.
+    Lists and objects are counted before the parser runs: each takes 20 to 60 times its bytes in
+    the text, while a number takes at most ten times.
+
+    Parameters
+    ----------
+    data
+        JSON text.
+    max_parts
+        Largest number of lists and objects.
+
+    Raises
+    ------
+    Invalid
+        TooLarge for too many parts, Unreadable for other text, Invalid for another value.
+
     """
     parts = data.count(b"[") + data.count(b"{")
     if parts > max_parts:
@@ -104,13 +143,27 @@ def parse_json(data: bytes, max_parts: int) -> dict[str, Any]:
 
 
 def parse_json_array(field: str, value: object) -> NDArray[Any]:
-    """An array in a JSON body: nested lists, or `{"data": base64, "dtype", "shape"}`."""
+    """Read an array of a JSON body.
+
+    Parameters
+    ----------
+    field
+        Field that an error names.
+    value
+        Nested lists, or `{"data": base64, "dtype", "shape"}`.
+
+    Raises
+    ------
+    Invalid
+        The value is no array of numbers.
+
+    """
     if isinstance(value, Mapping):
         return _from_base64(field, value)
     want = "a list of bands, each a list of numbers, or {data, dtype, shape} with base64"
     if not isinstance(value, list):
         raise Invalid(field, brief(value), want)
-    # Looked at first: numpy makes room for the longest string in every cell.
+    # Checked first: numpy would allocate the longest string for every cell.
     if not _only_numbers(value):
         raise Invalid(field, f"{brief(value)} that are not all numbers", want)
     try:
@@ -123,7 +176,7 @@ def parse_json_array(field: str, value: object) -> NDArray[Any]:
 
 
 def _only_numbers(value: list[object], depth: int = 3) -> bool:
-    """Whether nested lists, at most `depth` deep, hold numbers alone."""
+    """Whether nested lists, at most `depth` deep, hold only numbers."""
     kinds = {type(item) for item in value}
     if kinds <= {int, float}:
         return True
@@ -162,16 +215,38 @@ def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
             f"{len(raw)} bytes",
             f"{math.prod(shape) * dtype.itemsize} bytes for shape {shape} of {name}",
         )
-    return shaped(field, np.frombuffer(raw, dtype), shape)
+    return reshape(field, np.frombuffer(raw, dtype), shape)
 
 
-# --- audio in ---------------------------------------------------------------------------------
+# --- audio ------------------------------------------------------------------------------------
 
 
 def read_audio(
     data: bytes, sample_rate: int, max_samples: int
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Mono samples `[L]` at `sample_rate` of an audio file's bytes, and what was done to them."""
+    """Decode an audio file to mono.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    sample_rate
+        Rate of the result, Hz.
+    max_samples
+        Largest number of samples in the result.
+
+    Returns
+    -------
+    Samples `[L]` at `sample_rate`, full scale at 1, and warnings about averaged channels and
+    resampling.
+
+    Raises
+    ------
+    Invalid
+        Unreadable for other bytes, TooLarge for too many samples, Invalid for an unsupported rate
+        or number of channels and for samples that are not finite.
+
+    """
     warnings: list[str] = []
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
@@ -180,13 +255,13 @@ def read_audio(
                 raise Invalid("audio", f"{rate} Hz", f"{_RATES[0]} to {_RATES[1]} Hz")
             if file.channels > _CHANNELS:
                 raise Invalid("audio", f"{file.channels} channels", f"at most {_CHANNELS}")
-            # Judged before anything is decoded: a small FLAC can hold hours of silence.
+            # Checked before decoding: a small FLAC file can hold hours of silence.
             samples = file.frames * sample_rate // rate
             if samples > max_samples:
                 raise TooLarge(
                     "audio", f"{samples} samples at {sample_rate} Hz", f"at most {max_samples}"
                 )
-            most = _MOST_DECODED * max_samples
+            most = _DECODED_RATIO * max_samples
             if file.frames * file.channels > most:
                 raise TooLarge(
                     "audio", f"{file.frames} samples of {file.channels} channels", f"at most {most}"
@@ -195,7 +270,7 @@ def read_audio(
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
         raise Unreadable(
             "audio",
-            f"{len(data)} bytes that no decoder reads",
+            f"{len(data)} bytes that no decoder can read",
             "a wav, flac, ogg, opus or mp3 file",
         ) from error
     if mono.shape[0] == 0:
@@ -211,7 +286,7 @@ def read_audio(
 
 
 def _read_mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """A file's samples `[L]`, its channels averaged; piece by piece, so that they take no room."""
+    """Samples `[L]` of a file, channels averaged piece by piece to save memory."""
     pieces = [np.zeros(0, np.float32)]
     while (piece := file.read(_PIECE, dtype="float32", always_2d=True)).shape[0]:
         pieces.append(piece.mean(axis=1))

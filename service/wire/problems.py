@@ -1,4 +1,4 @@
-"""One table from exceptions to statuses, and the problem+json (RFC 9457) made of each."""
+"""Problems: the HTTP status of every exception, and its problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from unmel.service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
+from unmel.service.wire.media import PROBLEM
 
 logger = logging.getLogger("unmel.problems")
 
-# Faults that one answer names.
-_MOST_FAULTS = 16
+# Largest number of faults in one answer.
+_MAX_FAULTS = 16
 
-MEDIA_TYPE = "application/problem+json"
 _V2 = "/v2/"
 
-WHOLE = "body"
-"""The field that is named when it is all of them together."""
+ALL_FIELDS = "body"
+"""Field of a fault that concerns all fields together."""
 
 
-# Looked up along the exception's bases, so a subclass needs a row only where it differs.
+# Subclasses inherit the status of their base.
 STATUSES: dict[type[BaseException], int] = {
     Unreadable: 400,
     TooLarge: 413,
@@ -50,7 +50,7 @@ STATUSES: dict[type[BaseException], int] = {
     ValidationError: 422,
     RequestValidationError: 422,
     NonFiniteOutput: 422,
-    ClientDisconnect: 499,  # nobody is left to read it; the number is nginx's, for the log
+    ClientDisconnect: 499,  # only for the log, as nginx writes it
     Unauthorized: 401,
     SlowClient: 408,
     Overloaded: 503,
@@ -60,36 +60,45 @@ STATUSES: dict[type[BaseException], int] = {
     Exception: 500,
 }
 
-# What a problem says where the exception's own words are for the log.
+# Details for clients where the exception's own text is for the log.
 _DETAILS: dict[type[BaseException], str] = {
-    NonFiniteOutput: "The reconstruction with these options ran out of the range of numbers; "
-    "a smaller momentum or other parameters may help.",
-    OutOfMemory: "The device has no memory for this request at the moment.",
-    ClientDisconnect: "The client went away.",
+    NonFiniteOutput: "The reconstruction overflowed with these options; a smaller momentum or "
+    "other parameters may help.",
+    OutOfMemory: "The device has not enough memory for this request at the moment.",
+    ClientDisconnect: "The client closed the connection.",
 }
 _TITLES = {413: "Content Too Large", 499: "Client Closed Request"}
 
-# Seconds after which a lane is likely to be back, or a device's memory to be free.
+# Seconds after which a lane is likely to work again, or memory to be free.
 _RECOVERY_SECONDS = 2.0
 
 
 def status_of(error: BaseException) -> int:
-    """The HTTP status that an exception answers with."""
+    """HTTP status of an exception."""
     if isinstance(error, HTTPException):
         return error.status_code
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
 def close_code_of(error: BaseException) -> int:
-    """The code that closes a WebSocket for an exception: 1008 where the client is at fault, 1013
-    where another time would do, 1011 where the service is at fault (RFC 6455 and its registry).
+    """Close code of a WebSocket for an exception.
+
+    Returns
+    -------
+    1008 for a fault of the client, 1013 for a refusal that is temporary, 1011 for a fault of the
+    service.
+
+    References
+    ----------
+    RFC 6455, section 7.4, and IANA's registry of close codes.
+
     """
     status = status_of(error)
     return 1008 if status < 500 else 1013 if status == 503 else 1011
 
 
 def brief(value: object) -> str:
-    """A value as it came, short enough to send back."""
+    """Describe a value of a request in a few words, for an error message."""
     if isinstance(value, list | tuple):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
@@ -99,11 +108,17 @@ def brief(value: object) -> str:
 
 
 def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
-    """Every field that a validation refused: its name, what came, what would do."""
+    """List the faults of a validation.
+
+    Returns
+    -------
+    For each fault its `field`, the value it `got` and the one `expected`.
+
+    """
     faults = []
-    for fault in islice(error.errors(), _MOST_FAULTS):
+    for fault in islice(error.errors(), _MAX_FAULTS):
         if fault["type"] == "default_factory_not_called":
-            continue  # a field that follows from a faulty one; the faulty one is named itself
+            continue  # its default follows from a faulty field, which is listed itself
         got, expected = brief(fault.get("input")), str(fault["msg"])
         if fault["type"] == "missing":
             got, expected = "nothing", "a value"
@@ -112,12 +127,21 @@ def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str,
         for prefix in ("Value error, ", "Input should be "):
             expected = expected.removeprefix(prefix)
         field = ".".join(str(part)[:40] for part in fault["loc"] if part != "query")[:120]
-        faults.append({"field": field or WHOLE, "got": got, "expected": expected})
+        faults.append({"field": field or ALL_FIELDS, "got": got, "expected": expected})
     return faults
 
 
 def problem_body(error: BaseException, status: int) -> dict[str, Any]:
-    """The members of the problem; a fault of the service's own says nothing of the inside."""
+    """Make the members of a problem; for a fault of the service they reveal no internals.
+
+    Parameters
+    ----------
+    error
+        The exception.
+    status
+        Its HTTP status.
+
+    """
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": _TITLES.get(status) or HTTPStatus(status).phrase,
@@ -139,7 +163,7 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
             body["fits"] = list(error.fits)
             body["detail"] += "; these values would fit " + " or ".join(error.fits)
     elif status == 500:
-        body["detail"] = "The service failed; the request was not at fault."
+        body["detail"] = "Internal error; the request is not at fault."
     elif type(error) in _DETAILS:
         body["detail"] = _DETAILS[type(error)]
     elif isinstance(error, HTTPException):
@@ -152,7 +176,16 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
 
 
 def problem_response(request: Request, error: BaseException) -> Response:
-    """The answer to a request that failed with `error`."""
+    """Make the answer to a failed request.
+
+    Parameters
+    ----------
+    request
+        The request; a refusal is noted in its state, for the log and the metrics.
+    error
+        The exception that it failed with.
+
+    """
     status = status_of(error)
     if status == 500:
         logger.error("request failed", exc_info=error)
@@ -162,9 +195,9 @@ def problem_response(request: Request, error: BaseException) -> Response:
         body["request_id"] = request_id
     if isinstance(error, Overloaded):
         request.state.refused = error.reason
-    if request.url.path.startswith(_V2):  # its clients know no other form
+    if request.url.path.startswith(_V2):  # the form of the Open Inference Protocol
         return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
-    return JSONResponse(body, status, _headers_of(error, status), MEDIA_TYPE)
+    return JSONResponse(body, status, _headers_of(error, status), PROBLEM)
 
 
 def _headers_of(error: BaseException, status: int) -> dict[str, str]:
@@ -174,7 +207,7 @@ def _headers_of(error: BaseException, status: int) -> dict[str, str]:
         fault = ', error="invalid_token"' if error.given else ""
         return {"WWW-Authenticate": f'Bearer realm="unmel"{fault}'}
     if isinstance(error, SlowClient):
-        return {"Connection": "close"}  # what comes of the body now would be taken for a request
+        return {"Connection": "close"}  # the rest of the body would be read as a request
     if status == 503:
         seconds = error.retry_after if isinstance(error, Overloaded) else _RECOVERY_SECONDS
         return {"Retry-After": str(max(1, math.ceil(seconds)))}
@@ -182,9 +215,9 @@ def _headers_of(error: BaseException, status: int) -> dict[str, str]:
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer every exception of the table's kinds with its problem.
+    """Register a handler for every exception in `STATUSES`.
 
-    What no row names is caught around the whole app, by the access middleware.
+    Any other exception is caught by the access middleware.
     """
 
     async def handle(request: Request, error: Exception) -> Response:

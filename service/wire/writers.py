@@ -1,4 +1,4 @@
-"""Audio written while it is being made: what can be sent before the last sample is known."""
+"""Streaming encoders: audio is written before the last sample is known."""
 
 from __future__ import annotations
 
@@ -13,55 +13,64 @@ from numpy.typing import NDArray
 
 from unmel.service.wire.formats import (
     FORMATS,
-    RESAMPLER,
     AudioFormat,
-    held_rate,
+    supported_rate,
     to_fixed,
     write_samples,
 )
+from unmel.service.wire.levels import RESAMPLER
 
-WRITTEN = frozenset({"wav", "wav_f32", "flac", "ogg", "opus", "pcm", "pcm_f32"})
-"""The formats of a stream. Not mp3: its length and its encoder's delay, without which it is read
-back too long or too short, stand at its beginning and are known at its end.
+STREAMED_FORMATS = frozenset({"wav", "wav_f32", "flac", "ogg", "opus", "pcm", "pcm_f32"})
+"""Formats of a stream. mp3 is missing: its header has the length and the encoder's delay, which are
+known only at the end, and without them it decodes too long or too short.
 """
 
-# The size in a header whose writer does not know it, as other writers to pipes have it.
+# Size field of a WAV header for an unknown length, as other programs write it to pipes.
 _UNKNOWN = 0xFFFFFFFF
-# Where FLAC's STREAMINFO says, in 36 bits, how many samples there are; RFC 9639, section 8.2.
+# Position of the number of samples, 36 bits, in FLAC's STREAMINFO; RFC 9639, section 8.2.
 _FLAC_COUNT = slice(21, 26)
 
 
 class Writer(Protocol):
-    """Turns samples `[k]` into bytes as they come."""
+    """Encodes samples `[k]` as they arrive."""
 
     @property
     def clipped(self) -> int:
-        """Samples beyond full scale that were cut off: they are sent before the peak is known."""
+        """Samples beyond full scale that were clipped: the peak is unknown when they are sent."""
 
     def begin(self) -> bytes:
-        """What stands before the first sample."""
+        """Bytes before the first sample."""
 
     def add(self, samples: NDArray[np.float32]) -> bytes:
-        """What can be sent now; nothing while an encoder gathers its block."""
+        """Bytes that are ready after these samples; none while an encoder fills its block."""
 
     def end(self) -> bytes:
-        """What is left."""
+        """Remaining bytes."""
 
 
 def writer(name: str, sample_rate: int, samples: int | None) -> Writer:
-    """The writer of a format for samples of `sample_rate`, Hz, which it brings to the rate that
-    the format holds (`formats.held_rate`); `samples` is how many will come, None if nobody knows.
+    """Make the writer of a format.
+
+    Parameters
+    ----------
+    name
+        One of `STREAMED_FORMATS`.
+    sample_rate
+        Rate of the samples, Hz; the writer resamples to a rate that the format supports.
+    samples
+        Number of samples that will follow; None if it is unknown.
+
     """
-    form, (held, _) = FORMATS[name], held_rate(name, sample_rate)
-    if held != sample_rate:
-        return _Resampled(_Encoded(form, held, None), sample_rate, held)
+    form, (rate, _) = FORMATS[name], supported_rate(name, sample_rate)
+    if rate != sample_rate:
+        return _Resampled(_Encoded(form, rate, None), sample_rate, rate)
     if form.container in ("FLAC", "OGG"):
-        return _Encoded(form, held, samples)
-    return _Plain(form, held, samples)
+        return _Encoded(form, rate, samples)
+    return _Raw(form, rate, samples)
 
 
-class _Plain:
-    """Bare samples, behind a header for WAV."""
+class _Raw:
+    """Raw samples, after a header for WAV."""
 
     def __init__(self, form: AudioFormat, sample_rate: int, samples: int | None) -> None:
         self.clipped, self._form = 0, form
@@ -72,7 +81,7 @@ class _Plain:
             return b""
         width = 2 if self._form.fixed_point else 4
         size = _UNKNOWN if self._samples is None else self._samples * width
-        # Tag 1 is PCM, 3 IEEE float, which has an (empty) extension and a count of samples.
+        # Tag 1 is PCM; 3 is IEEE float, which has an (empty) extension and the number of samples.
         form = struct.pack(
             "<HHIIHH", 1 if width == 2 else 3, 1, self._rate, self._rate * width, width, 8 * width
         )
@@ -91,7 +100,7 @@ class _Plain:
     def add(self, samples: NDArray[np.float32]) -> bytes:
         if not self._form.fixed_point:
             return samples.astype("<f4").tobytes()
-        self.clipped += _beyond(samples)
+        self.clipped += _count_clipped(samples)
         return to_fixed(samples).tobytes()
 
     def end(self) -> bytes:
@@ -102,12 +111,12 @@ def _chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data
 
 
-def _beyond(samples: NDArray[np.float32]) -> int:
+def _count_clipped(samples: NDArray[np.float32]) -> int:
     return int((np.abs(samples) > 1.0).sum())
 
 
 class _Sink(io.RawIOBase):
-    """Keeps what is appended until it is taken; what is written again is past changing."""
+    """Keeps appended bytes until they are taken; rewrites of earlier bytes are ignored."""
 
     def __init__(self) -> None:
         self._at = self._size = 0
@@ -127,7 +136,7 @@ class _Sink(io.RawIOBase):
         return self._at
 
     def write(self, data: object) -> int:
-        piece = bytes(data)  # type: ignore[call-overload] # soundfile hands over a buffer
+        piece = bytes(data)  # type: ignore[call-overload] # soundfile passes a buffer
         if self._at == self._size:
             self._new += piece
             self._size += len(piece)
@@ -141,10 +150,10 @@ class _Sink(io.RawIOBase):
 
 
 class _Encoded:
-    """FLAC, vorbis and opus by libsndfile: what its encoder has not written stays with it.
+    """FLAC, Vorbis and Opus by libsndfile, whose encoder keeps an unfinished block.
 
-    FLAC comes in blocks of 4096 samples, and its header has no checksum of the whole; the others
-    in Ogg's pages, about one a second.
+    FLAC has blocks of 4096 samples, and no checksum of the whole in its header; the others have
+    Ogg pages, about one per second.
     """
 
     def __init__(self, form: AudioFormat, sample_rate: int, samples: int | None) -> None:
@@ -159,7 +168,7 @@ class _Encoded:
         return b""  # libsndfile writes the header with the first samples
 
     def add(self, samples: NDArray[np.float32]) -> bytes:
-        self.clipped += _beyond(samples)
+        self.clipped += _count_clipped(samples)
         bounded = to_fixed(samples) if self._form.fixed_point else np.clip(samples, -1.0, 1.0)
         write_samples(self._file, bounded)
         return self._taken()
@@ -180,7 +189,7 @@ class _Encoded:
 
 
 class _Resampled:
-    """Another writer's, behind a resampler, which keeps some milliseconds to itself."""
+    """Another writer after a resampler, which delays some milliseconds."""
 
     def __init__(self, inner: Writer, rate: int, out: int) -> None:
         self._inner = inner

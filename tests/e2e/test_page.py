@@ -130,13 +130,13 @@ def test_a_dropped_audio_file_is_heard_and_seen_beside_the_original(
         }""",
         list(CLIP.read_bytes()),
     )
-    page.get_by_label("Way").first.select_option("quality=draft")
+    page.locator("#method-a [name=method]").select_option("quality=draft")
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
     opened.done()
     assert_plays(page, "Result A")
-    assert_plays(page, "The original")
+    assert_plays(page, "Original")
     assert_pictures(page, 3)
-    times = page.get_by_role("table", name="Where the time went")
+    times = page.get_by_role("table", name="Times")
     assert times.get_by_role("rowheader").all_inner_texts() == [
         "decode",
         "queue",
@@ -156,22 +156,22 @@ def test_a_dropped_audio_file_is_heard_and_seen_beside_the_original(
 def test_two_methods_stand_side_by_side_by_keyboard_alone(opened: Watched) -> None:
     page = opened.page
     page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
-    page.get_by_label("Method B, to compare").focus()
+    page.get_by_label("Method B, for comparison").focus()
     page.keyboard.press("Space")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.name") == "way"
-    page.locator("#way-b [name=way]").select_option("inversion=smooth")
-    page.locator("#way-b [name=phase]").select_option("admm")
-    page.locator("#way-b [name=n_iter]").fill("3")
+    assert page.evaluate("document.activeElement.name") == "method"
+    page.locator("#method-b [name=method]").select_option("inversion=smooth")
+    page.locator("#method-b [name=phase]").select_option("admm")
+    page.locator("#method-b [name=n_iter]").fill("3")
     page.get_by_role("button", name="Reconstruct").focus()
     page.keyboard.press("Enter")
     opened.done()
     assert page.locator("article h3").all_inner_texts() == [
-        "Given",
+        "Input",
         "A: standard",
         "B: smooth + admm + 3",
     ]
-    assert page.get_by_label("The original").is_hidden()
+    assert page.get_by_label("Original").is_hidden()
     assert_plays(page, "Result A")
     assert_plays(page, "Result B")
     assert_pictures(page, 5)
@@ -201,7 +201,7 @@ def test_a_wrong_mel_is_told_what_it_fits_and_one_press_mends_it(opened: Watched
 def test_the_curl_line_quotes_what_a_shell_would_take_apart(opened: Watched) -> None:
     page = opened.page
     page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
-    page.get_by_label("Way").first.select_option("quality=draft")
+    page.locator("#method-a [name=method]").select_option("quality=draft")
     page.get_by_role("button", name="Reconstruct").click()
     opened.done()
     assert r"--data-binary @'it'\''s a mel.npy'" in page.locator("article code").inner_text()
@@ -236,7 +236,7 @@ def test_a_request_in_the_queue_is_said_to_wait_there(browser: Browser) -> None:
         page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
         page.get_by_role("button", name="Reconstruct").click()
         expect(page.get_by_role("status")).to_contain_text(
-            "Method A, standard: waiting in the queue, 1 before it", timeout=LONG
+            "Method A, standard: waiting in the queue, 1 ahead", timeout=LONG
         )
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_role("status")).to_have_text("Stopped.")
@@ -248,34 +248,34 @@ POSITIONS = [
     (
         {"stage": "decode"},
         4,  # 5 of a hundred of eight parts in nine
-        "Method A, standard: being read",
+        "Method A, standard: decoding",
         "",
     ),
     (
         {"stage": "queue", "ahead": 2, "elapsed": 1.0, "remaining": 9.0, "measured": False},
         12,
-        "Method A, standard: waiting in the queue, 2 before it",
-        "about 9 s to go, as a first guess",
+        "Method A, standard: waiting in the queue, 2 ahead",
+        "about 9 s left, first guess",
     ),
     (
         {"stage": "compute", "ahead": 0, "elapsed": 5.0, "remaining": 4.6, "measured": True},
         46,
         "Method A, standard: computing",
-        "about 5 s to go",
+        "about 5 s left",
     ),
     (  # the estimate was mended: the bar stays
         {"stage": "compute", "ahead": 0, "elapsed": 6.0, "remaining": 44.0, "measured": True},
         46,
         "Method A, standard: computing",
-        "about 44 s to go",
+        "about 44 s left",
     ),
     (
         {"stage": "compute", "ahead": 0, "elapsed": 60.0, "remaining": 0.0, "measured": True},
         84,
         "Method A, standard: computing",
-        "longer than was expected",
+        "longer than expected",
     ),
-    ({"stage": "encode"}, 84, "Method A, standard: being written", ""),
+    ({"stage": "encode"}, 84, "Method A, standard: encoding", ""),
 ]
 
 
@@ -312,7 +312,7 @@ def test_two_methods_share_one_bar(browser: Browser) -> None:
         watched = Watched(browser, service.url)
         page = watched.page
         page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
-        page.get_by_label("Method B, to compare").check()
+        page.get_by_label("Method B, for comparison").check()
         go_on = threading.Event()
         engine.faults[0] = lambda: len(engine.calls) == 1 or go_on.wait()
         page.get_by_role("button", name="Reconstruct").click()
@@ -332,9 +332,9 @@ def test_a_service_with_keys_asks_for_one(browser: Browser) -> None:
         context = browser.new_context()
         page = context.new_page()
         page.goto(service.url)
-        field = page.get_by_label("Key of this service")
+        field = page.get_by_label("API key")
         expect(field).to_be_visible()
-        expect(page.get_by_role("alert")).to_have_text("A key is needed.")
+        expect(page.get_by_role("alert")).to_have_text("An API key is required.")
         field.fill(key)
         field.press("Tab")
         expect(page.locator("#preset option")).to_have_count(len(PRESETS))
@@ -370,7 +370,7 @@ def test_text_stands_out_and_fits_a_phone_in_both_schemes(
     watched = Watched(browser, url, color_scheme=scheme, viewport={"width": 320, "height": 700})
     page = watched.page
     page.get_by_label("A mel (.npy) or an audio file").set_input_files(mel_file("hifigan-22k"))
-    page.get_by_label("Way").first.select_option("quality=draft")
+    page.locator("#method-a [name=method]").select_option("quality=draft")
     page.get_by_role("button", name="Reconstruct").click()
     watched.done()
     for contrast, text in page.evaluate(CONTRAST):

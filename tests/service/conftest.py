@@ -7,10 +7,6 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from unmel.models.engine.engine import Engine
-from unmel.service.app import create_app
-from unmel.service.ops.settings import Settings
-
 
 def wait_until_ready(client: TestClient) -> None:
     """Ask until the warm-up is over; it needs no sleep, each question takes its time."""
@@ -20,6 +16,10 @@ def wait_until_ready(client: TestClient) -> None:
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
+    from unmel.models.engine import Engine  # noqa: PLC0415
+    from unmel.service.app import create_app  # noqa: PLC0415
+    from unmel.service.ops.settings import Settings  # noqa: PLC0415
+
     settings = Settings(
         lanes=2,
         warm_presets=("hifigan-22k",),

@@ -21,7 +21,7 @@ from tests.service.engines import CONFIG, TestEngine
 from unmel.service.app import create_app
 from unmel.service.ops.settings import Settings
 from unmel.service.server import Server
-from unmel.service.web.components import Parts
+from unmel.service.web.components import Components
 
 NPY = "application/x-npy"
 
@@ -33,11 +33,13 @@ def npy(frames: int = 10) -> bytes:
 
 
 class Live:
-    """A running service: its address, its parts, its engine, and clients in threads."""
+    """A running service: its address, its components, its engine, and clients in threads."""
 
-    def __init__(self, server: Server, parts: Parts, engine: TestEngine, url: str) -> None:
-        self.server, self.parts, self.engine, self.url = server, parts, engine, url
-        self.lanes = parts.lanes
+    def __init__(
+        self, server: Server, components: Components, engine: TestEngine, url: str
+    ) -> None:
+        self.server, self.components, self.engine, self.url = server, components, engine, url
+        self.lanes = components.lanes
         self.client = httpx.Client(base_url=url, timeout=60)
         self.pool = ThreadPoolExecutor(16)
 
@@ -91,15 +93,15 @@ class Live:
         return connection
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.parts.metrics.registry.get_sample_value(f"unmel_{name}", labels) or 0.0
+        return self.components.metrics.registry.get_sample_value(f"unmel_{name}", labels) or 0.0
 
     def assert_in_order(self) -> None:
         """What every fault must leave behind: nothing waits, nothing is held, lanes are ready."""
-        self.until(lambda: self.lanes.outstanding == 0 and self.parts.budget.held == 0)
+        self.until(lambda: self.lanes.outstanding == 0 and self.components.budget.held == 0)
         self.until(self.ready)
-        count = len(self.lanes._lanes)
+        count = len(self.lanes._pool.lanes)
         self.until(lambda: self.lanes.states["idle"] == count)
-        assert repr(self.lanes) == f"<Lanes {count}/{count} at work, 0 waiting, cost 0>"
+        assert repr(self.lanes) == f"<Lanes {count}/{count} working, 0 waiting, cost 0>"
         served = self.post(77)
         assert served.status_code == 200
         assert samples(served)[0] == 77
@@ -136,7 +138,7 @@ def live(engine: TestEngine | None = None, **settings: Any) -> Iterator[Live]:
     thread.start()
     assert up.wait(30)
     host, port = server.servers[0].sockets[0].getsockname()
-    service = Live(server, app.state.parts, engine, f"http://{host}:{port}")
+    service = Live(server, app.state.components, engine, f"http://{host}:{port}")
     try:
         service.until(service.ready)
         yield service

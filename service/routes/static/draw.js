@@ -1,8 +1,8 @@
-// Pictures of mels, low bands at the bottom, and what they show in words.
+// Pictures of mels, low bands at the bottom, with a text for each.
 
-// Dark to light, even in lightness, told apart by those who see few colours.
+// Dark to light with even steps, readable with colour blindness.
 const HEAT = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
-// What does not differ has the page's own ground, so that what does stands out in both schemes.
+// Equal values have the page's background colour, so that differences stand out in both schemes.
 const COLD_HOT = {
   light: [[33, 102, 172], [146, 197, 222], [255, 255, 255], [244, 165, 130], [178, 24, 43]],
   dark: [[150, 205, 255], [52, 104, 160], [33, 30, 27], [170, 72, 48], [255, 160, 130]],
@@ -41,36 +41,36 @@ export function range(mel) {
   return [low, high];
 }
 
-/** A linear mel is drawn by its logarithm: its loud values would hide all others. */
+/** A mel for drawing: the logarithm of a linear one, whose loud values would hide all others. */
 export function visible(mel, linear) {
   if (!linear) return mel;
   const floor = Math.max(range(mel)[1], 1e-20) * 1e-8;
   return { ...mel, values: mel.values.map((v) => Math.log10(Math.max(v, floor))) };
 }
 
-/** The picture's words come back. */
-export function drawMel(canvas, mel, [low, high], what) {
+/** Draw a mel; returns its text. */
+export function drawMel(canvas, mel, [low, high], title) {
   const size = `${mel.bands} bands, ${mel.frames} frames`;
-  const label = `${what}: ${size}, colours from ${low.toFixed(2)} to ${high.toFixed(2)}`;
+  const label = `${title}: ${size}, colours from ${low.toFixed(2)} to ${high.toFixed(2)}`;
   paint(canvas, mel, HEAT, low, high, label);
   return label;
 }
 
-/** The difference over a quarter of the mel's own range; its mean and its colours in words. */
+/** Draw the difference, with colours for a quarter of the mel's range; returns its text. */
 export function drawDifference(canvas, mel, result, [low, high]) {
   const frames = Math.min(mel.frames, result.frames);
   const values = new Float32Array(mel.bands * frames);
   let sum = 0;
   for (let k = 0; k < mel.bands; k++) {
     for (let t = 0; t < frames; t++) {
-      const apart = result.values[k * result.frames + t] - mel.values[k * mel.frames + t];
-      values[k * frames + t] = apart;
-      sum += Math.abs(apart);
+      const difference = result.values[k * result.frames + t] - mel.values[k * mel.frames + t];
+      values[k * frames + t] = difference;
+      sum += Math.abs(difference);
     }
   }
-  const reach = (high - low) / 4 || 1;
-  const label = `Difference: ${(sum / values.length).toFixed(3)} on average, of a range of ${(high - low).toFixed(2)}`;
+  const limit = (high - low) / 4 || 1;
+  const label = `Difference: ${(sum / values.length).toFixed(3)} on average, in a range of ${(high - low).toFixed(2)}`;
   const scheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  paint(canvas, { bands: mel.bands, frames, values }, COLD_HOT[scheme], -reach, reach, label);
-  return `${label}; blue where the result is quieter, red where louder, in full colour from ${reach.toFixed(2)} on`;
+  paint(canvas, { bands: mel.bands, frames, values }, COLD_HOT[scheme], -limit, limit, label);
+  return `${label}; blue where the result is quieter, red where louder, full colour from ${limit.toFixed(2)}`;
 }

@@ -1,4 +1,4 @@
-// The arrays of npy files, as far as the page draws them.
+// Reader for npy files with a mel.
 
 const READERS = {
   "<f4": (view, at) => view.getFloat32(at, true),
@@ -16,7 +16,7 @@ function half(bits) {
   return exponent ? sign * 2 ** (exponent - 15) * (1 + fraction / 1024) : sign * 2 ** -24 * fraction;
 }
 
-/** {bands, frames, values}, values by band; null where it is no picture the page can draw. */
+/** {bands, frames, values}, values by band; null for an array that the page cannot draw. */
 export function readMel(buffer, bands) {
   const bytes = new Uint8Array(buffer);
   if (String.fromCharCode(...bytes.slice(1, 6)) !== "NUMPY") return null;

@@ -1,4 +1,4 @@
-// The page: a file and its options in; audio, pictures, times and the curl line out.
+// The page: from a file and options to audio, pictures, times and a curl command.
 
 import { drawDifference, drawMel, range, visible } from "./draw.js";
 import { readMel } from "./npy.js";
@@ -6,7 +6,7 @@ import { Bar, follow } from "./progress.js";
 
 const $ = (id) => document.getElementById(id);
 const NPY = "application/x-npy";
-// What the steps weigh in the bar.
+// Weights of the steps in the progress bar.
 const ANALYSIS = 1;
 const METHOD = 8;
 const presets = new Map();
@@ -17,7 +17,7 @@ let urls = [];
 
 class Refusal extends Error {
   constructor(problem) {
-    super(problem.detail ?? "The service did not say why.");
+    super(problem.detail ?? "The service gave no reason.");
     this.problem = problem;
   }
 }
@@ -34,12 +34,12 @@ async function accepted(answer) {
   let problem = { detail: text.slice(0, 200), status: answer.status };
   try {
     problem = JSON.parse(text);
-  } catch { /* said in the detail as it is */ }
+  } catch { /* the detail is the text itself */ }
   if (answer.status === 401) $("key-field").hidden = false;
   throw new Refusal(problem);
 }
 
-/** A POST whose bytes are counted both ways, which fetch does not do. */
+/** A POST with progress of both bodies, which fetch does not report. */
 function send(path, body, headers, bar, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -59,16 +59,16 @@ function send(path, body, headers, bar, signal) {
   });
 }
 
-/** Post, with the bar told how far the request has come. */
+/** Post, and show the progress of the request in the bar. */
 async function post(path, body, type, bar) {
   const { signal } = control;
   signal.throwIfAborted();
-  // crypto.randomUUID is missing where the page came over plain HTTP.
+  // crypto.randomUUID is missing on pages loaded over plain HTTP.
   const id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const over = new AbortController();
+  const answered = new AbortController();
   const headers = { "Content-Type": type, "X-Request-ID": id };
-  const answer = send(path, body, headers, bar, signal).finally(() => over.abort());
-  if (path.startsWith("/reconstruct")) follow((until) => get(`/progress/${id}`, until), over.signal, bar);
+  const answer = send(path, body, headers, bar, signal).finally(() => answered.abort());
+  if (path.startsWith("/reconstruct")) follow((until) => get(`/progress/${id}`, until), answered.signal, bar);
   return accepted(await answer);
 }
 
@@ -78,32 +78,32 @@ function option(value, text = value) {
   return new Option(text, value);
 }
 
-function makeWay(field, table, chosen) {
-  field.append($("way").content.cloneNode(true));
-  const way = field.querySelector("[name=way]");
+function fillMethod(field, table, chosen) {
+  field.append($("method").content.cloneNode(true));
+  const method = field.querySelector("[name=method]");
   const phase = field.querySelector("[name=phase]");
   const group = (label, entries) => {
     const made = document.createElement("optgroup");
     made.label = label;
     made.append(...entries);
-    way.append(made);
+    method.append(made);
   };
-  const kind = (name) => table.methods.filter((method) => method.kind === name);
+  const kind = (name) => table.methods.filter((row) => row.kind === name);
   const qualities = [...new Set(table.qualities.map((quality) => quality.name))];
   group("Quality", qualities.map((name) => option(`quality=${name}`, name)));
   group("Joint method", kind("joint").map(({ name }) => option(`method=${name}`, name)));
   group("Inversion, then phase", kind("inversion").map(({ name }) => option(`inversion=${name}`, name)));
   phase.append(...kind("phase").map(({ name }) => option(name)));
-  way.value = chosen;
+  method.value = chosen;
   const show = () => {
-    phase.closest("p").hidden = !way.value.startsWith("inversion=");
+    phase.closest("p").hidden = !method.value.startsWith("inversion=");
   };
-  way.addEventListener("change", show);
+  method.addEventListener("change", show);
   show();
 }
 
-function wayOf(field) {
-  const [name, value] = field.querySelector("[name=way]").value.split("=");
+function methodOptions(field) {
+  const [name, value] = field.querySelector("[name=method]").value.split("=");
   const options = { [name]: value };
   if (name === "inversion") options.phase = field.querySelector("[name=phase]").value;
   const iterations = field.querySelector("[name=n_iter]").value;
@@ -118,19 +118,19 @@ async function fill() {
     $("preset").append(option(row.name, `${row.name}: ${row.project}`));
   }
   $("preset").value = "hifigan-22k";
-  makeWay($("way-a"), table, "quality=standard");
-  makeWay($("way-b"), table, "inversion=pinv");
+  fillMethod($("method-a"), table, "quality=standard");
+  fillMethod($("method-b"), table, "inversion=pinv");
   const compare = () => {
-    for (const each of $("way-b").querySelectorAll("p")) each.inert = !$("both").checked;
-    $("way-b").classList.toggle("off", !$("both").checked);
+    for (const each of $("method-b").querySelectorAll("p")) each.inert = !$("both").checked;
+    $("method-b").classList.toggle("off", !$("both").checked);
   };
   $("both").addEventListener("change", compare);
   compare();
 }
 
-// --- what it says -------------------------------------------------------------------------------
+// --- messages -----------------------------------------------------------------------------------
 
-function complain(error) {
+function showError(error) {
   const box = $("error");
   box.replaceChildren();
   if (error.name === "AbortError") {
@@ -138,9 +138,9 @@ function complain(error) {
     return;
   }
   $("status").textContent = "";
-  const words = document.createElement("p");
-  words.textContent = error.message;
-  box.append(words);
+  const message = document.createElement("p");
+  message.textContent = error.message;
+  box.append(message);
   for (const name of error.problem?.fits ?? []) {
     const button = document.createElement("button");
     button.type = "button";
@@ -175,11 +175,11 @@ function times(table, header) {
   }
 }
 
-function caption(canvas, draw, ...what) {
-  canvas.nextElementSibling.textContent = draw(canvas, ...what);
+function caption(canvas, draw, ...data) {
+  canvas.nextElementSibling.textContent = draw(canvas, ...data);
 }
 
-function local(blob) {
+function objectUrl(blob) {
   const url = URL.createObjectURL(blob);
   urls.push(url);
   return url;
@@ -188,10 +188,10 @@ function local(blob) {
 // --- the work -----------------------------------------------------------------------------------
 
 async function reconstruct(letter, field, job) {
-  const { file, isMel, preset, body, given, linear, scale, bar } = job;
-  const way = wayOf(field);
-  const query = new URLSearchParams({ config: preset, ...way });
-  const name = Object.values(way).join(" + ");
+  const { file, isMel, preset, body, input, linear, scale, bar } = job;
+  const options = methodOptions(field);
+  const query = new URLSearchParams({ config: preset, ...options });
+  const name = Object.values(options).join(" + ");
   bar.step(`Method ${letter}, ${name}`);
   const answer = await post(`/reconstruct?${query}`, body, NPY, bar);
   const audio = await answer.blob();
@@ -201,11 +201,11 @@ async function reconstruct(letter, field, job) {
   part.querySelector("h3").textContent = `${letter}: ${name}`;
   const player = part.querySelector("audio");
   player.setAttribute("aria-label", `Result ${letter}`);
-  player.src = local(audio);
-  const said = [`${Number(answer.headers.get("X-Audio-Seconds")).toFixed(2)} s at ${answer.headers.get("X-Sample-Rate")} Hz`];
-  if (answer.headers.get("X-Gain")) said.push(`scaled by ${answer.headers.get("X-Gain")}`);
-  if (answer.headers.get("X-Warning")) said.push(answer.headers.get("X-Warning"));
-  part.querySelector(".said").textContent = said.join("; ");
+  player.src = objectUrl(audio);
+  const details = [`${Number(answer.headers.get("X-Audio-Seconds")).toFixed(2)} s at ${answer.headers.get("X-Sample-Rate")} Hz`];
+  if (answer.headers.get("X-Gain")) details.push(`scaled by ${answer.headers.get("X-Gain")}`);
+  if (answer.headers.get("X-Warning")) details.push(answer.headers.get("X-Warning"));
+  part.querySelector(".details").textContent = details.join("; ");
   times(part.querySelector("tbody"), answer.headers.get("Server-Timing"));
   const line = curl(file, isMel, preset, query);
   part.querySelector("code").textContent = line;
@@ -217,10 +217,10 @@ async function reconstruct(letter, field, job) {
   bar.step(`Analysing result ${letter}`);
   const again = await post(`/analyze?config=${preset}`, audio, "audio/wav", bar);
   const result = readMel(await again.arrayBuffer(), presets.get(preset).n_mels);
-  if (!given || !result) return;
+  if (!input || !result) return;
   const shown = visible(result, linear);
   caption(article.querySelector(".result"), drawMel, shown, scale, "Mel of the result");
-  caption(article.querySelector(".difference"), drawDifference, given, shown, scale);
+  caption(article.querySelector(".difference"), drawDifference, input, shown, scale);
 }
 
 async function run(event) {
@@ -244,18 +244,18 @@ async function run(event) {
     const body = await (isMel ? file : await post(`/analyze?config=${preset}`, file, "application/octet-stream", bar)).arrayBuffer();
     const linear = presets.get(preset).scale.kind === "linear";
     const read = readMel(body, presets.get(preset).n_mels);
-    const given = read && visible(read, linear);
-    const scale = given && range(given);
-    const job = { file, isMel, preset, body, given, linear, scale, bar };
-    await reconstruct("A", $("way-a"), job);
+    const input = read && visible(read, linear);
+    const scale = input && range(input);
+    const job = { file, isMel, preset, body, input, linear, scale, bar };
+    await reconstruct("A", $("method-a"), job);
     $("original").hidden = isMel;
-    if (!isMel) $("original").src = local(file);
+    if (!isMel) $("original").src = objectUrl(file);
     $("results").hidden = false;
-    if (given) caption($("mel"), drawMel, given, scale, "Given mel");
-    if (methods > 1) await reconstruct("B", $("way-b"), job);
+    if (input) caption($("mel"), drawMel, input, scale, "Mel of the input");
+    if (methods > 1) await reconstruct("B", $("method-b"), job);
     $("status").textContent = "Done.";
   } catch (error) {
-    if (control === mine) complain(error);
+    if (control === mine) showError(error);
   } finally {
     if (control === mine) {
       $("work").hidden = $("stop").hidden = true;
@@ -279,6 +279,6 @@ for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", f
 $("key").addEventListener("change", async () => {
   if (presets.size) return;
   $("error").replaceChildren();
-  await fill().catch(complain);
+  await fill().catch(showError);
 });
-fill().catch(complain);
+fill().catch(showError);

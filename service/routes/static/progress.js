@@ -1,12 +1,12 @@
-// How far the work is: a bar, words for its stage, and what the service says of a request.
+// Progress of the work: a bar, a text for its stage, and the service's report on a request.
 
-const SENT = 0.05;  // of a request's share, while its body goes out
-const COMPUTED = 0.95;  // likewise, when all that is left is to write the answer and to fetch it
-const PAUSE = 300;  // ms between two questions
+const SENT = 0.05;  // share of a request when its body is sent
+const COMPUTED = 0.95;  // share when it is computed; encoding and download remain
+const PAUSE = 300;  // ms between two reports
 
-const STAGES = { decode: "being read", compute: "computing", encode: "being written" };
+const STAGES = { decode: "decoding", compute: "computing", encode: "encoding" };
 
-/** What the service says of a request, as a share of its work; null where it says nothing. */
+/** A report as a share of the request's work; null without an estimate. */
 export function share({ stage, elapsed, remaining }) {
   if (stage === "decode") return SENT;
   if (stage === "encode") return COMPUTED;
@@ -14,19 +14,19 @@ export function share({ stage, elapsed, remaining }) {
   return SENT + (COMPUTED - SENT) * (elapsed / (elapsed + remaining));
 }
 
-/** [the stage, which is announced; what there is to say of the time, which is not]. */
+/** [text of the stage, which is announced; text of the time, which is not]. */
 export function words({ stage, ahead, remaining, measured }) {
-  const name = stage === "queue" ? `waiting in the queue${ahead ? `, ${ahead} before it` : ""}` : STAGES[stage];
+  const name = stage === "queue" ? `waiting in the queue${ahead ? `, ${ahead} ahead` : ""}` : STAGES[stage];
   if (stage !== "queue" && stage !== "compute") return [name, ""];
-  if (remaining <= 0) return [name, "longer than was expected"];
+  if (remaining <= 0) return [name, "longer than expected"];
   const seconds = remaining < 1 ? "less than 1 s" : `about ${Math.ceil(remaining)} s`;
-  return [name, `${seconds} to go${measured ? "" : ", as a first guess"}`];
+  return [name, `${seconds} left${measured ? "" : ", first guess"}`];
 }
 
-/** One run's bar: steps of given weights, of which one at a time is under way. */
+/** Progress bar of one run, with weighted steps, one after the other. */
 export class Bar {
   constructor(progress, status, weights) {
-    Object.assign(this, { progress, status, weights, at: -1, said: "" });
+    Object.assign(this, { progress, status, weights, at: -1, announced: "" });
     this.whole = weights.reduce((sum, weight) => sum + weight, 0);
     progress.value = 0;
   }
@@ -38,15 +38,15 @@ export class Bar {
     this.show(0, "", "");
   }
 
-  /** How much of the step is done, its stage, and its time in words; the bar never goes back. */
+  /** Show the share of the step, its stage and its time; the bar never goes back. */
   show(done, stage, time) {
     const before = this.weights.slice(0, this.at).reduce((sum, weight) => sum + weight, 0);
     const value = (before + (done ?? 0) * this.weights[this.at]) / this.whole;
     this.progress.value = Math.max(this.progress.value, value);
     const text = stage ? `${this.title}: ${stage}` : `${this.title} …`;
-    // Only a new stage is announced: seconds would interrupt a screen reader at every question.
-    if (text !== this.said) {
-      this.said = text;
+    // Only a new stage is announced: seconds would interrupt a screen reader at every report.
+    if (text !== this.announced) {
+      this.announced = text;
       this.time = document.createElement("span");
       this.time.setAttribute("aria-hidden", "true");
       this.status.replaceChildren(`${text} `, this.time);
@@ -57,14 +57,14 @@ export class Bar {
     this.progress.textContent = `${percent} %`;
   }
 
-  /** Bytes of the body that are out. */
+  /** Show the upload, bytes. */
   sending(loaded, total) {
     if (loaded < total) this.show((SENT * loaded) / total, "sending", `${Math.floor((100 * loaded) / total)} % sent`);
   }
 
-  /** Bytes of the answer that are here. */
+  /** Show the download, bytes. */
   fetching(loaded, total) {
-    this.show(COMPUTED + (total ? ((1 - COMPUTED) * loaded) / total : 0), "fetching the answer", "");
+    this.show(COMPUTED + (total ? ((1 - COMPUTED) * loaded) / total : 0), "downloading the answer", "");
   }
 }
 
@@ -73,16 +73,16 @@ const after = (ms, signal) => new Promise((resolve) => {
   signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
 });
 
-/** Ask where a request stands, again and again, until the signal ends it. */
+/** Ask for the progress of a request until the signal ends it. */
 export async function follow(ask, signal, bar) {
   while (!signal.aborted) {
     try {
       const position = await (await ask(signal)).json();
       if (signal.aborted) return;
-      // Not there yet, or at another replica: what was shown last still holds.
+      // It has not arrived, or is at another replica; keep the last report.
       if (position.stage !== "unknown") bar.show(share(position), ...words(position));
     } catch {
-      // The request itself says what is wrong.
+      // The request itself reports the failure.
     }
     await after(PAUSE, signal);
   }

@@ -67,7 +67,7 @@ def test_an_answer_has_one_id_the_services() -> None:
 
 
 def test_what_stays_lost_is_a_clean_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(front, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(front, "_RETRY_SECONDS", 0.0)
     answer = TestClient(Front(Proxy(lost))).post(
         "/reconstruct", content=b"x", headers={"X-Request-ID": "mine"}
     )

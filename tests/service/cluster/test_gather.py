@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from unmel.service.cluster.affinity import Recent, config_mark
 from unmel.service.cluster.gather import gather
+from unmel.service.cluster.routing import RecentConfigs, config_fingerprint
 
 
 def text(count: int) -> str:
@@ -49,15 +49,15 @@ def test_of_no_replica_there_is_nothing() -> None:
     ],
 )
 def test_a_config_is_known_by_its_text(query: bytes, same: bool) -> None:
-    assert (config_mark(query) == config_mark(b"config=hifigan-22k")) is same
+    assert (config_fingerprint(query) == config_fingerprint(b"config=hifigan-22k")) is same
 
 
 def test_a_query_without_a_config_has_no_mark() -> None:
-    assert config_mark(b"seed=1") is None
+    assert config_fingerprint(b"seed=1") is None
 
 
 def test_the_latest_configs_are_remembered() -> None:
-    recent = Recent(2)
+    recent = RecentConfigs(2)
     for mark in ("a", "b", "a", "c"):
         recent.note(mark)
-    assert recent.marks == ["a", "c"]
+    assert recent.fingerprints == ["a", "c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -185,6 +186,6 @@ def test_without_an_endpoint_nothing_is_recorded(fresh: TestClient) -> None:
 def test_an_endpoint_without_the_extra_is_refused_at_start_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "unmel.service.ops.otlp", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(Invalid, match=r"unmel\[otel\]"):
         tracing.configure("http://localhost:4318/v1/traces")

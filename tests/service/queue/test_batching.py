@@ -71,7 +71,7 @@ def test_the_pack_that_a_free_lane_takes(
 ) -> None:
     decision = decide(queue(*rows), 0.0, policy)
     assert (ids(decision.pack), ids(decision.rest)) == (pack, rest)
-    assert decision.look_again is None
+    assert decision.next_decision is None
 
 
 def test_what_can_not_be_started_in_time_leaves_unserved_and_costs_nobody_their_share() -> None:
@@ -82,7 +82,7 @@ def test_what_can_not_be_started_in_time_leaves_unserved_and_costs_nobody_their_
 
 
 @pytest.mark.parametrize(
-    ("rows", "now", "pack", "look_again"),
+    ("rows", "now", "pack", "next_decision"),
     [
         # A free lane waits for others to join, until the head has lingered.
         (["a30@5"], 6.0, [], 15.0),
@@ -98,9 +98,11 @@ def test_what_can_not_be_started_in_time_leaves_unserved_and_costs_nobody_their_
         (["a30@5", "b60@6", "b60@6"], 15.0, [0], None),
     ],
 )
-def test_lingering(rows: list[str], now: float, pack: list[int], look_again: float | None) -> None:
+def test_lingering(
+    rows: list[str], now: float, pack: list[int], next_decision: float | None
+) -> None:
     decision = decide(queue(*rows), now, LINGERING)
-    assert (ids(decision.pack), decision.look_again) == (pack, look_again)
+    assert (ids(decision.pack), decision.next_decision) == (pack, next_decision)
 
 
 NOW = 5.0
@@ -161,14 +163,14 @@ def test_a_free_lane_idles_only_to_linger_and_knows_for_how_long(
     if policy.linger == 0:
         assert bool(decision.pack) == bool(live)
     if not live:
-        assert decision.look_again is None
+        assert decision.next_decision is None
     elif decision.pack:
         older = [w for w in decision.rest if w.id < decision.pack[0].id]
         # Nobody is overtaken but by his own key's head, or while others are waited for.
         assert all(w.arrived + policy.linger > NOW for w in older if w.key != decision.pack[0].key)
     else:
-        assert decision.look_again is not None
-        assert NOW < decision.look_again <= min(w.arrived for w in live) + policy.linger
+        assert decision.next_decision is not None
+        assert NOW < decision.next_decision <= min(w.arrived for w in live) + policy.linger
 
 
 @pytest.mark.slow

@@ -54,11 +54,11 @@ def run(
             await asyncio.wait_for(test(lanes, engine), 30)
             engine.gate.set()
             await settled(lanes)
-            assert repr(lanes).startswith(f"<Lanes {count}/{count} at work, 0 waiting, cost 0")
+            assert repr(lanes).startswith(f"<Lanes {count}/{count} working, 0 waiting, cost 0")
         finally:
             engine.gate.set()
             await asyncio.to_thread(lanes.close, 30)
-        assert repr(lanes) == f"<Lanes 0/{count} at work, 0 waiting, cost 0, closing>"
+        assert repr(lanes) == f"<Lanes 0/{count} working, 0 waiting, cost 0, closing>"
         assert lanes.outstanding == 0
 
     asyncio.run(around())
@@ -218,7 +218,7 @@ def test_readiness_is_lost_until_the_new_lane_has_proven_itself() -> None:
         engine.gate.set()
         with pytest.raises(LaneLost):
             await lanes.submit(item(seed=1))
-        while lanes._lanes[0].failed_probes < 2:
+        while lanes._pool.lanes[0].failed_probes < 2:
             assert not lanes.ready
             await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="No lane works"):
@@ -299,15 +299,15 @@ def test_more_hung_threads_than_lanes_are_beyond_hope() -> None:
         [first] = await submitted(lanes, item(seed=1))
         for hung in (1, 2):
             await entered(engine)
-            assert not lanes.hopeless
+            assert not lanes.needs_restart
             clock.now += 100_000
             lanes.watch()
             assert lanes.states["hung"] == hung
-        assert lanes.hopeless
+        assert lanes.needs_restart
         with pytest.raises(LaneLost):
             await first
         engine.gate.set()
-        while lanes.hopeless:
+        while lanes.needs_restart:
             await asyncio.sleep(0)
 
     run(test, clock=clock)
@@ -323,12 +323,12 @@ def test_a_device_that_fails_one_probe_after_another_is_beyond_hope(
         engine.faults |= {1: SystemExit(1), PROBE: RuntimeError("gone")}
         with pytest.raises(LaneLost):
             await lanes.submit(item(seed=1))
-        while not lanes.hopeless:
+        while not lanes.needs_restart:
             assert not lanes.ready
             await asyncio.sleep(0)
         engine.faults.clear()
         await settled(lanes)
-        assert not lanes.hopeless
+        assert not lanes.needs_restart
 
     run(test)
 
@@ -393,7 +393,7 @@ def test_a_full_queue_refuses_with_the_time_to_come_back() -> None:
         tasks = await submitted(lanes, item(seed=1))
         await entered(engine)
         tasks += await submitted(lanes, item(frames=50_000, seed=2))
-        for ask in (lanes.submit(item(seed=3)), asyncio.to_thread(lanes.knock)):
+        for ask in (lanes.submit(item(seed=3)), asyncio.to_thread(lanes.check_admission)):
             with pytest.raises(Overloaded) as caught:
                 await ask
             assert caught.value.reason == "queue"
@@ -547,6 +547,6 @@ def closing(test: Callable[[Lanes, TestEngine], Awaitable[None]], *, linger: flo
         finally:
             engine.gate.set()
             await asyncio.to_thread(lanes.close, 30)
-        assert repr(lanes) == "<Lanes 0/1 at work, 0 waiting, cost 0, closing>"
+        assert repr(lanes) == "<Lanes 0/1 working, 0 waiting, cost 0, closing>"
 
     asyncio.run(around())

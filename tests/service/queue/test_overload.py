@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unmel.service.queue.admission import Load, refusal, wait_seconds
 from unmel.service.queue.batching import Policy, Waiting, decide
-from unmel.service.queue.caution import Caution
+from unmel.service.queue.estimates import EstimateMargin
 
 LANES = 2
 POLICY = Policy(max_pack_bytes=20_000, max_pack_seconds=2.0, lanes=LANES)
@@ -48,7 +48,7 @@ def simulate(load: float, seconds: float, error: float, max_wait: float = 20.0) 
         arrivals.append((now, rng.choice(LENGTHS)))
     outcome, queue = Outcome(asked=len(arrivals)), []
     true: dict[int, float] = {}
-    caution, promised = Caution(), dict[int, float]()
+    margin, estimates = EstimateMargin(), dict[int, float]()
     free, expected = [0.0] * LANES, [0.0] * LANES
     events = [(at, n, length) for n, (at, length) in enumerate(arrivals)]
     heapq.heapify(events)
@@ -62,7 +62,7 @@ def simulate(load: float, seconds: float, error: float, max_wait: float = 20.0) 
             queue = list(decision.rest)
             outcome.missed += len(decision.expired)
             for w in decision.expired:
-                caution.observe(promised[w.id], math.inf)
+                margin.observe(estimates[w.id], math.inf)
             if not decision.pack:
                 continue
             pack_seconds = sum(true[w.id] for w in decision.pack) * rng.uniform(
@@ -73,7 +73,7 @@ def simulate(load: float, seconds: float, error: float, max_wait: float = 20.0) 
             heapq.heappush(events, (free[lane], -1, 0.0))
             for w in decision.pack:
                 outcome.waits.append(free[lane] - w.arrived)
-                caution.observe(promised[w.id], free[lane] - w.arrived)
+                margin.observe(estimates[w.id], free[lane] - w.arrived)
                 if free[lane] <= w.arrived + DEADLINE:
                     outcome.good += true[w.id]
                 else:
@@ -86,11 +86,11 @@ def simulate(load: float, seconds: float, error: float, max_wait: float = 20.0) 
             estimate = length * rng.uniform(1 - error, 1 + error)
             busy = tuple(max(0.0, at - now) for at in expected)
             ahead = Load(busy, sum(w.seconds for w in queue))
-            if refusal(ahead, estimate, DEADLINE, max_wait, caution.factor) is not None:
+            if refusal(ahead, estimate, DEADLINE, max_wait, margin.factor) is not None:
                 outcome.refused += 1
             else:
                 true[n] = length
-                promised[n] = wait_seconds(ahead) + estimate
+                estimates[n] = wait_seconds(ahead) + estimate
                 start_by = now + DEADLINE - estimate
                 queue.append(Waiting(n, "a", 100, estimate, now, start_by))
                 outcome.longest_queue = max(outcome.longest_queue, sum(w.seconds for w in queue))
@@ -121,18 +121,18 @@ def test_the_queue_is_bounded_in_seconds_of_work_whatever_comes() -> None:
 
 
 @given(outcomes=st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 1000)), max_size=200))
-def test_caution_stays_within_its_bounds(outcomes: list[tuple[float, float]]) -> None:
-    caution = Caution()
+def test_the_margin_stays_within_its_bounds(outcomes: list[tuple[float, float]]) -> None:
+    margin = EstimateMargin()
     for estimate, actual in outcomes:
-        caution.observe(estimate, actual)
-    assert 1.0 <= caution.factor <= 4.0
+        margin.observe(estimate, actual)
+    assert 1.0 <= margin.factor <= 4.0
 
 
-def test_caution_grows_until_nearly_all_answers_keep_within_it_and_then_goes_back() -> None:
-    rng, caution = random.Random(4), Caution()  # noqa: S311 - the same every time
+def test_the_margin_grows_until_nearly_all_answers_keep_within_it_and_then_goes_back() -> None:
+    rng, margin = random.Random(4), EstimateMargin()  # noqa: S311 - the same every time
     for _ in range(5000):
-        caution.observe(10.0, 10.0 * rng.uniform(0.5, 2.0))
-    assert caution.factor == pytest.approx(1.925, abs=0.15)  # the 95th percentile
+        margin.observe(10.0, 10.0 * rng.uniform(0.5, 2.0))
+    assert margin.factor == pytest.approx(1.925, abs=0.15)  # the 95th percentile
     for _ in range(5000):
-        caution.observe(10.0, 5.0)
-    assert caution.factor == 1.0
+        margin.observe(10.0, 5.0)
+    assert margin.factor == 1.0

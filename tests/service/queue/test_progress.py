@@ -11,11 +11,11 @@ from tests.service.live import Live, live
 from tests.service.queue.test_lanes import Clock, entered, run
 from unmel.models.engine.items import Item
 from unmel.service.queue.lanes import Lanes
-from unmel.service.queue.progress import Following, Position
+from unmel.service.queue.progress import Position, ProgressTracker
 from unmel.service.queue.tickets import Served, Ticket
 
 
-async def follow(lanes: Lanes, *items: Item) -> tuple[list[Ticket], list[asyncio.Task[Served]]]:
+async def submit(lanes: Lanes, *items: Item) -> tuple[list[Ticket], list[asyncio.Task[Served]]]:
     """Submitted items' tickets, and what comes of them."""
     tickets: list[Ticket] = []
     tasks = [asyncio.ensure_future(lanes.submit(one, None, tickets.append)) for one in items]
@@ -27,13 +27,13 @@ def test_a_ticket_is_located_in_the_queue_in_a_lane_and_after_it() -> None:
     clock = Clock()
 
     async def test(lanes: Lanes, engine: TestEngine) -> None:
-        [first], tasks = await follow(lanes, item(seed=1))
+        [first], tasks = await submit(lanes, item(seed=1))
         await entered(engine)
         alone = first.waiting.seconds
         begun = lanes.locate(first)
         assert (begun.stage, begun.ahead, begun.elapsed) == ("compute", 0, 0.0)
         assert begun.remaining == pytest.approx(alone)
-        [second, third], more = await follow(lanes, item(seed=2), item(seed=3))
+        [second, third], more = await submit(lanes, item(seed=2), item(seed=3))
         clock.now += alone / 2
         here = lanes.locate(first)
         assert here.elapsed == pytest.approx(alone / 2)
@@ -56,13 +56,13 @@ def test_an_estimate_is_a_guess_until_a_request_of_its_kind_was_timed() -> None:
     clock = Clock()
 
     async def test(lanes: Lanes, engine: TestEngine) -> None:
-        [first], tasks = await follow(lanes, item(seed=1))
+        [first], tasks = await submit(lanes, item(seed=1))
         await entered(engine)
         assert not lanes.locate(first).measured
         clock.now += 1.0
         engine.gate.set()
         await asyncio.gather(*tasks)
-        [second], tasks = await follow(lanes, item(seed=2))
+        [second], tasks = await submit(lanes, item(seed=2))
         assert lanes.locate(second).measured
         await asyncio.gather(*tasks)
 
@@ -70,16 +70,16 @@ def test_an_estimate_is_a_guess_until_a_request_of_its_kind_was_timed() -> None:
 
 
 def test_a_request_is_known_while_it_is_served_and_the_later_of_two_with_one_id() -> None:
-    following = Following(lambda _: Position("queue", 3))
+    tracker = ProgressTracker(lambda _: Position("queue", 3))
     ticket = object()
-    with following.follow("a"):
-        assert following.position("a") == Position("decode")
-        with following.follow("a") as later:
+    with tracker.track("a"):
+        assert tracker.position("a") == Position("decode")
+        with tracker.track("a") as later:
             later.queued(ticket)  # type: ignore[arg-type] # it is only handed on
-            assert following.position("a") == Position("queue", 3)
-        assert following.position("a") == Position("unknown")
-    assert following.position("a") == Position("unknown")
-    assert len(following) == 0
+            assert tracker.position("a") == Position("queue", 3)
+        assert tracker.position("a") == Position("unknown")
+    assert tracker.position("a") == Position("unknown")
+    assert len(tracker) == 0
 
 
 def test_the_service_says_where_a_request_is_and_forgets_it_with_its_answer() -> None:
@@ -100,5 +100,5 @@ def test_the_service_says_where_a_request_is_and_forgets_it_with_its_answer() ->
         service.engine.gate.set()
         assert [future.result().status_code for future in futures] == [200, 200]
         service.until(lambda: stage(service, "mine") == "unknown")
-        assert len(service.parts.following) == 0
+        assert len(service.components.progress) == 0
         service.assert_in_order()

@@ -33,9 +33,9 @@ from unmel.models.engine.work import Result, Work
 from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import stream
-from unmel.service.routes.chunked import FRAMES
-from unmel.service.web.components import make_parts
-from unmel.service.web.stream_session import Flow
+from unmel.service.web.components import make_components
+from unmel.service.web.stream_session import StreamSession
+from unmel.service.wire.media import FRAMES
 from unmel.service.wire.writers import writer
 
 pytestmark = pytest.mark.loops
@@ -106,9 +106,13 @@ def _read_on(connection: ClientConnection) -> None:
 
 def assert_free(service: Live) -> None:
     """Nothing of any stream is left."""
-    parts = service.parts
+    components = service.components
     service.until(
-        lambda: parts.streams.taken == 0 and parts.budget.held == 0 and parts.lanes.outstanding == 0
+        lambda: (
+            components.streams.open == 0
+            and components.budget.held == 0
+            and components.lanes.outstanding == 0
+        )
     )
 
 
@@ -155,7 +159,7 @@ def test_sixteen_bits_are_the_default_and_what_is_beyond_full_scale_is_counted(
 @pytest.mark.parametrize(
     ("messages", "word"),
     [
-        ([b"1234"], "first the options"),
+        ([b"1234"], "the options first"),
         (["nonsense"], "JSON"),
         ([json.dumps({"config": "no-such"})], "no-such"),
         ([json.dumps({**HELLO, "lookahead": 0})], "lookahead"),
@@ -188,7 +192,7 @@ def test_a_message_that_is_too_large_closes_with_1009(service: Live) -> None:
 def test_a_stream_too_many_is_told_to_come_later_and_a_seat_is_given_back(service: Live) -> None:
     with ExitStack() as stack:
         open_ones = [stack.enter_context(opened(service)) for _ in range(3)]
-        service.until(lambda: service.parts.streams.taken == 3)
+        service.until(lambda: service.components.streams.open == 3)
         with dialled(service) as one_more:
             code, reason = closed(one_more)
         assert code == 1013
@@ -196,7 +200,7 @@ def test_a_stream_too_many_is_told_to_come_later_and_a_seat_is_given_back(servic
         refused = chunked(service, npy(), "application/x-npy")
         assert "3 streams" in problem(refused, 503)["detail"]
         open_ones[0].close()
-        service.until(lambda: service.parts.streams.taken == 2)
+        service.until(lambda: service.components.streams.open == 2)
         with opened(service) as again:
             again.send(MEL.tobytes())
             assert len(ended(again)[0]) == CONFIG.samples(len(MEL))
@@ -279,17 +283,17 @@ def test_nothing_is_read_from_a_client_that_does_not_read() -> None:
             await asyncio.Event().wait()
 
     async def go() -> int:
-        parts = make_parts(Settings(lanes=1, warm_presets=()), ENGINE)
-        parts.lanes.start()
-        flow = Flow(parts, CONFIG, Options("draft"))
+        components = make_components(Settings(lanes=1, warm_presets=()), ENGINE)
+        components.lanes.start()
+        session = StreamSession(components, CONFIG, Options("draft"))
         deaf = Deaf()
         run = asyncio.create_task(
-            stream._run(deaf, parts, flow, writer("pcm", 22050, None))  # type: ignore[arg-type] # all that it asks of a socket
+            stream._run(deaf, 60.0, session, writer("pcm", 22050, None))  # type: ignore[arg-type] # all that it asks of a socket
         )
         await deaf.asked.wait()
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
-        await asyncio.to_thread(parts.lanes.close, 10.0)
+        await asyncio.to_thread(components.lanes.close, 10.0)
         return deaf.received
 
     assert asyncio.run(go()) == 1

@@ -151,7 +151,7 @@ def test_warnings_come_along(client: Any) -> None:
         ("hifigan-22k", MEL[:79], {}, 422, "mel: got shape 79x"),
         ("hifigan-22k", MEL + 100, {}, 422, "values from"),
         ("hifigan-22k", MEL * np.nan, {}, 422, "nan in band 0"),
-        ("hifigan-22k", MEL[None][:0], {}, 422, "a batch of none"),
+        ("hifigan-22k", MEL[None][:0], {}, 422, "an empty batch"),
         ("hifigan-22k", MEL, {"n_iter": -1}, 422, "n_iter"),
         ("hifigan-22k", MEL, {"format": "mp3"}, 422, "parameters.format"),
         ("hifigan-22k", MEL, {"nonsense": 1}, 422, "nonsense"),
@@ -186,9 +186,9 @@ def test_nested_lists_are_read_too(url: str) -> None:
         (b"{", "JSON that does not parse"),
         (b"[]", "a JSON object"),
         ({}, "inputs"),
-        ({"inputs": []}, "one, 'mel'"),
+        ({"inputs": []}, "one input, 'mel'"),
         ({"inputs": [3]}, "an object"),
-        ({"inputs": [tensor(), tensor()]}, "one, 'mel'"),
+        ({"inputs": [tensor(), tensor()]}, "one input, 'mel'"),
         ({"inputs": [tensor(name="text")]}, "'mel'"),
         ({"inputs": [tensor(datatype="INT8")]}, "FP32 or FP16"),
         ({"inputs": [tensor(shape=[80])]}, "n_mels, frames"),
@@ -235,7 +235,7 @@ def test_faults_around_the_route_have_the_protocols_form_too() -> None:
         body = {"inputs": [tensor(shape=[2, 80, 1], data=[-5.0] * 160)]}
         refused = service.client.post(path, json=body)
         assert refused.status_code == 401
-        assert refused.json() == {"error": "A key is needed."}
+        assert refused.json() == {"error": "An API key is required."}
         assert service.client.get("/v2/health/ready").json() == {"ready": True}
         headers = {"Authorization": f"Bearer {key}"}
         served = service.client.post(path, json=body, headers=headers)

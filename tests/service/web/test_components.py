@@ -18,7 +18,7 @@ from unmel.service import __main__
 from unmel.service.__main__ import main
 from unmel.service.ops.settings import Settings
 from unmel.service.web import components
-from unmel.service.web.components import build_engine, make_parts
+from unmel.service.web.components import build_engine, make_components
 
 
 class Noted(Engine):
@@ -36,7 +36,7 @@ class Noted(Engine):
 @pytest.mark.loops
 def test_a_pack_and_a_streams_first_later_and_last_step_were_run_before() -> None:
     engine = Noted()
-    made = make_parts(Settings(lanes=1, warm_presets=("hifigan-22k",)), engine)
+    made = make_components(Settings(lanes=1, warm_presets=("hifigan-22k",)), engine)
     asyncio.run(made.warm_up())
     assert made.warm.is_set()
     pack, *steps = engine.ran
@@ -54,7 +54,7 @@ def test_readiness_waits_for_the_loops_with_no_presets_to_warm_too() -> None:
             entered.set()
             gate.wait()
 
-    made = make_parts(Settings(lanes=1, warm_presets=()), Slow())
+    made = make_components(Settings(lanes=1, warm_presets=()), Slow())
 
     async def ask() -> list[bool]:
         task = asyncio.create_task(made.warm_up())
@@ -96,7 +96,7 @@ def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
     monkeypatch.setattr(__main__, "build_engine", lambda *given: kinds.append(given) or made)
     monkeypatch.setattr(__main__, "create_app", lambda _, engine: engine)
     monkeypatch.setattr(__main__, "Server", lambda engine, *_, **__: Started(engine))
-    monkeypatch.setattr(__main__, "_end", lambda: None)  # other tests' lanes are no reason to end
+    monkeypatch.setattr(__main__, "_exit_now", lambda: None)  # lanes of other tests would end it
     Started.engines.clear()
     assert main(TestEngine) == 0
     assert Started.engines == [made]

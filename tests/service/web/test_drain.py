@@ -28,14 +28,14 @@ def test_a_client_in_the_kernels_queue_is_answered_and_the_next_is_not_let_in(
 ) -> None:
     """They connect while the event loop is at the port's end, which it does not leave for them."""
     waiting: list[socket.socket] = []
-    take_no_more = server._take_no_more
+    refuse_connections = server._refuse_connections
     with live() as service:
 
         def just_before(bound: socket.socket) -> None:
             waiting.extend(service.raw(npy()) for _ in range(5))
-            take_no_more(bound)
+            refuse_connections(bound)
 
-        monkeypatch.setattr(server, "_take_no_more", just_before)
+        monkeypatch.setattr(server, "_refuse_connections", just_before)
         address = service.client.base_url.host, service.client.base_url.port
     assert [status(connection) for connection in waiting] == [REFUSED] * 5
     with pytest.raises(ConnectionRefusedError):
@@ -46,7 +46,7 @@ def test_a_client_in_the_kernels_queue_is_answered_and_the_next_is_not_let_in(
 def test_the_filter_drops_who_comes_and_spares_who_is_connected() -> None:
     with socket.create_server(("127.0.0.1", 0)) as bound:
         before = socket.create_connection(bound.getsockname())
-        server._take_no_more(bound)
+        server._refuse_connections(bound)
         late = socket.socket()
         late.settimeout(0)
         late.connect_ex(bound.getsockname())
@@ -63,14 +63,14 @@ def test_the_filter_drops_who_comes_and_spares_who_is_connected() -> None:
 def test_a_connection_whose_request_is_still_on_its_way_is_heard_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    closed, asked = threading.Event(), Server._some_have_not_asked
+    closed, asked = threading.Event(), Server._awaits_first_request
 
     def after_the_port(self: Server) -> bool:
         closed.set()
         return asked(self)
 
-    monkeypatch.setattr(Server, "_some_have_not_asked", after_the_port)
-    monkeypatch.setattr(server, "_HEAR_SECONDS", 60.0)
+    monkeypatch.setattr(Server, "_awaits_first_request", after_the_port)
+    monkeypatch.setattr(server, "_FIRST_REQUEST_SECONDS", 60.0)
     answers: list[bytes] = []
 
     def ask(service: Live, silent: socket.socket) -> None:
@@ -91,7 +91,7 @@ def test_a_connection_whose_request_is_still_on_its_way_is_heard_out(
 def test_a_connection_that_never_asks_holds_up_the_end_for_a_moment_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, "_HEAR_SECONDS", 0.01)
+    monkeypatch.setattr(server, "_FIRST_REQUEST_SECONDS", 0.01)
     with live() as service:
         host, port = service.client.base_url.host, service.client.base_url.port
         silent = socket.create_connection((host, port))
@@ -104,7 +104,7 @@ def test_a_second_signal_answers_an_upload_that_the_end_waits_for(
 ) -> None:
     """Nothing is computed: the drain is over at once, and the port closed, when it comes."""
     closed = threading.Event()
-    monkeypatch.setattr(server, "_take_no_more", lambda _: closed.set())
+    monkeypatch.setattr(server, "_refuse_connections", lambda _: closed.set())
     with live() as service:
         uploading = service.raw(npy()[:1000], length=10**6)
         service.until(lambda: len(service.server.server_state.tasks) > 0)

@@ -71,7 +71,7 @@ def test_output_that_is_not_finite_is_an_error_and_never_audio(
     service.engine.faults[3] = sample
     answers = finish(service, service.busy(waiting=(2, 3)))
     assert statuses(answers) == [200, 200, 422]
-    assert "range of numbers" in problem(answers[2], 422)["detail"]
+    assert "overflowed" in problem(answers[2], 422)["detail"]
 
 
 def test_a_lane_that_dies_is_replaced_and_readiness_tells_the_truth_meanwhile(
@@ -158,9 +158,9 @@ def test_a_client_that_leaves_while_computed_does_its_neighbours_no_harm(service
 
 def test_a_client_that_leaves_in_the_midst_of_its_body_leaves_nothing_held(service: Live) -> None:
     connection = service.raw(npy()[:1000], length=10**7)
-    service.until(lambda: service.parts.budget.held > 0)
+    service.until(lambda: service.components.budget.held > 0)
     connection.close()
-    service.until(lambda: service.parts.budget.held == 0)
+    service.until(lambda: service.components.budget.held == 0)
     assert service.engine.calls == []
 
 
@@ -178,7 +178,7 @@ def test_a_client_that_does_not_read_holds_no_lane_and_is_broken_off() -> None:
         )
         service.until(lambda: [2] in service.engine.calls)
         assert service.post(3).status_code == 200  # while the answer to 2 is not read
-        assert service.parts.budget.held > 2**20
+        assert service.components.budget.held > 2**20
         service.assert_in_order()  # and after a while nothing is held for it any more
         stuck.close()
 
@@ -249,7 +249,7 @@ def test_what_all_requests_hold_together_is_bounded() -> None:
     with live(max_body_mb=1, max_held_mb=2) as service:
         # 640 kB, counted threefold; the answer is larger, but by then the request is alone.
         holder = service.raw(npy(2000)[:-1], length=len(npy(2000)))
-        service.until(lambda: service.parts.budget.held > 1_900_000)
+        service.until(lambda: service.components.budget.held > 1_900_000)
         body = problem(service.post(2, frames=1000), 503)
         assert "hold" in body["detail"]
         service.until(lambda: service.metric("refused_total", reason="memory") == 1)
@@ -312,7 +312,7 @@ def test_what_the_grace_period_is_not_enough_for_is_answered_with_a_problem() ->
     with live(drain_seconds=1, max_queue_seconds=1.0) as service:
         futures = service.busy(waiting=(2, 3))
         slow = service.raw(npy()[:100], length=len(npy()))  # its body never comes to an end
-        service.until(lambda: service.parts.budget.held > 0)
+        service.until(lambda: service.components.budget.held > 0)
         service.server.handle_exit(signal.SIGTERM, None)
         for future in futures:
             assert "shut down before" in problem(future.result(), 503)["detail"]

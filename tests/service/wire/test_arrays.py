@@ -164,7 +164,9 @@ def test_a_long_header_of_safetensors_is_refused_before_it_is_parsed() -> None:
 
 @pytest.mark.parametrize(("dtype", "width"), [("I64", 8), ("F8_E4M3", 1), ("BOOL", 1)])
 def test_a_sound_file_of_another_kind_is_told_from_one_that_lies(dtype: str, width: int) -> None:
-    with pytest.raises(Invalid, match=f"safetensors of '{dtype}'; expected one of F16") as refusal:
+    with pytest.raises(
+        Invalid, match=f"safetensors of dtype '{dtype}'; expected one of F16"
+    ) as refusal:
         parse_safetensors("mel", by_hand(entry([12], 0, 12 * width, dtype), bytes(12 * width)))
     assert not isinstance(refusal.value, Unreadable)
 

@@ -8,23 +8,19 @@ import math
 import numpy as np
 import pytest
 import soundfile
-from fastapi.testclient import TestClient
 from scipy.signal import lfilter
 
 from tests.root import ROOT
-from tests.service.asking import post
 from tests.signals import voice
 from unmel.models.errors import Invalid
 from unmel.service.errors import NotAcceptable
 from unmel.service.wire.formats import (
     FORMATS,
-    Finish,
     encode_audio,
     encode_npy,
-    finish,
     format_for,
 )
-from unmel.service.wire.loudness import loudness, sections
+from unmel.service.wire.levels import LevelOptions, apply_levels, loudness, sections
 
 WAVE = voice(0.2)
 RATES = (8000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000, 192_000)
@@ -94,31 +90,17 @@ def test_clips_of_any_length_keep_it(name: str, samples: int) -> None:
 
 @pytest.mark.parametrize("name", ["opus", "mp3"])
 def test_a_rate_that_was_asked_for_and_is_not_held_is_refused(name: str) -> None:
-    with pytest.raises(Invalid, match=r"sample_rate: got 44101 for .* expected 48000"):
-        encode_audio(WAVE, 22_050, name, Finish(sample_rate=44_101))
+    with pytest.raises(
+        Invalid, match=r"sample_rate: got 44101 for .* expected another rate, such as 48000"
+    ):
+        encode_audio(WAVE, 22_050, name, LevelOptions(sample_rate=44_101))
 
 
 def test_resampling_a_single_sample_gives_one() -> None:
-    assert len(finish(WAVE[:1], 48_000, Finish(sample_rate=8000), bounded=True).samples) == 1
-
-
-@pytest.mark.parametrize(("name", "rate"), [("wav", 8000), ("opus", 48_000), ("pcm_f32", 16_000)])
-def test_the_service_resamples_where_asked(client: TestClient, name: str, rate: int) -> None:
-    plain, other = post(client, format="wav"), post(client, format=name, sample_rate=rate)
-    assert other.status_code == 200, other.text
-    assert other.headers["x-sample-rate"] == str(rate)
-    assert other.headers["x-audio-seconds"] == plain.headers["x-audio-seconds"]
-    back, said = read(other.content, name, rate)
-    assert said == rate
-    assert len(back) == pytest.approx(rate * float(plain.headers["x-audio-seconds"]), abs=1)
-    assert "x-warning" not in other.headers
-
-
-def test_the_service_says_what_a_format_made_of_the_rate(client: TestClient) -> None:
-    answer = post(client, format="opus")
-    assert answer.headers["content-type"] == "audio/ogg; codecs=opus"
-    assert answer.headers["x-sample-rate"] == "24000"
-    assert answer.headers["x-warning"] == ("resampled from 22050 to 24000 Hz: opus has no 22050 Hz")
+    assert (
+        len(apply_levels(WAVE[:1], 48_000, LevelOptions(sample_rate=8000), bounded=True).samples)
+        == 1
+    )
 
 
 # --- levels -----------------------------------------------------------------------------------
@@ -156,26 +138,26 @@ def test_fixed_point_is_scaled_to_fit_and_says_by_how_much() -> None:
 
 
 def test_normalize_peak_brings_the_peak_to_minus_one_db_and_silence_stays() -> None:
-    encoded = encode_audio(WAVE, 22050, "pcm_f32", Finish("peak"))
+    encoded = encode_audio(WAVE, 22050, "pcm_f32", LevelOptions("peak"))
     assert np.abs(np.frombuffer(encoded.data, "<f4")).max() == pytest.approx(10 ** (-1 / 20))
-    assert encode_audio(0 * WAVE, 22050, "wav", Finish("peak")).gain == 1.0
+    assert encode_audio(0 * WAVE, 22050, "wav", LevelOptions("peak")).gain == 1.0
 
 
 def test_gain_is_added_after_normalising_and_bounded_formats_fit() -> None:
-    lower = finish(WAVE, 22_050, Finish("peak", gain=-5.0), bounded=True)
+    lower = apply_levels(WAVE, 22_050, LevelOptions("peak", gain=-5.0), bounded=True)
     assert np.abs(lower.samples).max() == pytest.approx(10 ** (-6 / 20))
-    plain = finish(WAVE, 22_050, Finish(gain=6.0), bounded=False)
+    plain = apply_levels(WAVE, 22_050, LevelOptions(gain=6.0), bounded=False)
     np.testing.assert_allclose(plain.samples, WAVE * 10 ** (6 / 20), rtol=1e-6)
-    over = finish(WAVE, 22_050, Finish("peak", gain=12.0), bounded=True)
+    over = apply_levels(WAVE, 22_050, LevelOptions("peak", gain=12.0), bounded=True)
     assert np.abs(over.samples).max() == pytest.approx(1.0)
-    beyond = finish(WAVE, 22_050, Finish("peak", gain=12.0), bounded=False)
+    beyond = apply_levels(WAVE, 22_050, LevelOptions("peak", gain=12.0), bounded=False)
     assert np.abs(beyond.samples).max() == pytest.approx(10 ** (11 / 20))
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_loudness_brings_a_clip_to_minus_23_lufs_in_every_format(name: str) -> None:
     for level in (0.01, 0.7):
-        encoded = encode_audio(level * voice(2.0), 22_050, name, Finish("loudness"))
+        encoded = encode_audio(level * voice(2.0), 22_050, name, LevelOptions("loudness"))
         back, rate = read(encoded.data, name, encoded.sample_rate)
         assert loudness(back, rate) == pytest.approx(-23.0, abs=0.5 if name in LOSSY else 0.02)
         assert encoded.gain != 1.0
@@ -226,9 +208,12 @@ def test_the_weighting_in_pieces_is_the_recursive_filter() -> None:
 
 def test_silence_and_less_than_the_gate_are_left_alone() -> None:
     assert loudness(np.zeros(1000, np.float32), 8000) == -math.inf
-    assert finish(np.zeros(1000, np.float32), 8000, Finish("loudness"), bounded=True).gain == 1.0
+    assert (
+        apply_levels(np.zeros(1000, np.float32), 8000, LevelOptions("loudness"), bounded=True).gain
+        == 1.0
+    )
     faint = tone(8000, 1.0, 1e-5)
-    assert finish(faint, 8000, Finish("loudness"), bounded=True).gain == 1.0
+    assert apply_levels(faint, 8000, LevelOptions("loudness"), bounded=True).gain == 1.0
 
 
 # --- Accept -----------------------------------------------------------------------------------
@@ -266,16 +251,6 @@ def test_accept_chooses_the_format(accept: str | None, name: str) -> None:
 def test_an_accept_that_nothing_fits_is_refused_with_what_would(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="audio/mpeg"):
         format_for(accept)
-
-
-def test_the_service_answers_406_unless_a_format_is_named(client: TestClient) -> None:
-    client.headers["Accept"] = "image/png"
-    try:
-        assert post(client).status_code == 406
-        assert post(client, format="mp3").headers["content-type"] == "audio/mpeg"
-        assert post(client, output="stft").status_code == 200
-    finally:
-        client.headers["Accept"] = "*/*"
 
 
 def test_npy_out_is_what_numpy_loads() -> None:

@@ -31,6 +31,7 @@ from unmel.models.methods.start.starts import STARTS
 from unmel.service.errors import NotAcceptable
 from unmel.service.ops.keys import split_keys
 from unmel.service.ops.settings import Settings
+from unmel.service.web.pipeline import read_deadline
 from unmel.service.wire.bodies import Body
 from unmel.service.wire.codecs import (
     parse_json,
@@ -38,8 +39,9 @@ from unmel.service.wire.codecs import (
     parse_npy,
     read_audio,
 )
-from unmel.service.wire.formats import FORMATS, Finish, encode_audio, encode_npy, format_for
-from unmel.service.wire.requests import read_deadline, read_order
+from unmel.service.wire.formats import FORMATS, encode_audio, encode_npy, format_for
+from unmel.service.wire.levels import LevelOptions
+from unmel.service.wire.requests import read_reconstruct_request
 
 pytestmark = pytest.mark.slow
 
@@ -122,7 +124,7 @@ def test_any_json_body_is_an_order_or_refused(value: object, text: str, at: int)
     data = json.dumps(value if isinstance(value, dict) else {"mel": value}).encode()
     data = data[:at] + text.encode() + data[at:] if text else data
     with contextlib.suppress(Invalid, ValidationError):
-        read_order(Body("application/json", data), {"n_iter": "1"}, None, Settings())
+        read_reconstruct_request(Body("application/json", data), {"n_iter": "1"}, None, Settings())
 
 
 @MANY
@@ -142,10 +144,14 @@ def test_an_array_is_the_same_by_lists_and_by_base64(array: np.ndarray) -> None:
     wave=hnp.arrays(np.float32, st.integers(1, 50), elements=st.floats(-4, 4, width=32)),
     name=st.sampled_from(list(FORMATS)),
     how=st.builds(
-        Finish, st.sampled_from(["none", "peak", "loudness"]), st.sampled_from([0.0, -6.0, 60.0])
+        LevelOptions,
+        st.sampled_from(["none", "peak", "loudness"]),
+        st.sampled_from([0.0, -6.0, 60.0]),
     ),
 )
-def test_samples_come_back_as_they_were_written(wave: np.ndarray, name: str, how: Finish) -> None:
+def test_samples_come_back_as_they_were_written(
+    wave: np.ndarray, name: str, how: LevelOptions
+) -> None:
     CASES["codecs"] += 1
     encoded = encode_audio(wave, 16000, name, how)
     if FORMATS[name].container is None:

@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from unmel.service.ops.settings import Settings
 from unmel.service.wire.bodies import Body
 from unmel.service.wire.problems import status_of
-from unmel.service.wire.requests import read_analyze_order, read_order
+from unmel.service.wire.requests import read_analyze_request, read_reconstruct_request
 
 MB = 2**20
 SETTINGS = Settings()
@@ -143,7 +143,7 @@ def test_a_mel_made_to_hurt_is_refused_with_little_memory(
     media, _, iterations = media.partition("?n_iter=")
     query = {} if media == JSON else {"config": "hifigan-22k"}
     query |= {"n_iter": iterations} if iterations else {}
-    got, peak = refusal(lambda: read_order(Body(media, data), query, None, SETTINGS))
+    got, peak = refusal(lambda: read_reconstruct_request(Body(media, data), query, None, SETTINGS))
     assert got == status
     assert peak < MOST * len(data) + 4 * MB
 
@@ -154,7 +154,7 @@ def test_audio_made_to_hurt_is_refused_with_little_memory(
 ) -> None:
     settings = Settings(max_frames=3000)
     got, peak = refusal(
-        lambda: read_analyze_order(Body(media, data), {"config": LOW_RATE}, settings)
+        lambda: read_analyze_request(Body(media, data), {"config": LOW_RATE}, settings)
     )
     assert got == status
     assert peak < MOST * len(data) + 4 * MB
@@ -164,7 +164,9 @@ def test_audio_made_to_hurt_is_refused_with_little_memory(
 def test_the_largest_json_that_is_parsed_takes_no_more_than_is_held_for_it() -> None:
     for part in (b"1.5,", b"0,", b'"ab",', b"null,"):
         data = b'{"mel": [[' + part * (8 * MB // len(part) - 10) + b"0]]}"
-        _, peak = refusal(lambda data=data: read_order(Body(JSON, data), {}, None, SETTINGS))
+        _, peak = refusal(
+            lambda data=data: read_reconstruct_request(Body(JSON, data), {}, None, SETTINGS)
+        )
         assert peak < MOST * len(data)
 
 
@@ -194,7 +196,7 @@ def test_a_length_beyond_the_limit_is_refused_before_the_body(
 def test_a_json_body_beyond_its_limit_is_refused_though_other_bodies_may_be_larger(
     client: TestClient,
 ) -> None:
-    assert client.app.state.parts.settings.max_json_mb == 1  # type: ignore[attr-defined]
+    assert client.app.state.components.settings.max_json_mb == 1  # type: ignore[attr-defined]
     for media, status in ((JSON, 413), (NPY, 400)):
         headers = {"Content-Type": media}
         answer = client.post("/reconstruct", content=b" " * (MB + 1), headers=headers)

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from tests.service.engines import item
-from unmel.models.engine.items import Item
-from unmel.service.queue.rates import Rates
+from unmel.service.queue.estimates import SpeedEstimator
+
+
+@dataclass(frozen=True)
+class Item:
+    """The two properties of work that estimates use."""
+
+    cost: float
+    speed_key: str = "consistent"
+
+
+def item(frames: int, method: str = "consistent") -> Item:
+    return Item(1e4 * frames, method)
+
 
 LONG = item(frames=1000)
 
 
-def learnt(*packs: tuple[Item, float], now: float = 0.0) -> Rates:
-    rates = Rates()
+def learnt(*packs: tuple[Item, float], now: float = 0.0) -> SpeedEstimator:
+    rates = SpeedEstimator()
     for one, seconds in packs:
         rates.observe([one], seconds, now)
     return rates
 
 
 def test_before_anything_was_measured_there_is_a_guess_that_says_so() -> None:
-    estimate = Rates().estimate(LONG, 0.0)
+    estimate = SpeedEstimator().estimate(LONG, 0.0)
     assert estimate.seconds > 0
     assert not estimate.measured
 
@@ -33,7 +46,7 @@ def test_a_rate_follows_what_packs_take() -> None:
 
 
 def test_a_tiny_request_says_little_about_the_speed_of_long_ones() -> None:
-    before = Rates().estimate(LONG, 0.0).seconds
+    before = SpeedEstimator().estimate(LONG, 0.0).seconds
     rates = learnt((item(frames=1), 0.05))  # mostly overhead
     assert rates.estimate(LONG, 0.0).seconds < 1.5 * before
 
