@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from unmel.models.backends.cpu.lanes import (
+from unmel.models.backends.cpu.vectors import (
     fill,
     floor,
     fused,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmel.models.backends.cpu.lanes import fill, fused, load, store
+from unmel.models.backends.cpu.vectors import fill, fused, load, store
 from unmel.models.backends.cpu.loop import Floats, Places, loop
 
 _ZERO = np.float32(0.0)

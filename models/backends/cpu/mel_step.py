@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import LARGEST_RATIO, TINY, BandTables, StepCoefficients, Tables
 from unmel.models.backends.cpu.elementwise import raise_eights
-from unmel.models.backends.cpu.lanes import (
+from unmel.models.backends.cpu.vectors import (
     fill,
     fused,
     inverse_root,

@@ -1,4 +1,4 @@
-"""Lanes: a numba type of eight floats, which LLVM maps to the processor's vectors.
+"""Vectors: a numba type of eight floats, which LLVM maps to the processor's vectors.
 
 LLVM need not find out what can be vectorised. `fused` is one instruction where the processor has
 it, and no other product is fused with a sum, so that a value's bits do not depend on its place.
@@ -27,7 +27,7 @@ class _Type(types.Type):
         super().__init__(name="eight floats")
 
 
-LANES = _Type()
+EIGHT = _Type()
 """Numba's type of such a value."""
 
 
@@ -39,13 +39,13 @@ class _Model(models.PrimitiveModel):
 
 def _operator(python: Any, instruction: str, count: int = 2) -> None:
     class Template(ConcreteTemplate):
-        cases = (signature(LANES, *[LANES] * count),)
+        cases = (signature(EIGHT, *[EIGHT] * count),)
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return getattr(builder, instruction)(*args)
 
     infer_global(python)(Template)
-    lower_builtin(python, *[LANES] * count)(lower)
+    lower_builtin(python, *[EIGHT] * count)(lower)
 
 
 _operator(operator.add, "fadd")
@@ -76,7 +76,7 @@ def _load(typing: Any, array: Any, place: Any) -> Any:
         value.align = 4
         return value
 
-    return (LANES(array, types.intp), generate) if _is_place(array, place) else None
+    return (EIGHT(array, types.intp), generate) if _is_place(array, place) else None
 
 
 def _store(typing: Any, array: Any, place: Any, value: Any) -> Any:
@@ -85,8 +85,8 @@ def _store(typing: Any, array: Any, place: Any, value: Any) -> Any:
         builder.store(args[2], at).align = 4
         return context.get_dummy_value()
 
-    whole = _is_place(array, place) and value is LANES
-    return (types.void(array, types.intp, LANES), generate) if whole else None
+    whole = _is_place(array, place) and value is EIGHT
+    return (types.void(array, types.intp, EIGHT), generate) if whole else None
 
 
 def _splat(builder: Any, value: Any, kind: Any) -> Any:
@@ -98,14 +98,14 @@ def _fill(typing: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _splat(builder, args[0], _VECTOR)
 
-    return LANES(types.float32), generate
+    return EIGHT(types.float32), generate
 
 
 def _chosen(typing: Any, a: Any, b: Any, order: str) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(order, *args), *args)
 
-    return LANES(LANES, LANES), generate
+    return EIGHT(EIGHT, EIGHT), generate
 
 
 def _smaller(typing: Any, a: Any, b: Any) -> Any:
@@ -121,7 +121,7 @@ def _inverse_root(typing: Any, value: Any) -> Any:
         found = _call(builder, "sqrt", args, "fast")
         return builder.fdiv(_constant(1.0), found, flags=("fast",))
 
-    return LANES(LANES), generate
+    return EIGHT(EIGHT), generate
 
 
 def _call(builder: Any, name: str, args: Any, *flags: str) -> Any:
@@ -135,21 +135,21 @@ def _fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _call(builder, "fmuladd", args)
 
-    return LANES(LANES, LANES, LANES), generate
+    return EIGHT(EIGHT, EIGHT, EIGHT), generate
 
 
 def _floor(typing: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _call(builder, "floor", args)
 
-    return LANES(LANES), generate
+    return EIGHT(EIGHT), generate
 
 
 def _where_negative(typing: Any, value: Any, a: Any, b: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered("<", args[0], _constant(0.0)), *args[1:])
 
-    return LANES(LANES, LANES, LANES), generate
+    return EIGHT(EIGHT, EIGHT, EIGHT), generate
 
 
 def _whole(value: int) -> ir.Constant:
@@ -165,7 +165,7 @@ def _split(typing: Any, value: Any, least: Any) -> Any:
         parts = builder.sitofp(power, _VECTOR), rest
         return context.make_tuple(builder, sig.return_type, parts)
 
-    return types.UniTuple(LANES, 2)(LANES, types.int32), generate
+    return types.UniTuple(EIGHT, 2)(EIGHT, types.int32), generate
 
 
 def _power_of_two(typing: Any, value: Any) -> Any:
@@ -173,7 +173,7 @@ def _power_of_two(typing: Any, value: Any) -> Any:
         exponent = builder.add(builder.fptosi(args[0], _WHOLE), _whole(_BIAS))
         return builder.bitcast(builder.shl(exponent, _whole(_FRACTION)), _VECTOR)
 
-    return LANES(LANES), generate
+    return EIGHT(EIGHT), generate
 
 
 def _shuffled(builder: Any, a: Any, b: Any, *places: int) -> Any:
@@ -186,7 +186,7 @@ def _pair_sums(typing: Any, a: Any, b: Any) -> Any:
         odd = _shuffled(builder, *args, 1, 3, 9, 11, 5, 7, 13, 15)
         return builder.fadd(even, odd)
 
-    return LANES(LANES, LANES), generate
+    return EIGHT(EIGHT, EIGHT), generate
 
 
 def _twice(typing: Any, value: Any) -> Any:
@@ -195,7 +195,7 @@ def _twice(typing: Any, value: Any) -> Any:
         high = _shuffled(builder, args[0], args[0], 2, 2, 3, 3, 6, 6, 7, 7)
         return context.make_tuple(builder, sig.return_type, (low, high))
 
-    return types.UniTuple(LANES, 2)(LANES), generate
+    return types.UniTuple(EIGHT, 2)(EIGHT), generate
 
 
 def _transposed(typing: Any, rows: Any) -> Any:
@@ -217,7 +217,7 @@ def _transposed(typing: Any, rows: Any) -> Any:
         ]
         return context.make_tuple(builder, sig.return_type, columns)
 
-    kind = types.UniTuple(LANES, COUNT)
+    kind = types.UniTuple(EIGHT, COUNT)
     return (kind(kind), generate) if rows == kind else None
 
 
