@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from unmel.models.backends.cpu.loop import Floats, Spectra, loop
 from unmel.models.backends.cpu.vectors import (
     fill,
     floor,
@@ -17,7 +18,6 @@ from unmel.models.backends.cpu.vectors import (
     split,
     store,
 )
-from unmel.models.backends.cpu.loop import Floats, Spectra, loop
 
 _HALF, _ONE, _TWO = (np.float32(v) for v in (0.5, 1.0, 2.0))
 # A float32 is m 2^k with m from sqrt(1/2) to sqrt(2); these are the bits of sqrt(1/2).

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import LARGEST_RATIO, TINY, BandTables, StepCoefficients, Tables
 from unmel.models.backends.cpu.elementwise import raise_eights
+from unmel.models.backends.cpu.loop import Floats, Places, loop
 from unmel.models.backends.cpu.vectors import (
     fill,
     fused,
@@ -26,7 +27,6 @@ from unmel.models.backends.cpu.vectors import (
     twice,
     where_negative,
 )
-from unmel.models.backends.cpu.loop import Floats, Places, loop
 
 GROUP = 8
 """Rows, and bins of a row, that the loops take at once."""
