@@ -6,6 +6,7 @@ import io
 
 import httpx
 import numpy as np
+import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
