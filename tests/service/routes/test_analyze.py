@@ -6,6 +6,7 @@ import io
 
 import httpx
 import numpy as np
+import pytest
 import soundfile
 from fastapi.testclient import TestClient
 
@@ -55,6 +56,7 @@ def test_analyze_refuses_what_it_cannot_use(client: TestClient) -> None:
     problem(client.post("/analyze", files={"audio": long}, data=config), 413, "audio")
 
 
+@pytest.mark.loops
 def test_an_analysis_takes_its_turn_in_the_queue_and_has_a_deadline() -> None:
     """The only lane is busy: one waits for it, another cannot be answered in time."""
     form = {"audio": ("a.wav", wav(voice(0.5)))}
