@@ -80,6 +80,7 @@ def test_the_metrics_of_every_replica_are_at_one_address(client: httpx.Client) -
     assert set(ready) == replicas
 
 
+@pytest.mark.loops
 def test_a_stream_comes_through_with_the_samples_of_one_process(service: RayService) -> None:
     config = PRESETS["hifigan-22k"].config
     values = np.load(io.BytesIO(mel("hifigan-22k", 60))).T.copy()
