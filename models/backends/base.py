@@ -1,12 +1,13 @@
 """Backend: the few operations that methods ask of whatever computes a pack, and what they take.
 
-Methods call `pack.backend` and never ask which one it is. Results are bit-stable within a backend:
-a clip's bits depend neither on what it is packed with nor on where it stands. Between backends
-they differ in the last digits; tests hold each one to a float64 twin.
+Methods call `pack.backend` and never ask which one it is. On a CPU results are bit-stable within a
+backend: a clip's bits depend neither on what it is packed with nor on where it stands. Between
+backends they differ in the last digits; tests hold each one to a float64 twin.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
@@ -100,8 +101,8 @@ class Islands(NamedTuple):
 
     order: Places
     """Seeds, the loudest first."""
-    loud: Doubles
-    """Minus the level of each bin."""
+    negative_level: Doubles
+    """Minus the level of each bin: the smallest comes first."""
     along: Doubles
     """Half the phase's slope over frames."""
     across: Doubles
@@ -158,24 +159,24 @@ class Pack(Protocol):
     def finish(self) -> None: ...
 
 
-class Backend(Protocol):
-    """What computes the packs of an engine; chosen once, before the first of them."""
+class Backend(ABC):
+    """The operations on packs; an engine chooses one backend before its first pack."""
+
+    name: Name
+    """The name that `UNMEL_BACKEND` knows it by."""
+    state_multiple: int
+    """The axes of `MelState.kept` are multiples of it."""
 
     @property
-    def name(self) -> Name:
-        """The name that `UNMEL_BACKEND` knows it by."""
-
-    @property
+    @abstractmethod
     def fft(self) -> str:
         """The libraries of its transforms."""
 
-    @property
-    def state_multiple(self) -> int:
-        """The axes of `MelState.kept` are multiples of it."""
-
+    @abstractmethod
     def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """Spectra `[T, N]` of the windowed frames of a pack's signal; the caller's own."""
 
+    @abstractmethod
     def overlap_add(self, pack: Pack, first: int, spectrum: Tensor) -> None:
         """Transform spectra back, window, overlap-add and scale them.
 
@@ -194,12 +195,15 @@ class Backend(Protocol):
 
         """
 
+    @abstractmethod
     def restore_edges(self, pack: Pack) -> None:
         """Copy samples of a pack's signal to its edges, none of them from where another goes."""
 
+    @abstractmethod
     def mel_target(self, mel: Tensor, bound: Tensor) -> MelTarget:
         """A target as `run_stage` takes it, from `mel` and `bound` `[rows, K]`."""
 
+    @abstractmethod
     def run_stage(
         self,
         pack: Pack,
@@ -222,11 +226,14 @@ class Backend(Protocol):
 
         """
 
+    @abstractmethod
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """Make of `magnitude` and `phases` `[T, N]` those bins of a spectrum `[T, up to N]`."""
 
+    @abstractmethod
     def spread(self, bands: BandTables, values: Tensor, out: Tensor) -> None:
         """Spread band values `[T, K]` over their bins of `out` `[T, N]`; other bins are zero."""
 
+    @abstractmethod
     def grow_islands(self, islands: Islands) -> None:
         """Integrate phases over islands of loud bins, the loudest first."""

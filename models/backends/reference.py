@@ -148,9 +148,9 @@ class TorchBackend(Backend):
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`."""
-        order, loud, along, across, todo, phase, width = islands
+        order, negative_level, along, across, todo, phase, width = islands
         # Python's own lists and floats: three times as fast in a loop as numpy's scalars.
-        level, time, bins = loud.tolist(), along.tolist(), across.tolist()
+        level, time, bins = negative_level.tolist(), along.tolist(), across.tolist()
         wanted, found = todo.tolist(), phase.tolist()
         push, pop = heapq.heappush, heapq.heappop
         heap: list[tuple[float, int]] = []

@@ -40,8 +40,7 @@ def choose(wanted: Wanted, device: torch.device, dtype: torch.dtype = torch.floa
     Raises
     ------
     Invalid
-        A backend is named that computes on another kind of device, or whose loops cannot be
-        compiled here.
+        A backend is named that is for another kind of device or precision, or does not work here.
 
     """
     cuda = device.type == "cuda"
@@ -49,12 +48,14 @@ def choose(wanted: Wanted, device: torch.device, dtype: torch.dtype = torch.floa
     fast: Name = "triton" if cuda else "numba"
     if wanted not in ("auto", "torch", fast):
         raise Invalid(FIELD, wanted, f"auto, torch or {fast} on a device of type {device.type}")
-    if wanted == "torch" or (dtype != torch.float32 and wanted == "auto"):
+    if dtype != torch.float32 and wanted == fast:
+        raise Invalid(FIELD, wanted, f"auto or torch for {dtype}: its loops are single precision")
+    if wanted == "torch" or dtype != torch.float32:
         return reference
     found = DEVICE_LOOPS.wait(device) if cuda else LOOPS.wait()
     if found is not None:
         return found
     if wanted == fast:
-        raise Invalid(FIELD, wanted, "auto or torch: its loops do not compile here, see the log")
-    logger.warning("backend torch in place of %s, which is several times as fast", fast)
+        raise Invalid(FIELD, wanted, "auto or torch: it does not work here, the log has the reason")
+    logger.warning("using backend torch: %s does not work here; expect several times slower", fast)
     return reference

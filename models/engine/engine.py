@@ -24,9 +24,11 @@ T = TypeVar("T")
 # A pack's iteration goes through all its rows, and clips do not need each other's: packs on a CPU
 # are no longer than what its larger caches hold, some 10 MB.
 _CACHED_ROWS = 1024
-# One core's, for K N of a plan and its octaves.
+# Texts of errors that torch, CUDA and cuFFT raise as RuntimeError.
+_OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+# Seconds on one core for each K * N of a plan and its octaves.
 _PLAN_SECONDS = 2e-7
-# One core's, to compile the loops; what is in the cache is loaded in one.
+# Seconds on one core to compile the loops; loading them from the cache takes about one.
 _LOOPS_SECONDS = 12.0
 
 
@@ -35,8 +37,8 @@ class Engine:
 
     On a CPU a call runs on one thread, which it sets for the process: an engine scales by being
     called from several threads at once, because torch's own threads spin and starve each other
-    on a busy machine. The result of an item depends on the item alone, bit for bit, whatever it
-    is packed with.
+    on a busy machine. On a CPU the result of an item depends on the item alone, bit for bit,
+    whatever it is packed with.
 
     Parameters
     ----------
@@ -203,7 +205,8 @@ def _short_of_memory(work: Callable[[], T]) -> T:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch has a kind for a GPU's memory, but only a text for the CPU's."""
+    """Whether an error says that memory was short: torch has a type for only some of them."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return "allocate memory" in str(error) or "not enough memory" in str(error)
+    text = str(error)
+    return any(words in text for words in _OUT_OF_MEMORY)

@@ -27,7 +27,7 @@ _ITERATIONS = 2
 
 
 class Disagreement(Exception):
-    """A device's loops give something else than torch's."""
+    """A GPU's backend gives another result than torch's."""
 
 
 class DeviceLoops:
@@ -60,11 +60,11 @@ class DeviceLoops:
             make = import_module("unmel.models.backends.cuda.backend").TritonBackend
             backend: Backend = make(LOOPS.wait() or REFERENCE)
             prove(backend, device)
-        except Exception:  # whatever Triton, the driver or the device has: torch does without
-            logger.warning("no compiled loops for the GPU; torch's are slower", exc_info=True)
+        except Exception:  # whatever Triton, the driver or the device fails at: torch takes over
+            logger.warning("Triton's kernels are not available", exc_info=True)
         else:
             self._backend = backend
-            logger.info("compiled loops ready on %s", device)
+            logger.info("Triton's kernels ready on %s", device)
 
 
 DEVICE_LOOPS = DeviceLoops()

@@ -61,7 +61,7 @@ class Work(Protocol):
 
     @property
     def audio_seconds(self) -> float:
-        """Seconds of audio that it makes or takes."""
+        """Seconds of audio that it makes."""
 
     @property
     def rows(self) -> int:

@@ -1,14 +1,14 @@
 """Compiled loops: made when Unmel is installed, loaded before the first pack of a process.
 
-Compiling takes some ten seconds, loading from numba's cache about one. `python -m
-unmel.models.backends.cpu.compiled`
-fills the cache; a process that finds it empty, or made for another kind of processor, compiles
-before its first pack and says so in the log.
+Compiling takes ten to twenty seconds, loading from numba's cache about one. `python -m
+unmel.models.backends.cpu.compiled` fills the cache; a process that finds it empty, or made for
+another kind of processor, compiles before its first pack and says so in the log.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -29,7 +29,7 @@ _REPORT_SECONDS = 1.0
 _BACKENDS = Path(__file__).parents[1]
 # numba looks at the file of a compiled function alone; constants come from the others.
 _SOURCES = (
-    *(f"{name}.py" for name in ("base", "reference")),
+    *(f"{name}.py" for name in ("base",)),
     *(f"cpu/{path.name}" for path in sorted(Path(__file__).parent.glob("*.py"))),
 )
 
@@ -61,8 +61,8 @@ class Loops:
                 self._backend = import_module("unmel.models.backends.cpu.backend").NumbaBackend()
             finally:
                 settings.CACHE_DIR = before
-        except Exception:  # whatever numba or LLVM has against this machine: torch does without
-            logger.warning("no compiled loops; torch's are slower", exc_info=True)
+        except Exception:  # whatever numba or LLVM fails at: torch takes over
+            logger.warning("numba's loops could not be compiled or loaded", exc_info=True)
         else:
             seconds = time.monotonic() - began
             logger.info("compiled loops ready after %.1f s, cached in %s", seconds, folder)
@@ -86,9 +86,10 @@ def cache_folder() -> Path | None:
     temporary ones: the first that can be written. What was compiled into an earlier one while it
     could be written, as an image's is when the image is built, is copied there.
     """
-    digest = hashlib.sha256(
-        b"".join((_BACKENDS / name).read_bytes() for name in _SOURCES)
-    ).hexdigest()
+    sources = b"".join((_BACKENDS / name).read_bytes() for name in _SOURCES)
+    # rocket-fft's code is part of what is compiled here.
+    version = importlib.metadata.version("rocket-fft").encode()
+    digest = hashlib.sha256(sources + version).hexdigest()
     compiled_before: Path | None = None
     for parent in _parents():
         folder = parent / f"unmel-{digest[:16]}"

@@ -23,7 +23,7 @@ from unmel.models.backends.cpu.loop import Floats, Places, loop
 from unmel.models.backends.cpu.mel_step import coefficients, correct_rows, scratch_size, tables
 from unmel.models.backends.cpu.transforms import block_rows, transforms, width
 
-_THERE = True
+_FORWARD = True
 # Floats of the samples and spectra that iterations which run together may hold, and the most of
 # such iterations.
 _TOGETHER, _MOST = 96 * 1024, 4
@@ -42,7 +42,9 @@ def _compute(typing: Any, address: Any, descriptor: Any, data: Any) -> Any:
     return types.int64(types.int64, types.int64, types.int64), generate
 
 
-_call = cast(Any, intrinsic(_compute))  # its own type does not know the first argument away
+_call = cast(
+    Any, intrinsic(_compute)
+)  # numba's stub does not know that it drops the first argument
 
 
 @loop()
@@ -63,16 +65,16 @@ def forward(rows: Floats, spectra: Floats, n: int, table: Places, axes: Places) 
     """Spectra of rows of `n` points; MKL's replace the rows. `table` is a `Transforms.table`."""
     if table.shape[1]:
         return _in_place(rows, table[0])
-    r2c(rows[:, :n], spectra.view(np.complex64)[:, : n // 2 + 1], axes, _THERE, 1.0, 1)
+    r2c(rows[:, :n], spectra.view(np.complex64)[:, : n // 2 + 1], axes, _FORWARD, 1.0, 1)
     return 0
 
 
 @loop("i8(f4[:, ::1], f4[:, ::1], i8, i8[:, ::1], i8[::1])")
 def backward(spectra: Floats, rows: Floats, n: int, table: Places, axes: Places) -> int:
-    """The way back."""
+    """Rows of `n` points from spectra, divided by `n`."""
     if table.shape[1]:
         return _in_place(spectra, table[1])
-    c2r(spectra.view(np.complex64)[:, : n // 2 + 1], rows[:, :n], axes, not _THERE, 1.0 / n, 1)
+    c2r(spectra.view(np.complex64)[:, : n // 2 + 1], rows[:, :n], axes, not _FORWARD, 1.0 / n, 1)
     return 0
 
 
@@ -161,7 +163,7 @@ def _by_run(places: Places, run: int, end: int) -> tuple[Places, Places]:
 def iterate(
     pack: Pack, state: MelState, steps: Sequence[StepCoefficients], into: Tensor | None
 ) -> None:
-    """`Backend.run_stage`. RuntimeError if a transform fails, which a committed one never does."""
+    """`Backend.run_stage`. RuntimeError if a transform fails."""
     if len(state.kept) < -(-pack.used // 8) * 8 or state.kept.shape[1] % 8:
         raise ValueError(f"the state must be of whole eights, got {tuple(state.kept.shape)}")
     made, bands, hop = transforms(pack.n_fft), state.bands, pack.hop

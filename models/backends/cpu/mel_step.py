@@ -117,15 +117,15 @@ def _ratios(values: Floats, mel: Floats, exponent: float) -> None:
     """The factors of a group's bands, from their sums; bounds are negative."""
     one, most = fill(_ONE), fill(_LARGEST_RATIO)
     for k in range(0, mel.shape[0], 8):
-        aim = load(mel, k)
-        ratio = larger(aim, -aim) / (load(values, k) + fill(_TINY))
-        store(values, k, smaller(ratio, where_negative(aim, one, most)))
+        target = load(mel, k)
+        ratio = larger(target, -target) / (load(values, k) + fill(_TINY))
+        store(values, k, smaller(ratio, where_negative(target, one, most)))
     if exponent == _ONE:
         return
     raise_eights(values[: mel.shape[0]], exponent)
     for k in range(0, mel.shape[0], 8):
-        aim = load(mel, k)
-        store(values, k, where_negative(-larger(aim, -aim), load(values, k), fill(_ZERO)))
+        target = load(mel, k)
+        store(values, k, where_negative(-larger(target, -target), load(values, k), fill(_ZERO)))
 
 
 @loop()
@@ -139,7 +139,7 @@ def _gain(ratio: Floats, below: NDArray[np.int32], low: Floats, high: Floats, n:
 
 
 @loop()
-def _take(
+def _correct(
     parts: Floats,
     here: int,
     pasts: Floats,
@@ -160,7 +160,7 @@ def _take(
 
 
 @loop()
-def _corrected(
+def _correct_group(
     parts: Floats,
     pitch: int,
     pasts: Floats,
@@ -189,21 +189,21 @@ def _corrected(
         )
         a, b, c, d, e, f, g, h = transposed(columns)
         q, here, past = 64 * n, 16 * n, 16 * n
-        _take(parts, here, pasts, past, a * load(quotients, q), numbers)
+        _correct(parts, here, pasts, past, a * load(quotients, q), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, b * load(quotients, q + 8), numbers)
+        _correct(parts, here, pasts, past, b * load(quotients, q + 8), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, c * load(quotients, q + 16), numbers)
+        _correct(parts, here, pasts, past, c * load(quotients, q + 16), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, d * load(quotients, q + 24), numbers)
+        _correct(parts, here, pasts, past, d * load(quotients, q + 24), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, e * load(quotients, q + 32), numbers)
+        _correct(parts, here, pasts, past, e * load(quotients, q + 32), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, f * load(quotients, q + 40), numbers)
+        _correct(parts, here, pasts, past, f * load(quotients, q + 40), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, g * load(quotients, q + 48), numbers)
+        _correct(parts, here, pasts, past, g * load(quotients, q + 48), numbers)
         here, past = here + pitch, past + past_pitch
-        _take(parts, here, pasts, past, h * load(quotients, q + 56), numbers)
+        _correct(parts, here, pasts, past, h * load(quotients, q + 56), numbers)
 
 
 @loop("void(f4[:, ::1], i4[::1], f4[:, ::1], f4[:, ::1], i8)")
@@ -266,7 +266,7 @@ def correct_rows(
         _band_sums(level, begins, offsets, weights, ratio)
         there = (row + start) * mel.shape[1]
         _ratios(ratio, mels[there : there + held], step[3])
-        _corrected(here, pitch, past, past_pitch, step, ratio, below, shares, quotients, chunks)
+        _correct_group(here, pitch, past, past_pitch, step, ratio, below, shares, quotients, chunks)
         if past_pitch == pitch:
             continue
         for g in range(start, start + GROUP):

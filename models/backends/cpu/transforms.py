@@ -28,12 +28,14 @@ _REAL, _COMPLEX_COMPLEX, _INPLACE = 33, 39, 43
 
 # Floats of the rows that a loop works on before it goes on. With their momentum, and the rows of
 # the other iterations, they stay in a core's own cache.
-_FLOATS = 20480
-_LEAST = 16  # rows of a block, so that a block's frames reach no further than the next block
+BLOCK_FLOATS = 20480
+MIN_BLOCK_ROWS = (
+    16  # rows of a block, so that a block's frames reach no further than the next block
+)
 # MKL's largest size here; beyond it an odd number of rows is rounded otherwise than an even one.
-_LARGEST = 8192
-_KEPT = 24  # sizes that a thread has descriptors for: three configs' octaves, and more
-_NEAR = 1e-5  # a spectrum of some hundred points may be this far from the right one
+MKL_MAX_POINTS = 8192
+KEPT_SIZES = 24  # sizes that a thread has descriptors for: three configs' octaves, and more
+TOLERANCE = 1e-5  # a spectrum of some hundred points may be this far from the right one
 
 
 def width(n: int) -> int:
@@ -43,7 +45,7 @@ def width(n: int) -> int:
 
 def block_rows(n: int) -> int:
     """Rows of `n` points to transform together, a multiple of eight."""
-    return max(_FLOATS // width(n) // 8 * 8, _LEAST)
+    return max(BLOCK_FLOATS // width(n) // 8 * 8, MIN_BLOCK_ROWS)
 
 
 class Transforms:
@@ -107,7 +109,7 @@ class Transforms:
             library.DftiFreeDescriptor(ctypes.byref(handle))
 
 
-class NotThere(Exception):
+class Unavailable(Exception):
     """No such transforms here, or wrong ones."""
 
 
@@ -117,7 +119,7 @@ def _address(function: Any) -> int:
 
 def _check(status: int) -> None:
     if status:
-        raise NotThere(f"MKL's status {status}")
+        raise Unavailable(f"MKL's status {status}")
 
 
 _LIBRARY = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
@@ -136,14 +138,14 @@ def mkl() -> ctypes.CDLL | None:
 
 def transforms(n: int) -> Transforms:
     """The calling thread's transforms of `n` points."""
-    library = mkl() if n & (n - 1) == 0 and n <= _LARGEST else None
+    library = mkl() if n & (n - 1) == 0 and n <= MKL_MAX_POINTS else None
     made: OrderedDict[tuple[int, bool], Transforms]
     made = _LOCAL.__dict__.setdefault("made", OrderedDict())
     key = n, library is None
     if key not in made:
         made[key] = Transforms(n, library)
     made.move_to_end(key)
-    if len(made) > _KEPT:
+    if len(made) > KEPT_SIZES:
         made.popitem(last=False)
     return made[key]
 
@@ -153,7 +155,7 @@ def _library() -> ctypes.CDLL | None:
     try:
         library = ctypes.CDLL(str(_LIBRARY))
         _prove(Transforms(_SAMPLE, library))
-    except (AttributeError, OSError, NotThere) as error:
+    except (AttributeError, OSError, Unavailable) as error:
         logger.info("all transforms by rocket-fft: %s", error)
         return None
     return library
@@ -163,7 +165,7 @@ _SAMPLE = 64
 
 
 def _prove(made: Transforms) -> None:
-    """Transform three rows forward and backward; NotThere if either is wrong."""
+    """Transform three rows forward and backward; Unavailable if either is wrong."""
     n, rows = made.n, np.zeros((3, width(made.n)), np.float32)
     waves = np.random.default_rng(0).standard_normal((len(rows), n), np.float32)
     rows[:, :n] = waves
@@ -174,5 +176,5 @@ def _prove(made: Transforms) -> None:
         _check(compute(int(way[1]), rows.ctypes.data))
         _check(compute(int(way[2]), rows[1:].ctypes.data))
         error = np.abs(found[:, : expected.shape[1]] - expected).max()
-        if not error <= _NEAR * np.abs(expected).max():
-            raise NotThere("other values than expected")
+        if not error <= TOLERANCE * np.abs(expected).max():
+            raise Unavailable("other values than expected")

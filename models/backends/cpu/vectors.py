@@ -246,6 +246,6 @@ pair_sums = cast(Any, intrinsic(_pair_sums))
 """Sums of neighbours of `a` and of `b`, in the order `PAIRS` of all sixteen's."""
 PAIRS = (0, 1, 4, 5, 2, 3, 6, 7)
 twice = cast(Any, intrinsic(_twice))
-"""The way back from that order: each twice, in two values."""
+"""Undo `PAIRS`: each float twice, as two vectors."""
 transposed = cast(Any, intrinsic(_transposed))
 """Eight values' first floats, their second ones, and so on."""

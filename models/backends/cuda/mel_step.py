@@ -1,4 +1,4 @@
-"""The mel step of `consistent` on a GPU: one look at a spectrum for its bands, one to mend it."""
+"""The mel step of `consistent` on a GPU: a pass for the band ratios, then the correction."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from unmel.models.backends import base
 from unmel.models.backends.base import BandTables, MelState, StepCoefficients
 from unmel.models.backends.cuda.launch import on
 
-_ROWS, _BANDS = 8, 16  # that a program sums
-_BINS = 512  # that a program mends, of a row
+_ROWS, _BANDS = 8, 16  # rows and bands that one program sums
+_BINS = 512  # bins of a row that one program corrects
 _TINY, _LARGEST_RATIO = tl.constexpr(base.TINY), tl.constexpr(base.LARGEST_RATIO)
 
 
@@ -36,7 +36,7 @@ _TABLES: WeakKeyDictionary[BandTables, _Tables] = WeakKeyDictionary()
 
 
 def _tables(bands: BandTables, device: torch.device) -> _Tables:
-    """Put there once in a plan's life."""
+    """The tables on the device, copied once for each plan."""
     if bands not in _TABLES:
         begins, offsets, weights, below, shares = bands.tables
         widths = np.diff(offsets)
@@ -109,10 +109,10 @@ def _ratios(
         weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
         total += weight[None, :] * level
     there = (row < rows) & real[None, :]
-    aim = tl.load(mel + row * all_bands + k[None, :], mask=there, other=0.0)
-    only = tl.load(bound + row * all_bands + k[None, :], mask=there, other=0)
-    limit = tl.where(only != 0, 1.0, _LARGEST_RATIO)
-    found = tl.minimum(aim / (total + _TINY), limit)
+    target = tl.load(mel + row * all_bands + k[None, :], mask=there, other=0.0)
+    is_bound = tl.load(bound + row * all_bands + k[None, :], mask=there, other=0)
+    limit = tl.where(is_bound != 0, 1.0, _LARGEST_RATIO)
+    found = tl.minimum(target / (total + _TINY), limit)
     # The logarithm of what is not positive is never taken.
     raised = tl.exp2(exponent * tl.log2(tl.where(found > 0.0, found, 1.0)))
     found = tl.where(exponent == 1.0, found, tl.where(found > 0.0, raised, 0.0))
@@ -120,7 +120,7 @@ def _ratios(
 
 
 @triton.jit(do_not_specialize=["bands", "width", "count", "low"])
-def _take(
+def _correct(
     here,
     past,
     ratio,
@@ -192,7 +192,7 @@ def apply(state: MelState, spectrum: Tensor, step: StepCoefficients) -> None:
             some_rows=_ROWS,
             some_bands=_BANDS,
         )
-        _take[rows, triton.cdiv(width, _BINS)](
+        _correct[rows, triton.cdiv(width, _BINS)](
             here,
             past,
             ratio,

@@ -110,8 +110,8 @@ def test_what_was_compiled_where_nothing_can_be_written_any_more_is_taken_along(
     monkeypatch.setattr(compiled, "_parents", lambda: [image, temporary])
     built = cache_folder()
     assert built is not None
-    (built / "kernels").mkdir()
-    (built / "kernels" / "mend.nbc").write_bytes(b"code")
+    (built / "cpu").mkdir()
+    (built / "cpu" / "mel_step.nbc").write_bytes(b"code")
     really = tempfile.TemporaryFile
 
     def read_only(*args: object, dir: Path) -> object:  # noqa: A002 - tempfile's own name
@@ -123,7 +123,7 @@ def test_what_was_compiled_where_nothing_can_be_written_any_more_is_taken_along(
     folder = cache_folder()
     assert folder is not None
     assert folder.parent == temporary
-    assert (folder / "kernels" / "mend.nbc").read_bytes() == b"code"
+    assert (folder / "cpu" / "mel_step.nbc").read_bytes() == b"code"
 
 
 def test_another_users_folder_is_not_loaded_from(

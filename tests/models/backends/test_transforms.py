@@ -20,8 +20,8 @@ from tests.signals import voice
 from unmel.models.backends.cpu import transforms as module
 from unmel.models.backends.cpu.iterations import AXES, backward, forward
 from unmel.models.backends.cpu.transforms import (
-    NotThere,
     Transforms,
+    Unavailable,
     block_rows,
     mkl,
     transforms,
@@ -86,7 +86,9 @@ def test_rows_are_whole_eights_of_bins_and_a_block_whole_groups() -> None:
     assert [width(n) for n in (50, 64, 1024, 1103)] == [64, 80, 1040, 1104]
     for n in SIZES:
         assert block_rows(n) % 8 == 0
-        assert block_rows(n) * width(n) <= max(module._FLOATS, module._LEAST * width(n))
+        assert block_rows(n) * width(n) <= max(
+            module.BLOCK_FLOATS, module.MIN_BLOCK_ROWS * width(n)
+        )
 
 
 @pytest.mark.parametrize("name", twin.CONFIGS)
@@ -121,7 +123,7 @@ def test_the_backend_says_whose_they_are(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_every_thread_has_its_own_and_keeps_the_last_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT", 2)
+    monkeypatch.setattr(module, "KEPT_SIZES", 2)
     found: list[Transforms] = []
 
     def ask() -> None:
@@ -176,7 +178,7 @@ def test_a_descriptor_that_cannot_be_made_is_no_reason_for_other_bits(
 ) -> None:
     library = Library(status=1)
     monkeypatch.setattr(module, "_FOUND", [library])
-    with pytest.raises(NotThere, match="status 1"):
+    with pytest.raises(Unavailable, match="status 1"):
         Transforms(128, library)  # type: ignore[arg-type] # a library that fails
     gc.collect()
     assert library.calls["DftiFreeDescriptor"] == 1
@@ -198,5 +200,5 @@ def test_one_wrong_value_and_there_is_none(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_status_of_mkls_is_an_error() -> None:
-    with pytest.raises(NotThere, match="status 7"):
+    with pytest.raises(Unavailable, match="status 7"):
         module._check(7)

@@ -170,7 +170,7 @@ SIGNATURES: dict[str, dict[str, str | int]] = {
     "mel_step._ratios": _STEP
     | {"power": 2, "some_rows": 8, "some_bands": 16, "bound": "*u8"}
     | dict.fromkeys(["begins", "offsets", "longest"], _PLACES),
-    "mel_step._take": _STEP | {"some_bins": 512, "below": "*i32"},
+    "mel_step._correct": _STEP | {"some_bins": 512, "below": "*i32"},
 }
 _COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
 
@@ -239,7 +239,7 @@ def test_loops_that_cannot_be_compiled_leave_torchs(
     assert loops.wait(CPU) is None
     assert loops.wait(CPU) is None
     assert [record.getMessage() for record in caplog.records] == [
-        "no compiled loops for the GPU; torch's are slower"
+        "Triton's kernels are not available"
     ]
 
 

@@ -61,8 +61,8 @@ def test_auto_takes_the_fast_one_or_torch_with_a_warning(
         assert (choose("auto", CUDA).name, choose("auto", CUDA).fft) == ("torch", "cufft")
         caplog.records.pop()
         assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-        assert "in place of numba" in caplog.text
-        assert "in place of triton" in caplog.text
+        assert "numba does not work here" in caplog.text
+        assert "triton does not work here" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "device"), [("numba", CPU), ("triton", CUDA)])
@@ -89,6 +89,8 @@ def test_torch_is_there_without_any_loops(*, there: bool) -> None:
     assert choose("torch", CPU) is REFERENCE
     assert (choose("torch", CUDA).name, choose("torch", CUDA).fft) == ("torch", "cufft")
     assert choose("auto", CPU, torch.float64) is REFERENCE  # loops are for single precision
+    with pytest.raises(Invalid, match="single precision"):
+        choose("numba", CPU, torch.float64)
 
 
 def test_an_engine_keeps_what_it_has_chosen(*, there: bool) -> None:

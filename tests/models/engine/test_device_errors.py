@@ -36,7 +36,15 @@ def test_what_a_cpu_says_when_it_has_no_memory_is_understood(
         engine.run([ITEM])
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    ],
+)
 def test_every_kind_of_too_little_memory_is_one(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
