@@ -35,8 +35,9 @@ _STRIDE = 0x4F1BBCDCBFA53E0B
 
 @dataclass(frozen=True)
 class Block:
-    """Frames `first` to `end` of a clip; what lies before frame `settled` is known, what lies
-    before frame `done` is known afterwards.
+    """Frames `first` to `end` of a clip.
+
+    Samples before frame `settled` are known, those before frame `done` are known afterwards.
     """
 
     first: int

@@ -43,8 +43,9 @@ class DeviceLoops:
         self._backend: Backend | None = None
 
     def wait(self, device: torch.device) -> Backend | None:
-        """The backend, proved on this device; None if it cannot be compiled, or differs. The
-        devices of a process are of one kind.
+        """The backend, proved on this device; None if it does not compile, or differs.
+
+        The devices of a process are of one kind.
         """
         with self._lock:
             if not self._tried:

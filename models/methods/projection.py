@@ -35,9 +35,7 @@ def state(pack: PackedStft) -> Tensor:
 
 
 def iterate(pack: PackedStft, step: Update, first: int, end: int) -> None:
-    """Run iterations `first` to `end` of `C = step(P(C))`, a pair of transforms each, from the
-    pack's signal to its signal.
-    """
+    """Run iterations `first` to `end` of `C = step(P(C))` on a pack's signal."""
     for i in range(first, end):
         pack.begin()
         for block in pack.blocks():

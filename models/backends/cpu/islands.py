@@ -20,8 +20,9 @@ def grow(
     phase: Doubles,
     width: int,
 ) -> None:
-    """`Backend.grow_islands` on Python's own heap, which numba compiles. Written out for each
-    neighbour: a loop over them costs a tenth more.
+    """`Backend.grow_islands` on Python's own heap, which numba compiles.
+
+    Written out for each neighbour: a loop over them costs a tenth more.
     """
     heap = [(loud[seed], seed) for seed in order[:0]]  # of none, for its type
     for seed in order:

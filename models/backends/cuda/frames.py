@@ -63,8 +63,9 @@ def overlap_add(
     signal: Tensor,
     hop: int,
 ) -> None:
-    """Window and overlap-add all frames `[T, n_fft]` of a pack, each sample from its earliest frame
-    to its latest, and scale.
+    """Window, overlap-add and scale all frames `[T, n_fft]` of a pack.
+
+    Each sample's sum runs from its earliest frame to its latest.
     """
     rows, width = frames.shape
     block = _block(hop)

@@ -41,15 +41,20 @@ def transpose(pack: PackedStft, mel: Tensor) -> Tensor:
 
 
 def pinv(pack: PackedStft, mel: Tensor) -> Tensor:
-    """The clipped pseudo-inverse `max(F^+ M, 0)^(1/p)` (FreeV, Coqui TTS): the spectrum of least
-    norm that has the mel, with its negative values cut off.
+    """The clipped pseudo-inverse `max(F^+ M, 0)^(1/p)`.
+
+    The spectrum of least norm that has the mel, with its negative values cut off.
+
+    References
+    ----------
+    FreeV; Coqui TTS, TTS/utils/audio/processor.py.
+
     """
     return magnitude(pack, _product(pack, mel, pack.plan.pinv).clamp_min_(0.0))
 
 
 def lstsq(pack: PackedStft, mel: Tensor) -> Tensor:
-    """The least-squares solution with its negative values cut off: torchaudio's InverseMelScale
-    since 2.1.
+    """Least squares, clipped at zero: torchaudio's InverseMelScale since 2.1.
 
     `max(argmin |F x - M|, 0)^(1/p)`, and of the many solutions that of least norm. LAPACK's `gels`,
     which torchaudio asks, wants bands that are linearly independent and breaks on an empty one; by

@@ -23,8 +23,9 @@ def admm_mel(
     schedule: Schedule,
     rho: float,
 ) -> None:
-    """Mel inversion by ADMM: a spectrum that has the mel and one that a signal can have are
-    drawn together by a multiplier, magnitude and phase at once.
+    """Mel inversion by ADMM, magnitude and phase at once.
+
+    A multiplier draws a spectrum that has the mel and one that a signal can have together.
 
     After Masuyama, Ueno and Ono 2025 (arXiv 2501.05557), with their variables for the consistent
     spectrum and the signal in one. `F` filterbank, `m` mel, `P = STFT iSTFT`:

@@ -79,9 +79,7 @@ def _run(
     lower: PackedStft | None,
     schedule: Schedule,
 ) -> None:
-    """One stage's iterations in `pack`: from what the octave below it found in its band, and from
-    the start above that.
-    """
+    """Run one stage, from the result of the octave below in its band and the start above it."""
     clips = clip_mask(pack)
     known, kind = lower.plan.n_active_bins if lower else 0, pack.complex_dtype
     bins, n_bins = slice(known, pack.plan.n_active_bins), pack.plan.config.n_bins

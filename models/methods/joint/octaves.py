@@ -46,8 +46,9 @@ def lowered(pack: PackedStft, plan: Plan) -> PackedStft:
 
 
 def _decimated(past: Tensor, step: int) -> Tensor:
-    """Every `step`-th of the samples `[L]` of a clip's past, times `step`, without what lies
-    above the band; whole hops, so that `L` is a multiple of `step`.
+    """Every `step`-th of a clip's past samples `[L]`, low-passed and times `step`.
+
+    The past is of whole hops, so that `L` is a multiple of `step`.
     """
     if not len(past):
         return past

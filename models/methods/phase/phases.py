@@ -26,8 +26,7 @@ from unmel.models.signal.packed_stft import PackedStft
 def griffin_lim(
     pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, momentum: float
 ) -> None:
-    """Griffin-Lim: project on signals and on the magnitude in turn, with a momentum that makes
-    it fast Griffin-Lim.
+    """Griffin-Lim: project on signals and on the magnitude in turn, with a momentum.
 
     With `P = STFT iSTFT`: `R = P(C)`, `t = R + a (R - R_prev)`, `C = P_A(t)`.
 
@@ -63,8 +62,7 @@ def accelerated(
     beta: float,
     gamma: float,
 ) -> None:
-    """Accelerated Griffin-Lim: three coupled sequences with two momenta and an over-relaxed
-    projection.
+    """Accelerated Griffin-Lim: coupled sequences, two momenta, an over-relaxed projection.
 
         t_n = (1 - g) d_{n-1} + g P(P_A(c_{n-1}))
         c_n = t_n + a (t_n - t_{n-1}),   d_n = t_n + b (t_n - t_{n-1})
@@ -121,8 +119,9 @@ def check_accelerated(values: Mapping[str, float]) -> None:
 
 
 def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: float) -> None:
-    """Griffin-Lim by ADMM: the squared distance to what a signal can be is minimised over the
-    spectra of the magnitude, with a multiplier.
+    """Griffin-Lim by ADMM, with a multiplier.
+
+    The squared distance to what a signal can be is minimised over spectra of the magnitude.
 
         x = P_A(z - u),   z = (r y + P(y)) / (1 + r) with y = x + u,   u = y - z
 
@@ -159,8 +158,9 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
 
 
 def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta: float) -> None:
-    """Relaxed averaged alternating reflections: the mean of a double reflection and where it
-    started, relaxed towards the magnitude.
+    """Relaxed averaged alternating reflections.
+
+    The mean of a double reflection and where it started, relaxed towards the magnitude.
 
     With `R = 2 P - 1` and `R_A = 2 P_A - 1`: `x' = b/2 (x + R R_A x) + (1 - b) P_A x`, which is
     `b (x - a) + (1 - b) a + b P(2 a - x)` with `a = P_A x`. The answer is the signal of `P_A x`.
@@ -196,8 +196,9 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
 def difference_map(
     pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta: float
 ) -> None:
-    """The difference map: move by the difference of the two projections, each taken at a point
-    relaxed by the other.
+    """The difference map: move by the difference of two relaxed projections.
+
+    Each projection is taken at a point relaxed by the other.
 
         x' = x + b (P f_A(x) - P_A f_P(x))
         f_A(x) = P_A(x) + (P_A(x) - x) / b,   f_P(x) = P(x) - (P(x) - x) / b
