@@ -13,7 +13,7 @@ from unmel.models.backends.base import Tables
 
 # The range of bins begins and ends at multiples of this, so that vector loops have no remainder.
 _STEP = 16
-# Where the bands hold this share of the bins the range is all bins: contiguous rows are one loop.
+# Where the bands hold this share of the bins the range is all bins, so that none has to be zeroed.
 _NEARLY_ALL = 0.9
 
 Indices = NDArray[np.int64]
