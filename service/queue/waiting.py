@@ -47,10 +47,11 @@ class WaitingQueue:
         return [t for t in tuple(self._tickets) if t.waiting.id < ticket.waiting.id]
 
     def put(self, ticket: Ticket) -> None:
-        """Add a ticket and wake a lane."""
+        """Add a ticket and wake the lanes."""
         with self.condition:
             self._tickets.append(ticket)
-            self.condition.notify()
+            # All of them: a lane that pauses waits too, and would take the only wakeup in vain.
+            self.condition.notify_all()
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Remove a ticket; False if it is not in the queue."""
