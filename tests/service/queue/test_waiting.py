@@ -1,4 +1,4 @@
-"""The waiting queue: which lanes a new ticket wakes."""
+"""The waiting queue: which lanes a new ticket wakes, and the seconds of work in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from tests.service.engines import item
 from unmel.service.queue.batching import Policy, Waiting
@@ -62,5 +64,24 @@ def test_a_ticket_wakes_the_idle_lane_behind_one_that_pauses() -> None:
             finally:
                 queue.close()
         assert paused.result(5) is False
+
+    with_loop(test)
+
+
+def test_the_seconds_are_those_of_the_tickets_in_the_queue() -> None:
+    def test(loop: asyncio.AbstractEventLoop) -> None:
+        queue, _ = make_queue()
+        tickets = [make_ticket(loop, ident, 0.1 * ident) for ident in range(1, 6)]
+        for ticket in tickets:
+            queue.put(ticket)
+        assert queue.seconds == pytest.approx(1.5)
+        assert queue.withdraw(tickets[1])
+        assert not queue.withdraw(tickets[1])
+        assert queue.seconds == pytest.approx(1.3)
+        while queue.seconds:
+            left = queue.seconds
+            pack = queue.take(lambda: True, lambda _: None) or ()
+            assert queue.seconds == pytest.approx(left - sum(t.waiting.seconds for t in pack))
+        assert len(queue) == 0
 
     with_loop(test)
