@@ -51,6 +51,8 @@ _MICROSECONDS = 1_000_000
 _MAX_DIGITS = 18
 # Each mel of a batch is a request in the queue, however few frames it has.
 _MAX_BATCH = 256
+# A sample in a JSON answer: a float in a list (32 bytes), and its digits as text and encoded.
+_JSON_SAMPLE_BYTES = 84
 
 
 @router.get("")
@@ -148,7 +150,16 @@ class _InferRequest:
 
     @property
     def nbytes(self) -> int:
-        return sum(clip.nbytes for clip in self.clips)
+        nbytes = sum(clip.nbytes for clip in self.clips)
+        if self.binary:
+            return nbytes
+        return nbytes + _JSON_SAMPLE_BYTES * sum(map(_output_samples, self.clips))
+
+
+def _output_samples(clip: ReconstructRequest) -> int:
+    """Samples of a clip at the rate of the answer."""
+    rate = clip.item.config.sample_rate
+    return math.ceil(clip.item.samples * (clip.levels.sample_rate or rate) / rate)
 
 
 def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _InferRequest:
