@@ -107,7 +107,7 @@ class Components:
         """State for the metrics."""
         return Snapshot(
             self.lanes.waiting,
-            self.lanes.cost,
+            self.lanes.queued_seconds,
             self.lanes.states,
             self.engine.plans.stats,
             self.engine.memory(),

@@ -56,11 +56,11 @@ def run(
             await asyncio.wait_for(test(lanes, engine), 30)
             engine.gate.set()
             await settled(lanes)
-            assert repr(lanes).startswith(f"<Lanes {count}/{count} working, 0 waiting, cost 0")
+            assert repr(lanes).startswith(f"<Lanes {count}/{count} working, 0 waiting, 0 s queued")
         finally:
             engine.gate.set()
             await asyncio.to_thread(lanes.close, 30)
-        assert repr(lanes) == f"<Lanes 0/{count} working, 0 waiting, cost 0, closing>"
+        assert repr(lanes) == f"<Lanes 0/{count} working, 0 waiting, 0 s queued, closing>"
         assert lanes.outstanding == 0
 
     asyncio.run(around())
@@ -516,7 +516,7 @@ def test_a_plan_that_has_to_be_made_counts_as_waiting_work() -> None:
     async def test(lanes: Lanes, engine: TestEngine) -> None:
         engine.cold = 3.0
         first, rest = await behind_a_busy_lane(lanes, engine, 2)
-        assert lanes.cost == pytest.approx(3.0, abs=0.1)
+        assert lanes.queued_seconds == pytest.approx(3.0, abs=0.1)
         engine.gate.set()
         await asyncio.gather(first, *rest)
 
@@ -622,6 +622,6 @@ def closing(test: Callable[[Lanes, TestEngine], Awaitable[None]], *, linger: flo
         finally:
             engine.gate.set()
             await asyncio.to_thread(lanes.close, 30)
-        assert repr(lanes) == "<Lanes 0/1 working, 0 waiting, cost 0, closing>"
+        assert repr(lanes) == "<Lanes 0/1 working, 0 waiting, 0 s queued, closing>"
 
     asyncio.run(around())
