@@ -45,7 +45,7 @@ def wait_seconds(load: Load) -> float:
 
 def refusal(
     load: Load,
-    seconds: float | None,
+    seconds: float,
     deadline: float,
     max_wait: float,
     margin: float = 1.0,
@@ -59,7 +59,7 @@ def refusal(
     load
         Work ahead of the request.
     seconds
-        Time that a lane needs for the request; None if it was not measured yet.
+        Time that a lane needs for the request; 0 if it is not known.
     deadline
         Seconds from now until the answer is due.
     max_wait
@@ -83,7 +83,7 @@ def refusal(
             wait - max_wait,
             wait,
         )
-    estimate = wait + margin * (seconds or 0.0)
+    estimate = wait + margin * seconds
     if estimate > deadline:
         return Overloaded(
             "deadline",

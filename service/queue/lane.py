@@ -168,18 +168,18 @@ class Lane:
 
     def _pass_probe(self) -> bool:
         """Compute the probe until it succeeds; False if the lane is no longer needed."""
+        self._proven, pause = False, _FIRST_PAUSE
         while self._probe is not None:
             try:
                 [result] = self._call((), [self._probe]).results
                 if not is_finite(result):
                     raise NonFiniteOutput("the probe is not finite")
             except Exception:
-                self._proven = False
                 self.failed_probes += 1
                 logger.exception("%s failed its probe", self.name)
-                pause = min(_FIRST_PAUSE * 2.0**self.failed_probes, _LONGEST_PAUSE)
                 if not self._dispatcher.pause(self, pause):
                     return False
+                pause = min(2.0 * pause, _LONGEST_PAUSE)
             else:
                 break
         self._proven, self.failed_probes = True, 0
@@ -190,9 +190,10 @@ class Lane:
 
     def _call(self, tickets: Sequence[Ticket], items: Sequence[Work]) -> PackResults:
         """Run the engine; the call and its limits are visible from outside meanwhile."""
-        began = self._clock()
-        self._running = Running(began, *self._dispatcher.time_limits(tickets))
         warm = not any(self._engine.preparation(item.config) for item in items)
+        limits = self._dispatcher.time_limits(tickets)
+        began = self._clock()
+        self._running = Running(began, *limits)
         try:
             results = self._engine.run(items)
         finally:

@@ -23,8 +23,8 @@ from unmel.service.queue.waiting import WaitingQueue
 if TYPE_CHECKING:  # the engine loads torch
     from unmel.models.engine import Work
 
-# Seconds after which another process is likely to have replaced this one.
-_RESTART_SECONDS = 5.0
+RESTART_SECONDS = 5.0
+"""Time after which another process is likely to have replaced this one."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Lanes:
         state = ", closing" if self._queue.closing else ""
         return (
             f"<Lanes {len(self._pool.working)}/{len(self._pool)} working, {self.waiting} waiting, "
-            f"cost {self.cost:g}{state}>"
+            f"{self.queued_seconds:g} s queued{state}>"
         )
 
     # --- state ----------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class Lanes:
         return len(self._queue)
 
     @property
-    def cost(self) -> float:
+    def queued_seconds(self) -> float:
         """Seconds that one lane needs for the queue."""
         return self._queue.seconds
 
@@ -164,7 +164,7 @@ class Lanes:
 
         """
         now = self._clock()
-        self._admit(None, self._bounded(answer_by, now) - now, now)
+        self._admit(0.0, self._bounded(answer_by, now) - now, now)
 
     async def submit(
         self,
@@ -225,11 +225,11 @@ class Lanes:
         latest = now + self._limits.deadline
         return latest if answer_by is None else min(answer_by, latest)
 
-    def _admit(self, seconds: float | None, deadline: float, now: float) -> float:
+    def _admit(self, seconds: float, deadline: float, now: float) -> float:
         """The estimated wait of an accepted request; Overloaded for a refused one."""
         if self._queue.closing:
-            raise Overloaded("draining", "The service is shutting down.", _RESTART_SECONDS)
-        load = Load(self._pool.busy(now), self.cost)
+            raise Overloaded("draining", "The service is shutting down.", RESTART_SECONDS)
+        load = Load(self._pool.busy(now), self.queued_seconds)
         refused = refusal(load, seconds, deadline, self._limits.max_wait, self._margin.factor)
         if refused is not None:
             raise refused

@@ -31,6 +31,8 @@ class WaitingQueue:
     def __init__(self, policy: Policy, clock: Callable[[], float], margin: EstimateMargin) -> None:
         self._policy, self._clock, self._margin = policy, clock, margin
         self._tickets: list[Ticket] = []
+        # Kept beside the tickets: admission asks for it on the event loop for every request.
+        self._seconds = 0.0
         self.condition = threading.Condition()
         self.closing = False
 
@@ -40,25 +42,32 @@ class WaitingQueue:
     @property
     def seconds(self) -> float:
         """Seconds that one lane needs for all tickets."""
-        return sum(ticket.waiting.seconds for ticket in tuple(self._tickets))
+        return self._seconds
 
     def ahead_of(self, ticket: Ticket) -> Sequence[Ticket]:
         """Tickets in the queue that came before another one."""
         return [t for t in tuple(self._tickets) if t.waiting.id < ticket.waiting.id]
 
     def put(self, ticket: Ticket) -> None:
-        """Add a ticket and wake a lane."""
+        """Add a ticket and wake the lanes."""
         with self.condition:
             self._tickets.append(ticket)
-            self.condition.notify()
+            self._seconds += ticket.waiting.seconds
+            # All of them: a lane that pauses waits too, and would take the only wakeup in vain.
+            self.condition.notify_all()
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Remove a ticket; False if it is not in the queue."""
         with self.condition:
             if ticket not in self._tickets:
                 return False
-            self._tickets.remove(ticket)
+            self._keep([other for other in self._tickets if other is not ticket])
             return True
+
+    def _keep(self, tickets: list[Ticket]) -> None:
+        """Replace the tickets; the sum is made anew, so that no rounding adds up."""
+        self._tickets = tickets
+        self._seconds = sum(ticket.waiting.seconds for ticket in tickets)
 
     def expire(self, ticket: Ticket) -> None:
         """Remove a ticket, if it is still in the queue, and settle it as a missed deadline."""
@@ -99,7 +108,7 @@ class WaitingQueue:
                 policy = replace(self._policy, linger=0.0) if self.closing else self._policy
                 decision = decide([ticket.waiting for ticket in self._tickets], now, policy)
                 tickets = {ticket.waiting.id: ticket for ticket in self._tickets}
-                self._tickets = [tickets[w.id] for w in decision.rest]
+                self._keep([tickets[w.id] for w in decision.rest])
                 for w in decision.expired:
                     self._expire(tickets[w.id], now)
                 if decision.pack:

@@ -10,6 +10,7 @@ import time
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from unmel.models.errors import Invalid, Unreadable
+from unmel.service.errors import Overloaded
 from unmel.service.web.components import Components
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.codecs import parse_json
@@ -38,7 +39,7 @@ async def stream(socket: WebSocket) -> None:
     """
     components: Components = socket.app.state.components
     await socket.accept()
-    began, session, code = time.monotonic(), None, 1000
+    began, session, code, refused = time.monotonic(), None, 1000, None
     try:
         components.lanes.check_admission()
         with components.streams.acquire(), components.budget.reserve() as reservation:
@@ -56,6 +57,9 @@ async def stream(socket: WebSocket) -> None:
         code = disconnect.code
     except Exception as error:  # the client gets the detail of its problem
         code = close_code_of(error)
+        if isinstance(error, Overloaded):
+            refused = error.reason
+            components.metrics.observe_refused(refused)
         await _close(socket, error, code)
     finally:
         logger.info(
@@ -66,6 +70,7 @@ async def stream(socket: WebSocket) -> None:
                 "frames": session.frames if session else 0,
                 "samples": session.samples if session else 0,
                 "seconds": round(time.monotonic() - began, 4),
+                **({"refused": refused} if refused else {}),
             },
         )
 

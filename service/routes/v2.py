@@ -48,6 +48,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("
 # The model stands for the config, and the output is always one tensor of floats.
 _FORBIDDEN_PARAMETERS = frozenset({"config", "format", "output"})
 _MICROSECONDS = 1_000_000
+_MAX_DIGITS = 18
+# Each mel of a batch is a request in the queue, however few frames it has.
+_MAX_BATCH = 256
+# A sample in a JSON answer: a float in a list (32 bytes), and its digits as text and encoded.
+_JSON_SAMPLE_BYTES = 84
 
 
 @router.get("")
@@ -145,14 +150,25 @@ class _InferRequest:
 
     @property
     def nbytes(self) -> int:
-        return sum(clip.nbytes for clip in self.clips)
+        nbytes = sum(clip.nbytes for clip in self.clips)
+        if self.binary:
+            return nbytes
+        return nbytes + _JSON_SAMPLE_BYTES * sum(map(_output_samples, self.clips))
+
+
+def _output_samples(clip: ReconstructRequest) -> int:
+    """Samples of a clip at the rate of the answer."""
+    rate = clip.item.config.sample_rate
+    return math.ceil(clip.item.samples * (clip.levels.sample_rate or rate) / rate)
 
 
 def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _InferRequest:
     """Read and check the JSON head and the binary tensor after it."""
     size = len(data)
     if length is not None:
-        if not (length.isascii() and length.isdecimal()) or int(length[:18]) > size:
+        # int() refuses thousands of digits, be they zeros.
+        digits = length.isascii() and length.isdecimal() and len(length) <= _MAX_DIGITS
+        if not digits or int(length) > size:
             raise Unreadable(HEADER_LENGTH, repr(length[:40]), f"at most the body's {size} bytes")
         size = int(length)
     if size > settings.max_json_bytes:
@@ -169,6 +185,8 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
         shape = "x".join(map(str, mels.shape))
         raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames in total")
     batch = mels if wanted.batched else mels[None]
+    if len(batch) > _MAX_BATCH:
+        raise TooLarge("mel", f"a batch of {len(batch)} mels", f"at most {_MAX_BATCH}")
     wanted.clips = [
         make_reconstruct_request(mel, None, options, "pcm_f32", settings) for mel in batch
     ]

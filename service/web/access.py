@@ -20,6 +20,7 @@ from unmel.service.ops.keys import Keys, is_open
 from unmel.service.ops.limits import MemoryBudget
 from unmel.service.ops.logs import request_id
 from unmel.service.ops.metrics import Metrics
+from unmel.service.queue.lanes import RESTART_SECONDS
 from unmel.service.wire.problems import problem_response
 
 logger = logging.getLogger("unmel.access")
@@ -124,7 +125,7 @@ class AccessMiddleware:
             if status or not self.closing():
                 raise
             error = Overloaded(
-                "draining", "The service shut down before the request was done.", 5.0
+                "draining", "The service shut down before the request was done.", RESTART_SECONDS
             )
             await problem_response(Request(scope), error)(scope, receive, send_with_headers)
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ logger = logging.getLogger("unmel.components")
 
 _DEFAULT_PRESET = "hifigan-22k"
 _WATCH_SECONDS = 1.0
+# Failed warm-ups in a row after which the process asks to be restarted.
+_MAX_FAILED_WARM_UPS = 8
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,13 @@ class Components:
     progress: ProgressTracker
     warm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the warm-up."""
+    warm_up_fails: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the warm-up fails again and again."""
 
     @property
     def alive(self) -> bool:
         """Whether the process can compute, now or after a recovery."""
-        return not self.lanes.needs_restart
+        return not (self.lanes.needs_restart or self.warm_up_fails.is_set())
 
     @property
     def ready(self) -> bool:
@@ -54,9 +59,18 @@ class Components:
         """Prepare everything that the first request would otherwise wait for.
 
         Loads the backend, makes the plans of the settings' presets, and computes a pack and a
-        stream.
+        stream. Tries again until it succeeds: another process may hold the device's memory.
         """
-        await asyncio.to_thread(self._warm_up)
+        for failures in itertools.count(1):
+            try:
+                await asyncio.to_thread(self._warm_up)
+                break
+            except Exception:
+                logger.exception("the warm-up failed; next attempt in %g s", _WATCH_SECONDS)
+            if failures >= _MAX_FAILED_WARM_UPS:
+                self.warm_up_fails.set()
+            await asyncio.sleep(_WATCH_SECONDS)
+        self.warm_up_fails.clear()
         self.warm.set()
 
     def _warm_up(self) -> None:
@@ -93,7 +107,7 @@ class Components:
         """State for the metrics."""
         return Snapshot(
             self.lanes.waiting,
-            self.lanes.cost,
+            self.lanes.queued_seconds,
             self.lanes.states,
             self.engine.plans.stats,
             self.engine.memory(),

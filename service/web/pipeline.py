@@ -130,6 +130,7 @@ async def serve_whole(
     with components.progress.track(request.state.request_id) as tracked:
         body = await read_body(request, components.settings, request.state.reservation)
         wanted = await asyncio.to_thread(read, body)
+        del body  # no longer counted from here on
         request.state.reservation.resize(wanted.nbytes)
         if wanted.timeout is not None:
             latest = began + wanted.timeout

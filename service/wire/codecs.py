@@ -16,6 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
+from unmel.service.wire.levels import RESAMPLER
 from unmel.service.wire.problems import brief
 
 BASE64_DTYPES: dict[str, np.dtype[Any]] = {
@@ -279,7 +280,7 @@ def read_audio(
         warnings.append(f"{channels} channels were averaged")
     if rate != sample_rate:
         warnings.append(f"resampled from {rate} to {sample_rate} Hz")
-        mono = soxr.resample(mono, rate, sample_rate, quality="VHQ")
+        mono = soxr.resample(mono, rate, sample_rate, quality=RESAMPLER)
     if not np.isfinite(mono).all():
         raise Invalid("audio", "samples that are not finite", "finite samples")
     return np.ascontiguousarray(mono, dtype=np.float32), tuple(warnings)

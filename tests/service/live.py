@@ -101,7 +101,7 @@ class Live:
         self.until(self.ready)
         count = len(self.lanes._pool.lanes)
         self.until(lambda: self.lanes.states["idle"] == count)
-        assert repr(self.lanes) == f"<Lanes {count}/{count} working, 0 waiting, cost 0>"
+        assert repr(self.lanes) == f"<Lanes {count}/{count} working, 0 waiting, 0 s queued>"
         served = self.post(77)
         assert served.status_code == 200
         assert samples(served)[0] == 77

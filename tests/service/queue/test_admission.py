@@ -43,13 +43,12 @@ def test_the_wait_for_a_lane(busy: tuple[float, ...], queued: float, wait: float
         (Load((0.0,), 0.0), 11.0, 10.0, "deadline"),
         # Work that was never measured is not held against a request, nor is what is not known.
         (Load((0.0,), 9.5), 0.0, 10.0, None),
-        (Load((0.0,), 9.5), None, 10.0, None),
         (Load((0.0,), 21.0), 0.0, 1000.0, "queue"),
         (Load((), 0.0), 0.0, 1000.0, "lanes"),
     ],
 )
 def test_who_is_refused_and_why(
-    load: Load, seconds: float | None, deadline: float, reason: str | None
+    load: Load, seconds: float, deadline: float, reason: str | None
 ) -> None:
     refused = refusal(load, seconds, deadline, max_wait=20.0)
     assert (refused.reason if refused else None) == reason

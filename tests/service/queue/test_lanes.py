@@ -10,8 +10,10 @@ import pytest
 from tests.service.engines import TestEngine, item
 from unmel.models.engine.items import Item
 from unmel.models.errors import NonFiniteOutput, OutOfMemory
+from unmel.models.mel import MelConfig
 from unmel.service.errors import DeadlineMissed, LaneLost, Overloaded
 from unmel.service.queue.batching import Policy
+from unmel.service.queue.lane import Lane
 from unmel.service.queue.lanes import Lanes, QueueLimits
 from unmel.service.queue.tickets import Served
 
@@ -54,11 +56,11 @@ def run(
             await asyncio.wait_for(test(lanes, engine), 30)
             engine.gate.set()
             await settled(lanes)
-            assert repr(lanes).startswith(f"<Lanes {count}/{count} working, 0 waiting, cost 0")
+            assert repr(lanes).startswith(f"<Lanes {count}/{count} working, 0 waiting, 0 s queued")
         finally:
             engine.gate.set()
             await asyncio.to_thread(lanes.close, 30)
-        assert repr(lanes) == f"<Lanes 0/{count} working, 0 waiting, cost 0, closing>"
+        assert repr(lanes) == f"<Lanes 0/{count} working, 0 waiting, 0 s queued, closing>"
         assert lanes.outstanding == 0
 
     asyncio.run(around())
@@ -148,7 +150,7 @@ def test_one_bad_item_fails_alone_and_its_neighbours_are_answered() -> None:
         assert engine.calls[:5] == [[1], [2, 3, 4], [2], [3], [4]]
         assert isinstance(outcomes[2], ValueError)
         assert [o.pack_items for o in outcomes if isinstance(o, Served)] == [1, 1, 1]
-        assert lanes.ready
+        await settled(lanes)
 
     run(test)
 
@@ -243,6 +245,79 @@ def test_a_device_that_fails_whatever_it_is_given_is_found_out_by_the_probe() ->
         await settled(lanes)
 
     run(test)
+
+
+def test_a_lane_in_doubt_is_not_ready_while_it_computes_its_probe() -> None:
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        engine.faults[1] = RuntimeError("a bad item")
+        [bad] = await submitted(lanes, item(seed=1))
+        await entered(engine)
+        engine.gate.set()
+        engine.gate.clear()
+        with pytest.raises(RuntimeError, match="a bad item"):
+            await bad
+        await entered(engine)  # the probe is at the gate
+        assert engine.calls == [[1], [PROBE]]
+        assert not lanes.ready
+        assert lanes.states == {"starting": 1, "idle": 0, "busy": 0, "hung": 0}
+        engine.gate.set()
+        await settled(lanes)
+
+    run(test)
+
+
+def test_a_call_that_fails_before_it_begins_does_not_count_as_hung() -> None:
+    clock = Clock()
+
+    async def test(lanes: Lanes, engine: TestEngine) -> None:
+        first, [bad] = await behind_a_busy_lane(lanes, engine, 2)
+
+        def fail(_: MelConfig) -> float:
+            del engine.preparation  # type: ignore[method-assign] # once
+            raise OutOfMemory("no room for the plan")
+
+        engine.preparation = fail  # type: ignore[method-assign]
+        engine.gate.set()
+        await first
+        with pytest.raises(OutOfMemory):
+            await bad
+        while lanes.states["busy"]:
+            await asyncio.sleep(0)
+        clock.now += 100_000
+        lanes.watch()
+        assert lanes.states == {"starting": 0, "idle": 1, "busy": 0, "hung": 0}
+
+    run(test, clock=clock)
+
+
+def test_the_pauses_between_failed_probes_double_up_to_the_longest() -> None:
+    """For any number of probes: a device may be gone for days."""
+    pauses: list[float] = []
+
+    class Pausing:
+        """A dispatcher that has no packs."""
+
+        def pause(self, _: Lane, seconds: float) -> bool:
+            pauses.append(seconds)
+            return len(pauses) < 20
+
+        def time_limits(self, _: object) -> tuple[float, float]:
+            return 0.0, 60.0
+
+        def lost(self, _: Lane, error: BaseException) -> None:
+            raise AssertionError from error
+
+    engine = TestEngine()
+    engine.gate.set()
+    engine.faults[PROBE] = RuntimeError("gone")
+    probe = item(frames=2, seed=PROBE)
+    lane = Lane("0", engine, Pausing(), Clock(), probe, proven=False)  # type: ignore[arg-type]
+    lane.failed_probes = 1020  # 2.0**1024 is too large for a float
+    lane.start()
+    lane.join(60)
+    assert not lane.alive
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[8:] == [25.6, *[30.0] * 11]
 
 
 def test_a_lane_that_hangs_is_given_up_and_what_it_still_says_is_ignored() -> None:
@@ -441,7 +516,7 @@ def test_a_plan_that_has_to_be_made_counts_as_waiting_work() -> None:
     async def test(lanes: Lanes, engine: TestEngine) -> None:
         engine.cold = 3.0
         first, rest = await behind_a_busy_lane(lanes, engine, 2)
-        assert lanes.cost == pytest.approx(3.0, abs=0.1)
+        assert lanes.queued_seconds == pytest.approx(3.0, abs=0.1)
         engine.gate.set()
         await asyncio.gather(first, *rest)
 
@@ -547,6 +622,6 @@ def closing(test: Callable[[Lanes, TestEngine], Awaitable[None]], *, linger: flo
         finally:
             engine.gate.set()
             await asyncio.to_thread(lanes.close, 30)
-        assert repr(lanes) == "<Lanes 0/1 working, 0 waiting, cost 0, closing>"
+        assert repr(lanes) == "<Lanes 0/1 working, 0 waiting, 0 s queued, closing>"
 
     asyncio.run(around())

@@ -190,6 +190,7 @@ def test_a_message_that_is_too_large_closes_with_1009(service: Live) -> None:
 
 
 def test_a_stream_too_many_is_told_to_come_later_and_a_seat_is_given_back(service: Live) -> None:
+    before = service.metric("refused_total", reason="streams")
     with ExitStack() as stack:
         open_ones = [stack.enter_context(opened(service)) for _ in range(3)]
         service.until(lambda: service.components.streams.open == 3)
@@ -197,6 +198,7 @@ def test_a_stream_too_many_is_told_to_come_later_and_a_seat_is_given_back(servic
             code, reason = closed(one_more)
         assert code == 1013
         assert "3 streams" in reason
+        assert service.metric("refused_total", reason="streams") == before + 1
         refused = chunked(service, npy(), "application/x-npy")
         assert "3 streams" in problem(refused, 503)["detail"]
         open_ones[0].close()

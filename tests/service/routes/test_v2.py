@@ -120,6 +120,22 @@ def test_a_batch_is_its_clips_one_by_one(client: Any, url: str, count: int) -> N
         np.testing.assert_array_equal(clip, reconstructed(url, mel))
 
 
+@pytest.mark.parametrize(("count", "status"), [(256, 200), (257, 413)])
+def test_a_batch_has_a_bounded_number_of_mels(url: str, count: int, status: int) -> None:
+    """However short they are: each is a request in the queue."""
+    mels = tensor(shape=[count, 80, 1], data=None, parameters={"binary_data_size": count * 320})
+    head = json.dumps({"inputs": [mels], "parameters": {"n_iter": 1}}).encode()
+    answer = httpx.post(
+        f"{url}/v2/models/hifigan-22k/infer",
+        content=head + np.full((count, 80), -5.0, "<f4").tobytes(),
+        headers={"Inference-Header-Content-Length": str(len(head))},
+        timeout=60,
+    )
+    assert answer.status_code == status, answer.text
+    if status != 200:
+        assert answer.json() == {"error": "mel: got a batch of 257 mels; expected at most 256"}
+
+
 def test_options_travel_as_parameters(client: Any) -> None:
     answer = client.infer(
         "hifigan-22k",
@@ -216,7 +232,7 @@ def test_requests_that_are_none_are_answered_by_an_error(url: str, body: Any, wo
     assert words in answer.json()["error"]
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "9" * 30, "1000000"])
+@pytest.mark.parametrize("length", ["x", "-1", "9" * 30, "0" * 5000, "1000000"])
 def test_a_header_length_beyond_the_body_is_refused(url: str, length: str) -> None:
     answer = httpx.post(
         f"{url}/v2/models/hifigan-22k/infer",

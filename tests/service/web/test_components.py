@@ -13,7 +13,7 @@ from tests.service.engines import TestEngine
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.streams import StreamStep
 from unmel.models.engine.work import Result, Work
-from unmel.models.errors import Invalid
+from unmel.models.errors import Invalid, OutOfMemory
 from unmel.service import __main__
 from unmel.service.__main__ import main
 from unmel.service.ops.settings import Settings
@@ -65,6 +65,25 @@ def test_readiness_waits_for_the_loops_with_no_presets_to_warm_too() -> None:
         return [*seen, made.warm.is_set()]
 
     assert asyncio.run(ask()) == [False, True]
+
+
+def test_a_warm_up_that_fails_is_tried_again_and_then_asks_for_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(components, "_WATCH_SECONDS", 0.0)
+    alive: list[bool] = []
+
+    class Failing(TestEngine):
+        def load(self) -> None:
+            alive.append(made.alive)
+            if len(alive) < 11:
+                raise OutOfMemory("another process holds the memory")
+
+    made = make_components(Settings(lanes=1, warm_presets=()), Failing())
+    asyncio.run(made.warm_up())
+    assert alive == [True] * 8 + [False] * 3
+    assert made.warm.is_set()
+    assert made.alive
 
 
 class Started:

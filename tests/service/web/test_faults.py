@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.service.live import NPY, Live, live, npy, problem, samples
 from unmel.models.errors import OutOfMemory
+from unmel.service.web import pipeline
+from unmel.service.wire.bodies import Body, read_body
 
 
 @pytest.fixture
@@ -319,3 +323,35 @@ def test_what_the_grace_period_is_not_enough_for_is_answered_with_a_problem() ->
         assert slow.recv(2**16).startswith(b"HTTP/1.1 503 ")
         slow.close()
         assert service.lanes.outstanding == 0
+
+
+def test_a_body_is_not_kept_while_its_request_waits(
+    service: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the mel and the result are counted then."""
+    bodies: list[weakref.ref[Body]] = []
+
+    async def read_and_note(*given: Any) -> Body:
+        body = await read_body(*given)
+        bodies.append(weakref.ref(body))
+        return body
+
+    monkeypatch.setattr(pipeline, "read_body", read_and_note)
+    futures = service.busy()
+    service.until(lambda: [body() for body in bodies] == [None])
+    assert statuses(finish(service, futures)) == [200]
+
+
+@pytest.mark.parametrize(("binary", "least", "most"), [(True, 5, 6), (False, 84, 100)])
+def test_an_answer_in_json_holds_memory_for_its_digits(
+    service: Live, *, binary: bool, least: int, most: int
+) -> None:
+    """Bytes for each of 256 samples, of which the mel takes 1.25."""
+    service.engine.gate.clear()
+    mel = {"name": "mel", "datatype": "FP32", "shape": [80, 1], "data": [-5.0] * 80}
+    body = {"inputs": [mel], "parameters": {"binary_data_output": binary}}
+    answer = service.pool.submit(service.client.post, "/v2/models/hifigan-22k/infer", json=body)
+    service.engine.entered.acquire()
+    held = service.components.budget.held
+    assert statuses(finish(service, [answer])) == [200]
+    assert least <= held / 256 <= most
