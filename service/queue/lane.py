@@ -58,8 +58,8 @@ class Running:
 class Lane:
     """A thread and its state. Each attribute is written by one thread and read by any.
 
-    A lane that replaces a lost one computes a probe before it counts as ready. Any lane does so
-    after the engine raised an exception that no item should cause.
+    A lane that replaces a lost one computes a probe before it counts as ready. Any lane computes one
+    after the engine raised an exception that no item should cause, and counts as ready until it fails.
 
     Parameters
     ----------
@@ -168,13 +168,14 @@ class Lane:
 
     def _pass_probe(self) -> bool:
         """Compute the probe until it succeeds; False if the lane is no longer needed."""
-        self._proven, pause = False, _FIRST_PAUSE
+        pause = _FIRST_PAUSE
         while self._probe is not None:
             try:
                 [result] = self._call((), [self._probe]).results
                 if not is_finite(result):
                     raise NonFiniteOutput("the probe is not finite")
             except Exception:
+                self._proven = False
                 self.failed_probes += 1
                 logger.exception("%s failed its probe", self.name)
                 if not self._dispatcher.pause(self, pause):
