@@ -58,8 +58,9 @@ class Running:
 class Lane:
     """A thread and its state. Each attribute is written by one thread and read by any.
 
-    A lane that replaces a lost one computes a probe before it counts as ready. Any lane computes one
-    after the engine raised an exception that no item should cause, and counts as ready until it fails.
+    A lane that replaces a lost one computes a probe before it counts as ready. Any lane computes
+    one after the engine raised an exception that no item should cause, and counts as ready until
+    that fails.
 
     Parameters
     ----------
