@@ -101,7 +101,7 @@ class Started:
 def test_both_ways_in_make_the_engine_that_the_settings_ask_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`python -m service` and a replica on Ray: no setting holds for one of them alone."""
+    """`python -m unmel.service` and a replica on Ray: no setting holds for one of them alone."""
     told: list[str] = []
     monkeypatch.setattr(components.tracing, "configure", told.append)
     monkeypatch.setattr(components.logs, "configure", lambda *_: None)
