@@ -1,1 +1,1 @@
-"""What computes a pack: torch, numba on a CPU or Triton on a GPU, one for a process."""
+"""Backends that compute packs: torch, numba on a CPU, Triton on a GPU; one for a process."""

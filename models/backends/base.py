@@ -20,6 +20,7 @@ Name = Literal["torch", "numba", "triton"]
 Places = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Spectra = NDArray[np.complex64]
 Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats]
 
 # |t|^2 may be this small before its phase is taken as nothing; targets are of the order of 1.
@@ -81,7 +82,7 @@ class BandTables(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class MelState:
-    """What the iterations of a pack are given beside its signal."""
+    """State of a pack's iterations beside its signal."""
 
     target: MelTarget
     kept: Tensor
@@ -116,7 +117,7 @@ class Islands(NamedTuple):
 
 
 class Pack(Protocol):
-    """What a backend works on. See `signal.packed_stft`, which says what each part is."""
+    """Packed STFT as a backend sees it; `signal.packed_stft` describes each part."""
 
     @property
     def n_fft(self) -> int: ...

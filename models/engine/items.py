@@ -17,7 +17,7 @@ from unmel.models.engine.reconstruct import reconstruct
 from unmel.models.engine.work import Resources, Result, finite, plan_warnings
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.recipe import Recipe
-from unmel.models.methods.schedule import Ramp, Schedule
+from unmel.models.methods.schedule import NONE, Schedule
 from unmel.models.signal.packed_stft import PackedStft, to_frame_start
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import Target, make_targets
@@ -26,7 +26,7 @@ from unmel.models.signal.transfer import download
 Output = Literal["audio", "magnitude", "stft"]
 
 # Speed depends neither on how many iterations are asked for nor on their momentum.
-_ANY_SCHEDULE = Schedule(0, Ramp(0.0, 0.0))
+_ANY_SCHEDULE = Schedule(0, NONE)
 
 
 @dataclass(frozen=True, eq=False)

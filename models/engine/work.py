@@ -20,7 +20,7 @@ from unmel.models.signal.plan import PlanCache
 
 @dataclass(frozen=True)
 class Resources:
-    """What an engine lends to the work that it runs."""
+    """An engine's means, lent to the work that it runs."""
 
     plans: PlanCache
     backend: Backend
@@ -34,7 +34,7 @@ class Resources:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What came of a piece of work."""
+    """Result of a piece of work."""
 
     values: NDArray[np.float32] | NDArray[np.complex64]
     """Samples `[L]`, full scale at 1; linear magnitude or complex STFT `[N, T]`; or a mel."""

@@ -1,4 +1,4 @@
-"""What the iterations share: magnitudes imposed on a spectrum, and which rows are clips."""
+"""Shared parts of the iterations: magnitudes imposed on a spectrum, and the mask of the clips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from unmel.models.backends.reference import squared_magnitude
 from unmel.models.signal.packed_stft import PackedStft
 
 Update = Callable[[int, slice, Tensor], Tensor]
-"""Of the iteration's number, the block and its `P(C)`: the next `C` of the block."""
+"""The next `C` of a block, from the iteration's number, the block and its `P(C)`."""
 
 
 def impose(magnitude: Tensor, spectrum: Tensor) -> Tensor:

@@ -9,15 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import Tables
+from unmel.models.backends.base import Floats, Places, Tables
 
 # The range of bins begins and ends at multiples of this, so that vector loops have no remainder.
 _STEP = 16
 # Where the bands hold this share of the bins the range is all bins, so that none has to be zeroed.
 _NEARLY_ALL = 0.9
-
-Indices = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +31,9 @@ class Bands:
     """Number of the first of the `W` bins in the spectrum."""
     count: int
     """`W`."""
-    begins: Indices
+    begins: Places
     """Lowest bin of each band `[K]`."""
-    offsets: Indices
+    offsets: Places
     """Beginning of each band's weights in `weights` `[K + 1]`."""
     weights: Floats
     """Entries of `F`, band after band."""

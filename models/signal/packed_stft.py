@@ -88,7 +88,7 @@ class PackedStft:
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
         inverse, targets, sources = self._edges()
         self.pasts: list[Tensor] = []
-        """What `pin` was given."""
+        """Argument of `pin`."""
         self._host_edges = targets, sources
         tables = (
             torch.as_tensor(inverse, dtype=plan.dtype),

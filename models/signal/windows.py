@@ -19,7 +19,7 @@ from unmel.models.signal.plan import Plan
 
 
 class Span(NamedTuple):
-    """What a window sees of its stream; positions count from its first frame's first sample."""
+    """A window's part of its stream; positions count from its first frame's first sample."""
 
     settled: int
     """Hops at its beginning whose samples stay as they are; 0 where the stream begins with it."""
@@ -70,7 +70,7 @@ class Windows(PackedStft):
         return inverse, np.concatenate(targets), np.concatenate(sources)
 
     def part(self, samples: Tensor, k: int) -> Tensor:
-        """What of `samples`, laid out as the signal, is the `k`-th window's own."""
+        """The `k`-th window's own part of `samples`, which are laid out as the signal."""
         span, origin = self.spans[k], self.starts[k] * self.hop
         return samples[origin : origin + span.rows(self.plan.config) * self.hop]
 

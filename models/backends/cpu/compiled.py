@@ -29,7 +29,7 @@ _REPORT_SECONDS = 1.0
 _BACKENDS = Path(__file__).parents[1]
 # numba looks at the file of a compiled function alone; constants come from the others.
 _SOURCES = (
-    *(f"{name}.py" for name in ("base",)),
+    "base.py",
     *(f"cpu/{path.name}" for path in sorted(Path(__file__).parent.glob("*.py"))),
 )
 

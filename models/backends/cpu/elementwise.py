@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from unmel.models.backends.cpu.loop import Floats, Spectra, loop
+from unmel.models.backends.base import Floats, Spectra
+from unmel.models.backends.cpu.loop import loop
 from unmel.models.backends.cpu.vectors import (
     fill,
     floor,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmel.models.backends.cpu.loop import Floats, Places, loop
+from unmel.models.backends.base import Floats, Places
+from unmel.models.backends.cpu.loop import loop
 from unmel.models.backends.cpu.vectors import fill, fused, load, store
 
 _ZERO = np.float32(0.0)

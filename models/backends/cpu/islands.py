@@ -7,7 +7,8 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from unmel.models.backends.cpu.loop import Doubles, Places, loop
+from unmel.models.backends.base import Doubles, Places
+from unmel.models.backends.cpu.loop import loop
 
 
 @loop("void(i8[::1], f8[::1], f8[::1], f8[::1], b1[::1], f8[::1], i8)")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rocket_fft import c2r, r2c
 from torch import Tensor
 
-from unmel.models.backends.base import MelState, Pack, StepCoefficients
+from unmel.models.backends.base import Floats, MelState, Pack, Places, StepCoefficients
 from unmel.models.backends.cpu.frames import frame, move, overlap_add
-from unmel.models.backends.cpu.loop import Floats, Places, loop
+from unmel.models.backends.cpu.loop import loop
 from unmel.models.backends.cpu.mel_step import coefficients, correct_rows, scratch_size, tables
 from unmel.models.backends.cpu.transforms import block_rows, transforms, width
 
@@ -206,5 +206,10 @@ def iterate(
         hop,
         made.n,
     )
+    check_status(status)
+
+
+def check_status(status: int) -> None:
+    """RuntimeError if a transform failed."""
     if status:
         raise RuntimeError(f"MKL's transforms failed with status {status}")

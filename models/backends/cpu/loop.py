@@ -6,14 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
-import numpy as np
-from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., object])
-Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
-Spectra = NDArray[np.complex64]
-Places = NDArray[np.int64]
 
 
 def loop(signature: str | None = None) -> Callable[[F], F]:

@@ -11,9 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import LARGEST_RATIO, TINY, BandTables, StepCoefficients, Tables
+from unmel.models.backends.base import (
+    LARGEST_RATIO,
+    TINY,
+    BandTables,
+    Floats,
+    Places,
+    StepCoefficients,
+    Tables,
+)
 from unmel.models.backends.cpu.elementwise import raise_eights
-from unmel.models.backends.cpu.loop import Floats, Places, loop
+from unmel.models.backends.cpu.loop import loop
 from unmel.models.backends.cpu.vectors import (
     fill,
     fused,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import Pack
 from unmel.models.backends.cpu.frames import frame, overlap_add
-from unmel.models.backends.cpu.iterations import AXES, backward, forward
+from unmel.models.backends.cpu.iterations import AXES, backward, check_status, forward
 from unmel.models.backends.cpu.transforms import transforms, width
 
 
@@ -18,7 +18,7 @@ def spectra_of(pack: Pack, rows: slice) -> Tensor:
     frames = np.empty((rows.stop - rows.start, width(n)), np.float32)
     frame(pack.signal.numpy(), pack.window.numpy(), frames, rows.start, pack.hop)
     spectra = frames if made.in_place else np.empty_like(frames)
-    _check(forward(frames, spectra, n, made.table, AXES))
+    check_status(forward(frames, spectra, n, made.table, AXES))
     return torch.from_numpy(spectra.view(np.complex64)[:, : n // 2 + 1].copy())
 
 
@@ -28,11 +28,6 @@ def add_spectra(pack: Pack, first: int, spectrum: Tensor) -> None:
     spectra = np.zeros((len(spectrum), width(n)), np.float32)
     spectra.view(np.complex64)[:, : n // 2 + 1] = spectrum.numpy()
     frames = spectra if made.in_place else np.empty_like(spectra)
-    _check(backward(spectra, frames, n, made.table, AXES))
+    check_status(backward(spectra, frames, n, made.table, AXES))
     arrays = pack.window.numpy(), pack.carry.numpy(), scale.numpy(), into.numpy()
     overlap_add(frames, *arrays, first, pack.hop)
-
-
-def _check(status: int) -> None:
-    if status:
-        raise RuntimeError(f"MKL's transforms failed with status {status}")

@@ -88,7 +88,7 @@ def _ratios(
     some_rows: tl.constexpr,
     some_bands: tl.constexpr,
 ):
-    """What each band of a row should be multiplied by: the mel step up to its power."""
+    """Factors of each row's bands: the mel step up to its power."""
     row = (tl.program_id(0) * some_rows + tl.arange(0, some_rows)).to(tl.int64)[:, None]
     k = tl.program_id(1) * some_bands + tl.arange(0, some_bands)
     real = k < bands

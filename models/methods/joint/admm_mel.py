@@ -7,9 +7,9 @@ from torch import Tensor
 
 from unmel.models.backends.base import LARGEST_RATIO, TINY
 from unmel.models.backends.reference import squared_magnitude
-from unmel.models.methods.projection import clip_mask, state
+from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.schedule import Schedule
-from unmel.models.methods.start.starts import polar, synthesize
+from unmel.models.methods.start.starts import kept_spectrum, synthesize
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan
 
@@ -42,9 +42,7 @@ def admm_mel(
     """
     plan, power, n = pack.plan, pack.plan.config.power, schedule.n_iter
     synthesize(pack, start, phases)
-    kept, clips = state(pack), clip_mask(pack)
-    for block in pack.blocks():
-        kept[block] = polar(pack, start[block], phases[block])
+    kept, clips = kept_spectrum(pack, start, phases), clip_mask(pack)
     meet = _proximal(plan, rho)
     covered = (plan.spread.sum(dim=0) > 0).to(plan.dtype)
     for i in range(n):

@@ -24,7 +24,7 @@ def ladder(plan: Plan, most: int) -> list[Plan]:
 
 
 def stages(plan: Plan, schedule: Schedule) -> list[tuple[Plan, Schedule]]:
-    """What a run of `schedule` on the whole band goes through: each plan with its own schedule."""
+    """Stages of a run of `schedule` on the whole band: each plan with its own schedule."""
     plans = ladder(plan, len(schedule.shares) if schedule.n_iter else 1)
     return list(zip(plans, schedule.stages(len(plans)), strict=True))
 

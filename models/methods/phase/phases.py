@@ -19,7 +19,7 @@ from unmel.models.methods.method import Cost, Method, Parameter, Work
 from unmel.models.methods.phase.descent import lbfgs
 from unmel.models.methods.phase.rtisi import rtisi_la
 from unmel.models.methods.projection import clip_mask, impose, iterate, state
-from unmel.models.methods.start.starts import polar, synthesize
+from unmel.models.methods.start.starts import kept_spectrum, synthesize
 from unmel.models.signal.packed_stft import PackedStft
 
 
@@ -141,10 +141,8 @@ def admm(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, rho: 
     method of multipliers".
 
     """
-    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
-    for block in pack.blocks():
-        kept[block] = polar(pack, magnitude[block], phases[block])
+    kept, clips = kept_spectrum(pack, magnitude, phases), clip_mask(pack)
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         y = kept[block]
@@ -177,10 +175,8 @@ def raar(pack: PackedStft, magnitude: Tensor, phases: Tensor, n_iter: int, beta:
     Luke 2005; for speech Peer, Welker and Gerkmann 2022.
 
     """
-    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
-    for block in pack.blocks():
-        kept[block] = polar(pack, magnitude[block] * (1.0 - beta), phases[block])
+    kept, clips = kept_spectrum(pack, magnitude, phases, 1.0 - beta), clip_mask(pack)
 
     def step(i: int, block: slice, here: Tensor) -> Tensor:
         x = torch.add(kept[block], here, alpha=beta).mul_(clips[block])
@@ -222,10 +218,8 @@ def difference_map(
     if beta == 1.0:
         raar(pack, magnitude, phases, n_iter, beta)
         return
-    kept, clips = state(pack), clip_mask(pack)
     synthesize(pack, magnitude, phases)
-    for block in pack.blocks():
-        kept[block] = polar(pack, magnitude[block], phases[block])
+    kept, clips = kept_spectrum(pack, magnitude, phases), clip_mask(pack)
 
     def toward_magnitude(i: int, block: slice, here: Tensor) -> Tensor:
         x = kept[block]

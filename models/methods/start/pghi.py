@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from unmel.models.backends.base import Backend, Islands
+from unmel.models.backends.base import Backend, Doubles, Islands
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.signal.packed_stft import PackedStft
-
-Floats = NDArray[np.float64]
 
 # The Gaussian exp(-pi t^2 / g) nearest to a Hann window of length w has g = 0.25645 w^2.
 _GAUSS_OF_HANN = 0.25645
@@ -101,20 +98,20 @@ def check_overlap(config: MelConfig) -> None:
         )
 
 
-def _slope(values: Floats, axis: int) -> Floats:
+def _slope(values: Doubles, axis: int) -> Doubles:
     """Central differences, one-sided at the ends."""
     if values.shape[axis] < 2:
         return np.zeros_like(values)
-    slope: Floats = np.gradient(values, axis=axis)
+    slope: Doubles = np.gradient(values, axis=axis)
     return slope
 
 
 def integrate(
-    level: Floats,
-    over_time: Floats,
-    over_bins: Floats,
+    level: Doubles,
+    over_time: Doubles,
+    over_bins: Doubles,
     faint: float,
-    phases: Floats,
+    phases: Doubles,
     backend: Backend,
 ) -> None:
     """Integrate the phase gradient in place, at each step from the loudest known bin.

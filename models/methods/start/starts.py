@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.method import Cost, Method, Work
+from unmel.models.methods.projection import state
 from unmel.models.methods.start.pghi import check_overlap, pghi
 from unmel.models.methods.start.spsi import spsi
 from unmel.models.signal.packed_stft import PackedStft
@@ -43,6 +44,16 @@ def polar(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> Tensor:
     out = torch.empty(magnitude.shape, dtype=pack.complex_dtype, device=magnitude.device)
     pack.backend.polar(out, magnitude, phases, slice(0, magnitude.shape[1]))
     return out
+
+
+def kept_spectrum(
+    pack: PackedStft, magnitude: Tensor, phases: Tensor, factor: float = 1.0
+) -> Tensor:
+    """`factor magnitude e^(i phases)` `[rows, N]`, for an iteration to keep."""
+    kept = state(pack)
+    for block in pack.blocks():
+        kept[block] = polar(pack, magnitude[block] * factor, phases[block])
+    return kept
 
 
 def synthesize(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> None:
