@@ -45,7 +45,9 @@ def test_iterations_and_stages_do_not_depend_on_the_power(power: float) -> None:
     for options in ({}, {"n_iter": 1}, {"n_iter": 57}, {"octaves": 0}, {"method": "admm_mel"}):
         ours, theirs = (resolve(p, **options) for p in (power, 1))  # type: ignore[arg-type] # names of options
         assert ours.n_iter == theirs.n_iter
-        stages = [[s.n_iter for s in r.schedule.stages(len(r.schedule.shares))] for r in (ours, theirs)]
+        stages = [
+            [s.n_iter for s in r.schedule.stages(len(r.schedule.shares))] for r in (ours, theirs)
+        ]
         assert stages[0] == stages[1]
 
 
