@@ -125,7 +125,7 @@ QUALITIES: dict[int, dict[Quality, Schedule]] = {
 def between_powers(power: float) -> float:
     """A mel's power as a share of the way from 1 to 2; 0 below 1.
 
-    There an exponent may be anything from 0.9 to 1.4 with PESQ within 0.05, and breaks at 1.5.
+    There an exponent may be anything from 0.9 to 1.4 with PESQ within 0.07, and 1.5 breaks it.
     """
     return max(power - 1.0, 0.0)
 
