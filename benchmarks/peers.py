@@ -87,12 +87,18 @@ def store(config: MelConfig, linear: NDArray[np.float32]) -> Mel:
         linear = np.maximum(linear, max(1e-10, float(linear.max()) * 1e-8))
         values = (np.log10(linear) + 4.0) / 4.0
     elif scale.kind == "coqui":
-        db = 20.0 * np.log10(np.maximum(1e-8, linear)) - scale.ref_db
+        db = 20.0 / config.power * np.log10(np.maximum(1e-8, linear)) - scale.ref_db
         normal = (db - scale.min_db) / -scale.min_db
         values = np.clip(
             2 * scale.max_norm * normal - scale.max_norm, -scale.max_norm, scale.max_norm
         )
-        linear = np.maximum(linear, 10.0 ** ((scale.min_db + scale.ref_db) / 20.0))
+        lowest = 10.0 ** ((scale.min_db + scale.ref_db) * config.power / 20.0)
+        linear = np.maximum(linear, lowest)
+    elif config.power not in (1, 2):
+        powers = linear.astype(np.float64) ** (2.0 / config.power)
+        values = librosa.power_to_db(
+            powers, ref=scale.reference, amin=scale.floor, top_db=scale.top_db
+        )
     else:
         to_db = librosa.power_to_db if config.power == 2 else librosa.amplitude_to_db
         amin = scale.floor if config.power == 2 else scale.floor**0.5

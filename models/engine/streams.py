@@ -43,6 +43,9 @@ ITERATIONS: dict[Quality, int] = {"draft": 4, "standard": 6, "high": 16}
 # 50 ms a little (a mel distance of 0.03 instead of 0.04 at high), the clip not (PESQ within 0.02).
 _MAX_FIRST_ITERATIONS = 80
 
+# Mels below 2 to this power are not scaled up: what is left of louder frames would overflow.
+_FAINTEST = -100
+
 # Share of the circle that the start phases are drawn from.
 _TURN = 0.35
 
@@ -186,13 +189,16 @@ class Stream:
         frames = list(itertools.islice(self._frames, span.frames))
         loudest = max(*(frame.loudest for frame in frames), *self._loudest_before, 0.0)
         power = self.config.power
-        # A power of two divides exactly.
-        gain = 2.0 ** math.floor(math.log2(loudest) / power) if loudest > 0.0 else 1.0
+        # The mel is divided by a power of two, exactly; so is the state where its root is one.
+        step = 2 if power == 2 else 1
+        octaves = step * math.floor(math.log2(loudest) / step) if loudest > 0.0 else 0
+        scale = 2.0 ** max(octaves, math.ceil(_FAINTEST * min(power, 1.0)))
+        gain = scale ** (1.0 / power)
         state = self._state.divided_by(gain)
         known = 0 if state.momentum is None else len(state.momentum)
         return StreamWindow(
             span,
-            torch.stack([frame.mel for frame in frames]).mul_(gain**-power),
+            torch.stack([frame.mel for frame in frames]).mul_(1.0 / scale),
             torch.stack([frame.bound for frame in frames]),
             [frame.phases for frame in frames[known:]],
             state,

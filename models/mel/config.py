@@ -110,7 +110,14 @@ class MelConfig(BaseModel):
         description="Rate the filterbank was built for, Hz; the sample rate if not given "
         "(StyleTTS 2 builds its own for 16,000 Hz and feeds it 24,000).",
     )
-    power: Literal[1, 2] = Field(1, description="1: mel of magnitudes; 2: of powers.")
+    power: float = Field(
+        1.0,
+        ge=0.5,
+        le=2.0,
+        allow_inf_nan=False,
+        description="p, where the mel sums |X|^p: 1 for magnitudes, 2 for powers, or any number "
+        "from 0.5 to 2.",
+    )
     padding: Literal["center_reflect", "center_constant", "hifigan"] = Field(
         "center_reflect",
         description="Frames centred on multiples of the hop with n_fft/2 of reflection or zeros "

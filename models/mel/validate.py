@@ -21,7 +21,7 @@ Layout = Literal["auto", "bands_first", "frames_first"]
 _MAX_SAMPLE = 2.0**16
 # A linear mel may be negative by this share of its peak, as a network's output can be.
 _NEGATIVE_SHARE = 1e-2
-# Above this float32 overflows in a reconstruction.
+# Above this float32 overflows in a reconstruction, whose samples are of the level's root.
 _MAX_LINEAR = 1e30
 
 
@@ -130,8 +130,9 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
             raise Invalid("mel", span, "no negative values: this config's scale is linear")
         return ("small negative values were taken as 0: this config's scale is linear",)
     if isinstance(config.scale, LinearScale):
-        if high > _MAX_LINEAR:
-            raise Invalid("mel", span, f"at most {_MAX_LINEAR:g}")
+        most = _MAX_LINEAR ** min(config.power, 1.0)
+        if high > most:
+            raise Invalid("mel", span, f"at most {most:g}")
         return ()
     return _compare_levels(config, values, span)
 
@@ -197,4 +198,4 @@ def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -
 def full_scale_level(config: MelConfig) -> float:
     """Upper bound of the linear mel of samples within +-1, over all bands."""
     largest_sum = max(float(filterbank(config).sum(axis=1).max()), 1e-12)
-    return config.loudest_magnitude**config.power * largest_sum
+    return float(config.loudest_magnitude**config.power) * largest_sum

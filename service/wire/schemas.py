@@ -230,7 +230,10 @@ class QualityInfo(BaseModel):
     """Schedule of a quality of the joint method."""
 
     name: str
-    power: int = Field(description="Power of the mels that it applies to.")
+    power: int = Field(
+        description="Power of the mels that it applies to; between 1 and 2 it is interpolated, "
+        "below 1 it is that of 1."
+    )
     n_iter: int = Field(
         description="Work, in iterations over the whole band; up to twice as many for configs "
         "with fewer than four octaves."

@@ -38,8 +38,8 @@ FEW = 2
 HIFIGAN = PRESETS["hifigan-22k"].config
 
 
-def altered(**changes: object) -> MelConfig:
-    return MelConfig.model_validate(HIFIGAN.model_dump() | changes)
+def altered(name: str = "hifigan-22k", **changes: object) -> MelConfig:
+    return MelConfig.model_validate(PRESETS[name].config.model_dump() | changes)
 
 
 CONFIGS = {
@@ -51,6 +51,12 @@ CONFIGS = {
     # and four stages; empty bands; a filterbank of another rate; zeros beyond the edges.
     **{name: PRESETS[name].config for name in ("whisper-80", "whisper-128", "torchaudio")},
     **{name: PRESETS[name].config for name in ("styletts2-24k", "librosa")},
+    # Other powers. An epsilon; empty bands; a floor below the peak, and a hop that does not divide
+    # the window; a floor in dB.
+    "power-0.5": altered(power=0.5),
+    "power-1.3": altered("torchaudio", power=1.3),
+    "power-1.7": altered("whisper-80", power=1.7),
+    "power-0.8-in-dB": altered(power=0.8, scale={"kind": "db", "top_db": 80.0}),
     "one-stage": altered(n_fft=2048, hop_length=275, win_length=1100),
     "an-octave-of-seven-bands": altered(n_mels=20, fmax=11025),
     "an-octave-of-eight-bands": altered(n_mels=24, fmax=11025),

@@ -36,6 +36,13 @@ def test_equal_configs_are_one_cache_key_and_cannot_be_changed() -> None:
         a.n_mels = 3  # type: ignore[misc] # the point of the test
 
 
+def test_a_whole_number_and_the_float_of_it_are_one_power() -> None:
+    a, b = MelConfig(**BASE, power=1), MelConfig(**BASE, power=1.0)
+    assert len({a, b, MelConfig(**BASE)}) == 1
+    assert a.model_dump_json() == b.model_dump_json() == MelConfig(**BASE).model_dump_json()
+    assert MelConfig(**BASE, power=1.3) not in {a, b}
+
+
 def test_mean_and_std_per_band_are_hashable() -> None:
     made = MelConfig(**BASE, mean=[0.5] * 80, std=[2.0] * 80)
     assert len({made, MelConfig(**BASE, mean=[0.5] * 80, std=[2.0] * 80)}) == 1
@@ -53,7 +60,9 @@ def test_mean_and_std_per_band_are_hashable() -> None:
         ({"fmin": 9000, "fmax": 8000}, "not below fmax"),
         ({"fmin": 12000, "fmax": 15000}, "half the filterbank's rate"),
         ({"fmin": float("nan")}, "fmin\n  Input should be less than"),
-        ({"power": 3}, "1 or 2"),
+        ({"power": 3}, "less than or equal to 2"),
+        ({"power": 0.4}, "greater than or equal to 0.5"),
+        ({"power": float("nan")}, "finite number"),
         ({"window": "kaiser"}, "'hann' or 'hann_symmetric'"),
         ({"padding": "none"}, "center_reflect"),
         ({"scale": "log2"}, "no scale 'log2'; there are linear, ln"),
