@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from unmel.models.errors import Invalid
+from unmel.models.mel.members import Members
 from unmel.models.mel.scale import (
     CoquiScale,
     DecibelScale,
@@ -29,8 +30,6 @@ MIN_FFT = 32
 # Most octaves below the whole band that are run: the fourth is a sixteenth of the band, where
 # speech has its pitch.
 MAX_OCTAVES = 4
-# A JSON object with more members than any config has is refused before its members are validated.
-_MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {
     "linear": LinearScale(),
@@ -44,8 +43,6 @@ _SCALE_NAMES: dict[str, Scale] = {
 
 def _scale_by_name(value: object) -> object:
     """The scale with default parameters for a name such as `"ln"`."""
-    if isinstance(value, dict) and len(value) > _MAX_MEMBERS:
-        raise ValueError(f"at most {_MAX_MEMBERS} members")
     if isinstance(value, str):
         if value not in _SCALE_NAMES:
             raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
@@ -65,13 +62,11 @@ def _window(kind: str, length: int) -> NDArray[np.float64]:
     return values
 
 
-class MelConfig(BaseModel):
+class MelConfig(Members):
     """One mel extractor, frozen and hashable.
 
     All bounds are here; a field outside them raises pydantic's ValidationError.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
     n_fft: int = Field(
@@ -144,13 +139,6 @@ class MelConfig(BaseModel):
     std: StdValue | Annotated[tuple[StdValue, ...], Field(max_length=1024)] = Field(
         1.0, description="Divides after the mean: one number, or one per band."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _limit_members(cls, data: object) -> object:
-        if isinstance(data, dict) and len(data) > _MAX_MEMBERS:
-            raise ValueError(f"at most {_MAX_MEMBERS} members")
-        return data
 
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:

@@ -12,8 +12,10 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
+
+from unmel.models.mel.members import Members
 
 _LN10 = math.log(10.0)
 
@@ -24,9 +26,7 @@ PositiveLevel = Annotated[float, Field(ge=MIN_LEVEL, le=1e6, allow_inf_nan=False
 Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
 
 
-class _Scale(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Scale(Members):
     def compress(self, mel: Tensor, power: int) -> Tensor:
         """Stored values of a linear mel.
 

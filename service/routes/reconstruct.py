@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
-from unmel.models.errors import Invalid
 from unmel.service.queue.tickets import Served
 from unmel.service.routes.chunked import reconstruct_chunked
 from unmel.service.web import openapi, responses
@@ -19,6 +18,7 @@ from unmel.service.wire.requests import (
     AnalyzeRequest,
     ReconstructRequest,
     read_analyze_request,
+    read_flag,
     read_reconstruct_request,
 )
 from unmel.service.wire.schemas import Progress
@@ -30,7 +30,7 @@ router = APIRouter(tags=["audio"])
 async def reconstruct(request: Request) -> Response:
     """A mel spectrogram in, audio out; in chunks as it is computed, with `stream=true`."""
     settings = components_of(request).settings
-    if _wants_stream(request):
+    if read_flag("stream", query_fields(request).get("stream")):
         return await reconstruct_chunked(request)
 
     def read(body: Body) -> ReconstructRequest:
@@ -46,13 +46,6 @@ async def reconstruct(request: Request) -> Response:
         return response
 
     return await serve_whole(request, read, encode)
-
-
-def _wants_stream(request: Request) -> bool:
-    value = request.query_params.get("stream", "false")
-    if value not in ("true", "false"):
-        raise Invalid("stream", repr(value[:40]), "true or false")
-    return value == "true"
 
 
 @router.get("/progress/{request_id}")

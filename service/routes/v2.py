@@ -37,6 +37,7 @@ from unmel.service.wire.problems import brief
 from unmel.service.wire.requests import (
     ReconstructRequest,
     make_reconstruct_request,
+    read_flag,
     read_options,
 )
 
@@ -129,18 +130,23 @@ class _InferRequest:
         self.id = head.get("id")
         if self.id is not None and not isinstance(self.id, str):
             raise Invalid("id", brief(self.id), "a string")
-        self.parameters = _object("parameters", head.get("parameters", {}))
-        self.binary = _flag(self.parameters.pop("binary_data_output", False))
+        self.parameters = _object("parameters", head.get("parameters"))
+        self.binary = read_flag(
+            "parameters.binary_data_output", self.parameters.pop("binary_data_output", None)
+        )
         timeout = self.parameters.pop("timeout", None)
         if timeout is not None and not (type(timeout) is int and timeout > 0):
             raise Invalid("parameters.timeout", brief(timeout), "microseconds, above 0")
         self.timeout = None if timeout is None else timeout / _MICROSECONDS
-        for output in _list("outputs", head.get("outputs", [])):
+        outputs = head.get("outputs")
+        for output in [] if outputs is None else _list("outputs", outputs):
             entry = _object("outputs", output)
             if entry.get("name") != "audio":
                 raise Invalid("outputs", brief(entry.get("name")), "'audio'")
-            given = _object("outputs.parameters", entry.get("parameters", {}))
-            self.binary = _flag(given.get("binary_data", self.binary))
+            given = _object("outputs.parameters", entry.get("parameters"))
+            self.binary = read_flag(
+                "outputs.parameters.binary_data", given.get("binary_data"), default=self.binary
+            )
         self.clips: list[ReconstructRequest] = []
         self.batched = False
 
@@ -177,7 +183,8 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
     wanted = _InferRequest(head, preset.name)
     mels = _mels(_list("inputs", head.get("inputs")), memoryview(data)[size:])
     wanted.batched = mels.ndim == 3
-    refused = sorted(_FORBIDDEN_PARAMETERS & set(wanted.parameters))
+    given = {name for name, value in wanted.parameters.items() if value is not None}
+    refused = sorted(_FORBIDDEN_PARAMETERS & given)
     if refused:
         raise Invalid(f"parameters.{refused[0]}", "a value", "nothing: the model determines it")
     options = read_options({**wanted.parameters, "config": preset.name})
@@ -215,7 +222,7 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
             "mel", f"shape {brief(shape)}", "[n_mels, frames], or [batch, n_mels, frames]"
         )
     count = math.prod(shape)
-    parameters = _object("mel.parameters", tensor.get("parameters", {}))
+    parameters = _object("mel.parameters", tensor.get("parameters"))
     size = parameters.get("binary_data_size")
     if size is None:
         values = parse_json_array("mel", tensor.get("data")).reshape(-1)
@@ -269,6 +276,9 @@ def _levelled(clip: ReconstructRequest, served: Served) -> LevelledAudio:
 
 
 def _object(field: str, value: Any) -> dict[str, Any]:
+    """An object; an empty one for null."""
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise Invalid(field, brief(value), "an object")
     return dict(value)
@@ -277,10 +287,4 @@ def _object(field: str, value: Any) -> dict[str, Any]:
 def _list(field: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise Invalid(field, brief(value), "a list")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Invalid("parameters", brief(value), "true or false for binary data")
     return value

@@ -58,11 +58,11 @@ def read_mel(
     if body.media_type == JSON:
         # A mel is a list of bands or of frames, and phases one of bins; configs have few parts.
         fields = parse_json(body.data, settings.max_frames + MAX_JSON_PARTS)
-        if "mel" not in fields:
+        mel, phases = fields.pop("mel", None), fields.pop("phases", None)
+        if mel is None:
             raise Invalid("mel", "nothing", "the mel, as nested lists or base64")
-        mel = parse_json_array("mel", fields.pop("mel"))
-        phases = parse_json_array("phases", fields.pop("phases")) if "phases" in fields else None
-        return mel, phases, fields
+        mel = parse_json_array("mel", mel)
+        return mel, None if phases is None else parse_json_array("phases", phases), fields
     max_bytes = settings.max_body_bytes
     if body.media_type == FORM:
         arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes)

@@ -20,6 +20,9 @@ from unmel.service.wire.media import FORM, JSON
 # for JSON, whose "1.5," becomes an object of some tens of bytes.
 _WEIGHT = 3
 _JSON_WEIGHT = 12
+# A form or a query has only texts: these are what JSON's null, Python's None and an empty input
+# of a page become.
+_NOT_GIVEN = frozenset({"", "null", "None"})
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Body:
 
     media_type: str
     data: bytes
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str | None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
     def file(self, name: str) -> bytes:
@@ -41,12 +44,12 @@ class Body:
         return self.files[name]
 
 
-def query_fields(request: Request) -> dict[str, str]:
+def query_fields(request: Request) -> dict[str, str | None]:
     """Parse the query string.
 
     Returns
     -------
-    Values by name.
+    Values by name, None for those that say that nothing is given.
 
     Raises
     ------
@@ -54,12 +57,18 @@ def query_fields(request: Request) -> dict[str, str]:
         A parameter is given twice.
 
     """
-    fields: dict[str, str] = {}
+    fields: dict[str, str | None] = {}
     for name, value in request.query_params.multi_items():
         if name in fields:
             raise Invalid(name[:80], "two values", "one value")
-        fields[name] = value
+        fields[name] = _given(value)
     return fields
+
+
+def _given(text: str) -> str | None:
+    """The text of an option; None if it says that nothing is given."""
+    text = text.strip().removeprefix("\ufeff")  # a file that was written on Windows
+    return None if text in _NOT_GIVEN else text
 
 
 def media_type_of(request: Request) -> str:
@@ -141,7 +150,7 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         reason = getattr(error, "message", "a form without a boundary")
         raise Unreadable("body", reason, "multipart/form-data with its files") from error
-    fields: dict[str, str] = {}
+    fields: dict[str, str | None] = {}
     files: dict[str, bytes] = {}
     for name, value in form.multi_items():
         if name in fields or name in files:
@@ -149,6 +158,6 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
         if isinstance(value, UploadFile):
             files[name] = await value.read()
         else:
-            fields[name] = value
+            fields[name] = _given(value)
     await form.close()
     return Body(FORM, b"", fields, files)

@@ -192,7 +192,8 @@ def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
     unknown = set(value) - {"data", "dtype", "shape"}
     if unknown:
         raise Invalid(field, f"a member {sorted(unknown)[0]!r}", "data, dtype and shape")
-    data, name, shape = value.get("data"), value.get("dtype", "float32"), value.get("shape")
+    data, name, shape = value.get("data"), value.get("dtype"), value.get("shape")
+    name = "float32" if name is None else name
     dtype = BASE64_DTYPES.get(name) if isinstance(name, str) else None
     if dtype is None:
         raise Invalid(f"{field}.dtype", brief(name), "one of " + ", ".join(BASE64_DTYPES))

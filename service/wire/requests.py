@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from unmel.models.engine import Analysis, Item
 from unmel.models.errors import Invalid, TooLarge
@@ -21,9 +21,12 @@ from unmel.service.wire.codecs import read_audio
 from unmel.service.wire.formats import format_for
 from unmel.service.wire.levels import LevelOptions
 from unmel.service.wire.media import FORM, OCTET_STREAM
+from unmel.service.wire.problems import brief
 from unmel.service.wire.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+_FLAG = TypeAdapter(bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +85,7 @@ class AnalyzeRequest:
 
 
 def read_reconstruct_request(
-    body: Body, query: dict[str, str], accept: str | None, settings: Settings
+    body: Body, query: dict[str, str | None], accept: str | None, settings: Settings
 ) -> ReconstructRequest:
     """Read and check a body of `POST /reconstruct`.
 
@@ -112,6 +115,30 @@ def read_reconstruct_request(
 def read_options(fields: dict[str, Any]) -> ReconstructOptions:
     """Read options from the fields of another protocol; raises Invalid or ValidationError."""
     return _read_options(ReconstructOptions, fields, {})
+
+
+def read_flag(field: str, value: object, *, default: bool = False) -> bool:
+    """Read a boolean: true or false, as JSON or as text in any case, yes or no, on or off, 1 or 0.
+
+    Parameters
+    ----------
+    field
+        Name of the option.
+    value
+        Value of a JSON body, a form or a query string; None if it is not given.
+    default
+        Result for None.
+
+    Raises
+    ------
+    Invalid
+        For any other value.
+
+    """
+    try:
+        return default if value is None else _FLAG.validate_python(value)
+    except ValidationError:
+        raise Invalid(field, brief(value), "true or false") from None
 
 
 def make_reconstruct_request(
@@ -184,7 +211,9 @@ def make_reconstruct_request(
     return ReconstructRequest(item, format_name, levels, checked.warnings)
 
 
-def read_chunked_request(body: Body, query: dict[str, str], settings: Settings) -> ChunkedRequest:
+def read_chunked_request(
+    body: Body, query: dict[str, str | None], settings: Settings
+) -> ChunkedRequest:
     """Read and check a body of `POST /reconstruct?stream=true` with a whole mel.
 
     Parameters and errors are those of `read_reconstruct_request`.
@@ -197,12 +226,14 @@ def read_chunked_request(body: Body, query: dict[str, str], settings: Settings) 
     return ChunkedRequest(options, checked.values, checked.warnings)
 
 
-def read_chunked_options(query: dict[str, str]) -> ChunkedOptions:
+def read_chunked_options(query: dict[str, str | None]) -> ChunkedOptions:
     """Read the options of a stream whose frames are still to come."""
     return _read_options(ChunkedOptions, {}, query)
 
 
-def read_analyze_request(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeRequest:
+def read_analyze_request(
+    body: Body, query: dict[str, str | None], settings: Settings
+) -> AnalyzeRequest:
     """Read and check a body of `POST /analyze`.
 
     Parameters
@@ -260,15 +291,18 @@ def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) 
         )
 
 
-def _read_options(kind: type[OptionsT], fields: dict[str, Any], query: dict[str, str]) -> OptionsT:
+def _read_options(
+    kind: type[OptionsT], fields: dict[str, Any], query: dict[str, str | None]
+) -> OptionsT:
     """Options of the body and the query string; Invalid if one is in both."""
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
         raise Invalid(unknown[0][:80], "a value", "one of " + ", ".join(kind.model_fields))
-    twice = sorted(set(fields) & set(query))
+    given = {name: text for name, text in query.items() if text is not None}
+    twice = sorted(name for name in given if fields.get(name) is not None)
     if twice:
         raise Invalid(twice[0], "a value in the body and one in the query", "one value")
-    return kind.model_validate({**query, **fields})
+    return kind.model_validate({**fields, **given})
 
 
 def _output_format(options: ReconstructOptions, accept: str | None) -> str:

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from unmel.models.engine import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options, Output
-from unmel.models.mel import Layout, MelConfig, preset
+from unmel.models.mel import Layout, MelConfig, Members, preset
 from unmel.models.methods import (
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
@@ -42,12 +42,14 @@ def _config(value: object) -> object:
 
 
 def _object(value: object) -> object:
-    """Parse an object, or its JSON text in a query string."""
+    """Parse an object, or its JSON text in a query string; members that are null are left out."""
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            value = json.loads(value)
         except (ValueError, RecursionError):
             raise ValueError("not the JSON of an object") from None
+    if isinstance(value, dict):
+        return {name: member for name, member in value.items() if member is not None}
     return value
 
 
@@ -60,10 +62,8 @@ ConfigField = Annotated[MelConfig, BeforeValidator(_config)]
 Params = Annotated[dict[str, float], BeforeValidator(_object)]
 
 
-class ReconstructOptions(BaseModel):
+class ReconstructOptions(Members):
     """Options of `POST /reconstruct`, in the query string, the form or the JSON body."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the mel: a preset's name (GET /presets) or a MelConfig."
@@ -135,10 +135,8 @@ class ReconstructOptions(BaseModel):
     )
 
 
-class _StreamingOptions(BaseModel):
+class _StreamingOptions(Members):
     """Options of all streams."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the mel: a preset's name (GET /presets) or a MelConfig."
@@ -183,10 +181,8 @@ class ChunkedOptions(_StreamingOptions):
     layout: Layout = Field("auto", description="Order of the axes of a whole mel.")
 
 
-class AnalyzeOptions(BaseModel):
+class AnalyzeOptions(Members):
     """Options of `POST /analyze`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the result: a preset's name (GET /presets) or a MelConfig."

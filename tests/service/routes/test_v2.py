@@ -219,7 +219,7 @@ def test_nested_lists_are_read_too(url: str) -> None:
         ({"inputs": [tensor(parameters=3)]}, "mel.parameters"),
         ({"inputs": [tensor()], "parameters": []}, "parameters"),
         ({"inputs": [tensor()], "parameters": {"timeout": -1}}, "timeout"),
-        ({"inputs": [tensor()], "parameters": {"binary_data_output": 1}}, "true or false"),
+        ({"inputs": [tensor()], "parameters": {"binary_data_output": 2}}, "true or false"),
         ({"inputs": [tensor()], "outputs": [{"name": "mel"}]}, "'audio'"),
         ({"inputs": [tensor()], "id": 7}, "id"),
     ],
