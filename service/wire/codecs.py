@@ -7,6 +7,7 @@ import binascii
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.service.wire.levels import RESAMPLER
+from unmel.service.wire.piped_audio import audio_stream
 from unmel.service.wire.problems import brief
 
 BASE64_DTYPES: dict[str, np.dtype[Any]] = {
@@ -32,6 +34,8 @@ _RATES = (1000, 768_000)
 # Decoded samples of all channels allowed per output sample, as for stereo at 96 kHz to 24 kHz.
 _DECODED_RATIO = 8
 _PIECE = 2**18
+# libsndfile's number of samples for a file whose header states none, or nearly.
+_UNKNOWN = 2**62
 
 # --- mels -------------------------------------------------------------------------------------
 
@@ -251,24 +255,18 @@ def read_audio(
     """
     warnings: list[str] = []
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _Forward(audio_stream(data)) as file:
             rate = file.samplerate
             if not _RATES[0] <= rate <= _RATES[1]:
                 raise Invalid("audio", f"{rate} Hz", f"{_RATES[0]} to {_RATES[1]} Hz")
             if file.channels > _CHANNELS:
                 raise Invalid("audio", f"{file.channels} channels", f"at most {_CHANNELS}")
-            # Checked before decoding: a small FLAC file can hold hours of silence.
-            samples = file.frames * sample_rate // rate
-            if samples > max_samples:
-                raise TooLarge(
-                    "audio", f"{samples} samples at {sample_rate} Hz", f"at most {max_samples}"
-                )
-            most = _DECODED_RATIO * max_samples
-            if file.frames * file.channels > most:
-                raise TooLarge(
-                    "audio", f"{file.frames} samples of {file.channels} channels", f"at most {most}"
-                )
-            channels, mono = file.channels, _read_mono(file)
+            limit = _Limit(rate, file.channels, sample_rate, max_samples)
+            # Checked before decoding: a small FLAC file can hold hours of silence. A stream of
+            # unknown length states the largest one, and libsndfile estimates an mp3's.
+            if file.frames < _UNKNOWN and file.format != "MP3":
+                limit.check(file.frames, str(file.frames * sample_rate // rate))
+            channels, mono = file.channels, _read_mono(file, limit)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
         raise Unreadable(
             "audio",
@@ -287,9 +285,48 @@ def read_audio(
     return np.ascontiguousarray(mono, dtype=np.float32), tuple(warnings)
 
 
-def _read_mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """Samples `[L]` of a file, channels averaged piece by piece to save memory."""
-    pieces = [np.zeros(0, np.float32)]
-    while (piece := file.read(_PIECE, dtype="float32", always_2d=True)).shape[0]:
-        pieces.append(piece.mean(axis=1))
+class _Forward(soundfile.SoundFile):  # type: ignore[misc] # it has no types
+    """A file that is read once, from its beginning: a FLAC of unknown length cannot be sought in.
+
+    soundfile seeks after every read of a file that it takes for seekable.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Bound of the samples that are decoded."""
+
+    rate: int
+    channels: int
+    sample_rate: int
+    max_samples: int
+
+    def check(self, samples: int, words: str) -> None:
+        """Raise TooLarge if `samples` of each channel are too many; `words` says their number."""
+        if samples * self.sample_rate // self.rate > self.max_samples:
+            raise TooLarge(
+                "audio", f"{words} samples at {self.sample_rate} Hz", f"at most {self.max_samples}"
+            )
+        most = _DECODED_RATIO * self.max_samples
+        if samples * self.channels > most:
+            raise TooLarge(
+                "audio", f"{samples} samples of {self.channels} channels", f"at most {most}"
+            )
+
+
+def _read_mono(file: soundfile.SoundFile, limit: _Limit) -> NDArray[np.float32]:
+    """Samples `[L]` of a file up to the limit, channels averaged piece by piece to save memory."""
+    pieces, samples = [np.zeros(0, np.float32)], 0
+    try:
+        while (piece := file.read(_PIECE, dtype="float32", always_2d=True)).shape[0]:
+            samples += piece.shape[0]
+            limit.check(samples, f"more than {limit.max_samples}")
+            pieces.append(piece.mean(axis=1))
+    except soundfile.LibsndfileError as error:
+        raise Unreadable(
+            "audio", f"a file that cannot be decoded after {samples} samples", "a whole file"
+        ) from error
     return np.concatenate(pieces)
