@@ -76,7 +76,10 @@ def parse_npy(field: str, data: bytes) -> NDArray[Any]:
     if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape):
         raise Unreadable(field, "an npy header with an impossible shape", "the output of np.save")
     if dtype.kind not in "fiu":
-        raise Invalid(field, f"an npy file of dtype {dtype}", "an array of real numbers")
+        way = "an array of real numbers"
+        if dtype.hasobject:
+            way += ", one mel in it: mel.astype(np.float32); objects are never unpickled"
+        raise Invalid(field, f"an npy file of dtype {dtype}", way)
     start, count = stream.tell(), math.prod(shape)
     if count * dtype.itemsize != len(data) - start:
         raise Unreadable(
