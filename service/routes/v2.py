@@ -30,7 +30,7 @@ from unmel.service.web.pipeline import serve_whole
 from unmel.service.web.responses import PacedResponse
 from unmel.service.wire.arrays import MAX_JSON_PARTS
 from unmel.service.wire.bodies import Body
-from unmel.service.wire.codecs import parse_json, parse_json_array, reshape
+from unmel.service.wire.codecs import MAX_AXES, parse_json, parse_json_array, reshape
 from unmel.service.wire.levels import LevelledAudio, apply_levels
 from unmel.service.wire.media import JSON, OCTET_STREAM
 from unmel.service.wire.problems import brief
@@ -182,7 +182,9 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
     head = parse_json(data[:size], settings.max_frames + MAX_JSON_PARTS)
     wanted = _InferRequest(head, preset.name)
     mels = _mels(_list("inputs", head.get("inputs")), memoryview(data)[size:])
-    wanted.batched = mels.ndim == 3
+    if mels.ndim > 2 and 1 in mels.shape[2:] and preset.config.n_mels not in mels.shape[1:]:
+        mels = mels.squeeze(tuple(n for n in range(2, mels.ndim) if mels.shape[n] == 1))
+    wanted.batched = mels.ndim > 2
     given = {name for name, value in wanted.parameters.items() if value is not None}
     refused = sorted(_FORBIDDEN_PARAMETERS & given)
     if refused:
@@ -203,7 +205,7 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
 
 
 def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
-    """The input tensor from the JSON or the bytes after it: two axes, or three for a batch."""
+    """The input tensor from the JSON or the bytes after it: two axes, or more for a batch."""
     if len(inputs) != 1:
         raise Invalid("inputs", brief(inputs), "one input, 'mel'")
     tensor = _object("inputs", inputs[0])
@@ -215,7 +217,7 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
         raise Invalid("mel", f"datatype {brief(name)}", "FP32 or FP16")
     if (
         not isinstance(shape, list)
-        or len(shape) not in (2, 3)
+        or not 2 <= len(shape) <= MAX_AXES
         or not all(type(n) is int and 0 <= n < 2**31 for n in shape)
     ):
         raise Invalid(

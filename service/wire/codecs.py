@@ -26,6 +26,8 @@ BASE64_DTYPES: dict[str, np.dtype[Any]] = {
     for name, code in (("float16", "<f2"), ("float32", "<f4"), ("float64", "<f8"))
 }
 
+MAX_AXES = 6
+"""Axes of a mel in JSON: two, and those of size 1 that a model's batches and channels have."""
 
 # An axis longer than this overflows numpy's own sizes.
 _LARGEST_SIZE = 2**31
@@ -183,7 +185,7 @@ def parse_json_array(field: str, value: object) -> NDArray[Any]:
     return mel
 
 
-def _only_numbers(value: list[object], depth: int = 3) -> bool:
+def _only_numbers(value: list[object], depth: int = MAX_AXES) -> bool:
     """Whether nested lists, at most `depth` deep, hold only numbers."""
     kinds = {type(item) for item in value}
     if kinds <= {int, float}:
@@ -206,10 +208,10 @@ def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
         raise Invalid(f"{field}.dtype", brief(name), "one of " + ", ".join(BASE64_DTYPES))
     if (
         not isinstance(shape, list)
-        or not 1 <= len(shape) <= 3
+        or not 1 <= len(shape) <= MAX_AXES
         or not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape)
     ):
-        raise Invalid(f"{field}.shape", brief(shape), "a list of one to three sizes")
+        raise Invalid(f"{field}.shape", brief(shape), f"a list of one to {MAX_AXES} sizes")
     if not isinstance(data, str):
         raise Invalid(f"{field}.data", brief(data), "a base64 string")
     try:

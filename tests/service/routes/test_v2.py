@@ -104,6 +104,15 @@ def test_json_and_binary_tensors_carry_the_same(
     assert said["parameters"] == {"sample_rate": 22050}
 
 
+def test_axes_of_size_one_beside_the_batch_are_dropped(client: Any, url: str) -> None:
+    want = reconstructed(url, MEL)
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[None]), want[None])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[None, None]), want[None])
+    two = np.stack([MEL.T[None], MEL.T[None]])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", two), [want, want])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[..., None]), want)
+
+
 def test_half_precision_is_the_same_as_its_values_in_single(client: Any, url: str) -> None:
     half = MEL.astype(np.float16)
     answer = client.infer("hifigan-22k", [given(half, datatype="FP16")], parameters=PARAMETERS)
