@@ -23,7 +23,7 @@ from unmel.service.web.stream_session import StreamSession, parse_frames, sessio
 from unmel.service.wire.bodies import check_encoding, media_type_of, query_fields, read_body
 from unmel.service.wire.formats import FORMATS, format_for, supported_rate
 from unmel.service.wire.media import FRAMES
-from unmel.service.wire.requests import read_chunked_options, read_chunked_request
+from unmel.service.wire.requests import ChunkedRequest, read_chunked_options, read_chunked_request
 from unmel.service.wire.schemas import ChunkedOptions
 from unmel.service.wire.writers import STREAMED_FORMATS, Writer, writer
 
@@ -52,12 +52,17 @@ async def reconstruct_chunked(request: Request) -> Response:
     check_admission(request)
     settings = components_of(request).settings
     query = query_fields(request)
-    query.pop("stream")
     if media_type_of(request) == FRAMES:
+        del query["stream"]
         check_encoding(request)
         return ChunkedResponse(request, read_chunked_options(query), None)
     body = await read_body(request, settings, request.state.reservation)
     wanted = await asyncio.to_thread(read_chunked_request, body, query, settings)
+    return whole_mel_in_chunks(request, wanted)
+
+
+def whole_mel_in_chunks(request: Request, wanted: ChunkedRequest) -> ChunkedResponse:
+    """Answer a checked request for a stream of a whole mel."""
     return ChunkedResponse(request, wanted.options, wanted.mel, wanted.warnings)
 
 

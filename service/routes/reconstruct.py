@@ -8,7 +8,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 
 from unmel.service.queue.tickets import Served
-from unmel.service.routes.chunked import reconstruct_chunked
+from unmel.service.routes.chunked import reconstruct_chunked, whole_mel_in_chunks
 from unmel.service.web import openapi, responses
 from unmel.service.web.components import components_of
 from unmel.service.web.pipeline import serve_whole
@@ -17,6 +17,7 @@ from unmel.service.wire.formats import encode_npy
 from unmel.service.wire.requests import (
     AnalyzeRequest,
     ReconstructRequest,
+    StreamWanted,
     read_analyze_request,
     read_flag,
     read_reconstruct_request,
@@ -34,9 +35,8 @@ async def reconstruct(request: Request) -> Response:
         return await reconstruct_chunked(request)
 
     def read(body: Body) -> ReconstructRequest:
-        query = query_fields(request)
-        query.pop("stream", None)
-        return read_reconstruct_request(body, query, request.headers.get("accept"), settings)
+        accept = request.headers.get("accept")
+        return read_reconstruct_request(body, query_fields(request), accept, settings)
 
     def encode(wanted: ReconstructRequest, served: Sequence[Served]) -> Response:
         [one] = served
@@ -45,7 +45,10 @@ async def reconstruct(request: Request) -> Response:
         responses.describe_audio(response, wanted, one)
         return response
 
-    return await serve_whole(request, read, encode)
+    try:
+        return await serve_whole(request, read, encode)
+    except StreamWanted as stream:
+        return whole_mel_in_chunks(request, stream.wanted)
 
 
 @router.get("/progress/{request_id}")

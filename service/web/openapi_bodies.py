@@ -81,6 +81,8 @@ def _array(description: str) -> dict[str, Any]:
 def reconstruct_body() -> dict[str, Any]:
     """Document the bodies of `POST /reconstruct`."""
     options = _schemas(ReconstructOptions)
+    options["stream"] = {"type": "boolean", "description": "As in the query string."}
+    options["lookahead"] = {"type": "integer", "minimum": 1, "description": "With `stream`."}
     members = {
         "mel": _array("The mel [n_mels, frames]"),
         "phases": _array("First phases [n_fft/2 + 1, frames] in radians"),

@@ -55,9 +55,10 @@ def read_mel(
     max_bytes = settings.max_body_bytes
     if body.media_type == FORM:
         arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes, _WITH_MEL)
-        for name in set(_WITH_MEL) & set(body.files):
-            arrays |= parse_arrays(name, body.file(name), OCTET_STREAM, max_bytes)
-        return arrays["mel"], arrays.get("phases"), dict(body.fields)
+        for name in _WITH_MEL:
+            if name in body.files or body.fields.get(name) is not None:
+                arrays |= parse_arrays(name, body.file(name), OCTET_STREAM, max_bytes)
+        return arrays["mel"], arrays.get("phases"), body.options("mel", *_WITH_MEL)
     if body.media_type in ARRAY_TYPES:
         arrays = parse_arrays("mel", body.data, body.media_type, max_bytes, _WITH_MEL)
         return arrays["mel"], arrays.get("phases"), {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import Headers, UploadFile
@@ -24,10 +25,18 @@ _JSON_WEIGHT = 12
 # of a page become.
 _NOT_GIVEN = frozenset({"", "null", "None"})
 
+# Options may come as files too: a browser's FormData makes one of every Blob.
+_MAX_FILES, _MAX_FIELDS = 32, 64
+# Text of an option.
+_MAX_TEXT = 2**20
+
 
 @dataclass(frozen=True)
 class Body:
-    """A body: either `data` as a whole, or a form's files and fields by name."""
+    """A body: either `data` as a whole, or a form's files and fields by name.
+
+    A field is None if its text says that nothing is given.
+    """
 
     media_type: str
     data: bytes
@@ -37,11 +46,18 @@ class Body:
     def file(self, name: str) -> bytes:
         """Content of a form's file; Invalid if it is missing or empty."""
         if name not in self.files:
+            text = self.fields.get(name)
             got = ", ".join(f"a file field {other[:80]!r}" for other in self.files) or "no file"
-            raise Invalid(name, got, f"a file field {name!r}")
+            if text is not None:
+                got = f"a text field of {len(text)} characters"
+            raise Invalid(name, got, f"a file field {name!r}: curl -F {name}=@FILE")
         if not self.files[name]:
             raise Unreadable(name, "an empty file", "a file with content")
         return self.files[name]
+
+    def options(self, *files: str) -> dict[str, Any]:
+        """Options of a form: its fields, and its files but for those named."""
+        return {**self.fields, **{n: data for n, data in self.files.items() if n not in files}}
 
 
 def query_fields(request: Request) -> dict[str, str | None]:
@@ -65,9 +81,38 @@ def query_fields(request: Request) -> dict[str, str | None]:
     return fields
 
 
+def read_text(name: str, data: bytes) -> str | None:
+    """Read an option that is a form's file, as browsers and `curl -F config=@config.json` send it.
+
+    Parameters
+    ----------
+    name
+        Name of the option.
+    data
+        Content of the file, UTF-8.
+
+    Returns
+    -------
+    The text, or None if it says that nothing is given.
+
+    Raises
+    ------
+    Invalid
+        The content is no text, or too long.
+
+    """
+    if len(data) > _MAX_TEXT:
+        raise TooLarge(name, f"a file of {len(data)} bytes", f"at most {_MAX_TEXT} bytes of text")
+    try:
+        return _given(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        got = f"a file of {len(data)} bytes that are not UTF-8"
+        raise Invalid(name, got, "the option's text, in UTF-8") from None
+
+
 def _given(text: str) -> str | None:
     """The text of an option; None if it says that nothing is given."""
-    text = text.strip().removeprefix("\ufeff")  # a file that was written on Windows
+    text = text.strip()
     return None if text in _NOT_GIVEN else text
 
 
@@ -145,18 +190,28 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
         yield data
 
     try:
-        parser = _Parser(headers, once(), max_files=2, max_fields=64)
+        parser = _Parser(
+            headers,
+            once(),
+            max_files=_MAX_FILES,
+            max_fields=_MAX_FIELDS,
+            max_part_size=_MAX_TEXT,
+        )
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         reason = getattr(error, "message", "a form without a boundary")
-        raise Unreadable("body", reason, "multipart/form-data with its files") from error
+        want = f"multipart/form-data with its files: at most {_MAX_FILES} of them, and "
+        want += f"{_MAX_FIELDS} fields of {_MAX_TEXT} bytes"
+        raise Unreadable("body", reason, want) from error
     fields: dict[str, str | None] = {}
     files: dict[str, bytes] = {}
     for name, value in form.multi_items():
         if name in fields or name in files:
             raise Invalid(name[:80], "two values", "one value")
         if isinstance(value, UploadFile):
-            files[name] = await value.read()
+            content = await value.read()
+            if content or value.filename:  # a page sends neither where no file was chosen
+                files[name] = content
         else:
             fields[name] = _given(value)
     await form.close()

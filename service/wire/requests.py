@@ -16,7 +16,7 @@ from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
 from unmel.service.wire.arrays import read_mel
-from unmel.service.wire.bodies import Body
+from unmel.service.wire.bodies import Body, read_text
 from unmel.service.wire.codecs import read_audio
 from unmel.service.wire.formats import format_for
 from unmel.service.wire.levels import LevelOptions
@@ -64,6 +64,14 @@ class ChunkedRequest:
     warnings: tuple[str, ...]
 
 
+class StreamWanted(Exception):
+    """A body, read for a whole answer, turns out to ask for a stream."""
+
+    def __init__(self, wanted: ChunkedRequest) -> None:
+        self.wanted = wanted
+        super().__init__("a stream is wanted")
+
+
 @dataclass(frozen=True, eq=False)
 class AnalyzeRequest:
     """An analysis of audio."""
@@ -104,9 +112,13 @@ def read_reconstruct_request(
     ------
     Invalid
         Or a subclass; the request is faulty.
+    StreamWanted
+        The body has `stream`, as a form or JSON may; it is checked as such.
 
     """
     mel, phases, fields = read_mel(body, settings)
+    if _wants_stream(fields, query):
+        raise StreamWanted(_chunked_request(mel, phases, fields, query, settings))
     options = _read_options(ReconstructOptions, fields, query)
     format_name = _output_format(options, accept)
     return make_reconstruct_request(mel, phases, options, format_name, settings)
@@ -219,6 +231,25 @@ def read_chunked_request(
     Parameters and errors are those of `read_reconstruct_request`.
     """
     mel, phases, fields = read_mel(body, settings)
+    _wants_stream(fields, query)
+    return _chunked_request(mel, phases, fields, query, settings)
+
+
+def _wants_stream(fields: dict[str, Any], query: dict[str, str | None]) -> bool:
+    """Take the option `stream` of a body; the route has read that of the query."""
+    value, asked = _as_text("stream", fields.pop("stream", None)), query.pop("stream", None)
+    if value is not None and asked is not None:
+        raise _two_values("stream")
+    return read_flag("stream", value)
+
+
+def _chunked_request(
+    mel: NDArray[Any],
+    phases: NDArray[Any] | None,
+    fields: dict[str, Any],
+    query: dict[str, str | None],
+    settings: Settings,
+) -> ChunkedRequest:
     if phases is not None:
         raise Invalid("phases", "phases", "none: a stream computes its own")
     options = _read_options(ChunkedOptions, fields, query)
@@ -260,7 +291,7 @@ def read_analyze_request(
             repr(body.media_type),
             f"{FORM} with a file field 'audio', or audio/*",
         )
-    options = _read_options(AnalyzeOptions, body.fields, query)
+    options = _read_options(AnalyzeOptions, body.options("audio"), query)
     config = options.config
     max_frames = min(settings.max_frames, settings.max_points // config.n_fft)
     wave, warnings = read_audio(data, config.sample_rate, max_frames * config.hop_length)
@@ -297,12 +328,23 @@ def _read_options(
     """Options of the body and the query string; Invalid if one is in both."""
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
-        raise Invalid(unknown[0][:80], "a value", "one of " + ", ".join(kind.model_fields))
+        got = "a file" if isinstance(fields.get(unknown[0]), bytes) else "a value"
+        raise Invalid(unknown[0][:80], got, "one of " + ", ".join(kind.model_fields))
+    fields = {name: _as_text(name, value) for name, value in fields.items()}
     given = {name: text for name, text in query.items() if text is not None}
     twice = sorted(name for name in given if fields.get(name) is not None)
     if twice:
-        raise Invalid(twice[0], "a value in the body and one in the query", "one value")
+        raise _two_values(twice[0])
     return kind.model_validate({**fields, **given})
+
+
+def _two_values(name: str) -> Invalid:
+    return Invalid(name, "a value in the body and one in the query", "one value")
+
+
+def _as_text(name: str, value: object) -> object:
+    """The value of an option; its text, if it is a form's file."""
+    return read_text(name, value) if isinstance(value, bytes) else value
 
 
 def _output_format(options: ReconstructOptions, accept: str | None) -> str:
