@@ -12,10 +12,11 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
-from unmel.service.errors import SlowClient, UnsupportedMedia
+from unmel.service.errors import SlowClient
 from unmel.service.ops.limits import Reservation
 from unmel.service.ops.settings import Settings
 from unmel.service.wire.media import FORM, JSON
+from unmel.service.wire.unpacking import coding_of, unpacked_body
 
 # Bytes reserved for each byte of the body: for the body, its contiguous copy, and the arrays; more
 # for JSON, whose "1.5," becomes an object of some tens of bytes.
@@ -121,17 +122,8 @@ def media_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-def check_encoding(request: Request) -> None:
-    """Raise UnsupportedMedia for a compressed body."""
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
-        raise UnsupportedMedia(
-            "Content-Encoding", repr(coding[:40]), "none: compressed bodies are not supported"
-        )
-
-
 async def read_body(request: Request, settings: Settings, reservation: Reservation) -> Body:
-    """Read a body, with or without a stated length, within all limits.
+    """Read a body, packed or not, with or without a stated length, within all limits.
 
     Parameters
     ----------
@@ -151,10 +143,10 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
     SlowClient
         The body did not arrive in time.
     Invalid
-        The body is compressed, or a form that cannot be parsed.
+        The body is not packed as it says, or is a form that cannot be parsed.
 
     """
-    check_encoding(request)
+    coding_of(request)  # before a word about its length
     media_type = media_type_of(request)
     max_bytes, weight = settings.max_body_bytes, _WEIGHT
     if media_type == JSON:
@@ -166,7 +158,7 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
     data = bytearray()
     try:
         async with asyncio.timeout(settings.client_seconds):
-            async for chunk in request.stream():
+            async for chunk in unpacked_body(request):
                 data += chunk
                 if len(data) > max_bytes:
                     raise TooLarge("body", f"more than {max_bytes} bytes", want)

@@ -206,6 +206,8 @@ def _headers_of(error: BaseException, status: int) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         fault = ', error="invalid_token"' if error.given else ""
         return {"WWW-Authenticate": f'Bearer realm="unmel"{fault}'}
+    if isinstance(error, UnsupportedMedia) and error.field == "Content-Encoding":
+        return {"Accept-Encoding": "gzip, deflate"}  # RFC 9110, section 15.5.16
     if isinstance(error, SlowClient):
         return {"Connection": "close"}  # the rest of the body would be read as a request
     if status == 503:

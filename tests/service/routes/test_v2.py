@@ -113,6 +113,21 @@ def test_axes_of_size_one_beside_the_batch_are_dropped(client: Any, url: str) ->
     np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[..., None]), want)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritons_client_may_pack_its_request(
+    client: Any, url: str, coding: str, *, binary: bool
+) -> None:
+    """The length of the JSON head is that of the unpacked one."""
+    answer = client.infer(
+        "hifigan-22k",
+        [given(MEL, binary=binary)],
+        parameters=PARAMETERS,
+        request_compression_algorithm=coding,
+    )
+    np.testing.assert_array_equal(answer.as_numpy("audio"), reconstructed(url, MEL))
+
+
 def test_half_precision_is_the_same_as_its_values_in_single(client: Any, url: str) -> None:
     half = MEL.astype(np.float16)
     answer = client.infer("hifigan-22k", [given(half, datatype="FP16")], parameters=PARAMETERS)
