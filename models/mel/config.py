@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from unmel.models.errors import Invalid
-from unmel.models.mel.members import Members
+from unmel.models.mel.members import Members, fault
 from unmel.models.mel.scale import (
     CoquiScale,
     DecibelScale,
@@ -21,6 +22,7 @@ from unmel.models.mel.scale import (
     Scale,
     WhisperScale,
 )
+from unmel.models.mel.synonyms import CONFIG_SYNONYMS, KIND_SYNONYMS
 
 # A squared-window sum below this share of its mean amplifies noise when it divides the signal.
 MIN_ENVELOPE = 1e-2
@@ -43,10 +45,16 @@ _SCALE_NAMES: dict[str, Scale] = {
 
 def _scale_by_name(value: object) -> object:
     """The scale with default parameters for a name such as `"ln"`."""
+    kind = value.get("kind") if isinstance(value, dict) else value
+    if isinstance(kind, str) and kind not in _SCALE_NAMES:
+        said = KIND_SYNONYMS.get(kind.lower(), "one of " + ", ".join(_SCALE_NAMES))
+        raise fault("" if kind is value else "kind", repr(kind[:40]), said)
+    if kind is None and isinstance(value, dict):
+        raise fault("kind", "nothing", "one of " + ", ".join(_SCALE_NAMES))
     if isinstance(value, str):
-        if value not in _SCALE_NAMES:
-            raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
         return _SCALE_NAMES[value]
+    if not isinstance(value, dict | Members):
+        raise fault("", repr(value)[:40], "the name of a scale, or an object with its kind")
     return value
 
 
@@ -67,6 +75,8 @@ class MelConfig(Members):
 
     All bounds are here; a field outside them raises pydantic's ValidationError.
     """
+
+    synonyms: ClassVar[Mapping[str, str]] = CONFIG_SYNONYMS
 
     sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
     n_fft: int = Field(
@@ -143,29 +153,31 @@ class MelConfig(Members):
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} exceeds n_fft {self.n_fft}")
+            raise fault("win_length", str(self.win_length), f"at most n_fft, {self.n_fft}")
         if self.fmin >= self.fmax:
-            raise ValueError(f"fmin {self.fmin} is not below fmax {self.fmax}")
+            raise fault("fmin", f"{self.fmin:g}", f"less than fmax, {self.fmax:g}")
         if self.fmin >= self.filterbank_rate / 2:
-            raise ValueError(f"fmin {self.fmin} is at or above half the filterbank's rate")
+            half = f"less than half the filterbank's rate, {self.filterbank_rate / 2:g}"
+            raise fault("fmin", f"{self.fmin:g}", half)
         if self.padding == "hifigan" and self.hop_length > self.n_fft:
-            raise ValueError(f"hop_length {self.hop_length} exceeds n_fft {self.n_fft}")
+            raise fault("hop_length", str(self.hop_length), f"at most n_fft, {self.n_fft}")
         if self.drop_last and self.padding == "hifigan":
-            raise ValueError("drop_last needs a centred padding")
+            raise fault("drop_last", "true", "false, or a centred padding")
         for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.n_mels:
-                raise ValueError(f"{name} has {len(value)} values for {self.n_mels} bands")
+                want = f"one number, or {self.n_mels}: as many as n_mels"
+                raise fault(name, f"{len(value)} values", want)
         if self.overlap > MAX_OVERLAP:
-            raise ValueError(
-                f"hop_length {self.hop_length} is below win_length / {MAX_OVERLAP}: more frames "
-                "share a sample than any known front-end has"
-            )
+            least = -(-self.win_length // MAX_OVERLAP)
+            want = f"at least {least}, win_length / {MAX_OVERLAP}: no known front-end has less"
+            raise fault("hop_length", str(self.hop_length), want)
         if self.least_envelope() < MIN_ENVELOPE:
-            raise ValueError(
-                f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
-                "that no window covers and no method can reconstruct: take a hop of at most half "
-                "the window"
+            raise fault(
+                "hop_length",
+                f"{self.hop_length}, which with a win_length of {self.win_length} leaves samples "
+                "that no window covers and no method can reconstruct",
+                "at most half the window",
             )
         return self
 

@@ -62,11 +62,10 @@ def read_mel(
     if body.media_type in ARRAY_TYPES:
         arrays = parse_arrays("mel", body.data, body.media_type, max_bytes, _WITH_MEL)
         return arrays["mel"], arrays.get("phases"), {}
-    raise UnsupportedMedia(
-        "Content-Type",
-        repr(body.media_type),
-        f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}",
-    )
+    want = f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}"
+    if body.media_type.startswith("audio/"):
+        want += "; POST /analyze takes audio"
+    raise UnsupportedMedia("Content-Type", repr(body.media_type), want)
 
 
 def parse_arrays(

@@ -20,6 +20,7 @@ from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.service.wire.levels import RESAMPLER
 from unmel.service.wire.piped_audio import audio_stream
 from unmel.service.wire.problems import brief
+from unmel.service.wire.recognise import recognise, unreadable_array, unreadable_audio
 
 BASE64_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
@@ -71,9 +72,10 @@ def parse_npy(field: str, data: bytes) -> NDArray[Any]:
         else:
             raise ValueError(f"npy version {version}")
     except Exception as error:  # the header is parsed as Python, which raises a dozen kinds
-        raise Unreadable(
-            field, f"{len(data)} bytes that are not an npy file", "the output of np.save"
-        ) from error
+        want = "the output of np.save, which has the shape that raw numbers lack"
+        if data.startswith(b"\x93NUMPY"):
+            raise Unreadable(field, "an npy file with a broken header", want) from error
+        raise unreadable_array(field, data, want) from error
     shape, fortran, dtype = header
     if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape):
         raise Unreadable(field, "an npy header with an impossible shape", "the output of np.save")
@@ -144,9 +146,13 @@ def parse_json(data: bytes, max_parts: int) -> dict[str, Any]:
     if parts > max_parts:
         raise TooLarge("body", f"{parts} lists and objects", f"at most {max_parts}")
     try:
-        value = pydantic_core.from_json(data)
+        value = pydantic_core.from_json(data.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
-        raise Unreadable("body", f"JSON that does not parse: {error}", "a JSON object") from None
+        known = recognise(data)
+        got = f"JSON that does not parse: {error}"
+        if known is not None and known[1] not in ("json", "text"):
+            got = f"{known[0]}, sent as JSON"
+        raise Unreadable("body", got, "a JSON object") from None
     if not isinstance(value, dict):
         raise Invalid("body", brief(value), "a JSON object")
     return value
@@ -273,11 +279,7 @@ def read_audio(
                 limit.check(file.frames, str(file.frames * sample_rate // rate))
             channels, mono = file.channels, _read_mono(file, limit)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-        raise Unreadable(
-            "audio",
-            f"{len(data)} bytes that no decoder can read",
-            "a wav, flac, ogg, opus or mp3 file",
-        ) from error
+        raise unreadable_audio(data) from error
     if mono.shape[0] == 0:
         raise Invalid("audio", "no samples", "at least one sample")
     if channels > 1:

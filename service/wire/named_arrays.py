@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.service.wire.codecs import parse_json, parse_npy, reshape
 from unmel.service.wire.problems import brief
+from unmel.service.wire.recognise import recognise, unreadable_array
 
 # Arrays in a file: a file of a whole model has some hundreds.
 _MAX_ARRAYS = 1000
@@ -60,6 +61,9 @@ def parse_npz(
     """
     arrays: dict[str, NDArray[Any]] = {}
     left = max_bytes
+    want = "the output of np.savez"
+    if (known := recognise(data)) is not None and known[1] == "torch":
+        raise unreadable_array(field, data, want)
     count = data.count(_MEMBER)  # before zipfile makes an object of each
     if count > _MAX_ARRAYS:
         raise TooLarge(field, f"{count} arrays", f"at most {_MAX_ARRAYS}")
@@ -86,8 +90,9 @@ def parse_npz(
     except Invalid:
         raise
     except Exception as error:  # zipfile and zlib raise a dozen kinds on corrupt bytes
-        got = f"{len(data)} bytes that are not an npz file"
-        raise Unreadable(field, got, "the output of np.savez") from error
+        if data.startswith(b"PK"):
+            raise Unreadable(field, "a zip archive that cannot be read", want) from error
+        raise unreadable_array(field, data, want) from error
     return arrays
 
 
@@ -124,6 +129,8 @@ def parse_safetensors(
     """
     want = f"the output of safetensors.save, with {_KINDS}"
     size = int.from_bytes(data[:8], "little")
+    if data[8:9] != b"{":
+        raise unreadable_array(field, data, want)
     if size > _MAX_HEADER:
         raise Unreadable(field, f"a safetensors header of over {_MAX_HEADER} bytes", want)
     try:

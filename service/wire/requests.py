@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from unmel.models.engine import Analysis, Item
 from unmel.models.errors import Invalid, TooLarge
-from unmel.models.mel import Checked, MelConfig, check_mel, check_phases, presets_that_fit
+from unmel.models.mel import Checked, MelConfig, Members, check_mel, check_phases, presets_that_fit
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
@@ -24,7 +24,7 @@ from unmel.service.wire.media import FORM, OCTET_STREAM
 from unmel.service.wire.problems import brief
 from unmel.service.wire.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
 
-OptionsT = TypeVar("OptionsT", bound=BaseModel)
+OptionsT = TypeVar("OptionsT", bound=Members)
 
 _FLAG = TypeAdapter(bool)
 
@@ -329,7 +329,7 @@ def _read_options(
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
         got = "a file" if isinstance(fields.get(unknown[0]), bytes) else "a value"
-        raise Invalid(unknown[0][:80], got, "one of " + ", ".join(kind.model_fields))
+        raise Invalid(unknown[0][:80], got, kind.suggest(unknown[0]))
     fields = {name: _as_text(name, value) for name, value in fields.items()}
     given = {name: text for name, text in query.items() if text is not None}
     twice = sorted(name for name in given if fields.get(name) is not None)
