@@ -85,7 +85,10 @@ def _add_middlewares(app: FastAPI, components: Components) -> None:
             CORSMiddleware,
             allow_origins=list(components.settings.cors_origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", DEADLINE_HEADER, REQUEST_ID_HEADER],
+            allow_headers=[
+                *("Authorization", "Content-Type", "Content-Encoding"),
+                *(DEADLINE_HEADER, REQUEST_ID_HEADER),
+            ],
             expose_headers=list(openapi.EXPOSED_HEADERS),
         )
     app.add_middleware(

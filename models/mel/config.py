@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 
 from unmel.models.errors import Invalid
+from unmel.models.mel.members import Members, fault
 from unmel.models.mel.scale import (
     CoquiScale,
     DecibelScale,
@@ -20,6 +22,7 @@ from unmel.models.mel.scale import (
     Scale,
     WhisperScale,
 )
+from unmel.models.mel.synonyms import CONFIG_SYNONYMS, KIND_SYNONYMS
 
 # A squared-window sum below this share of its mean amplifies noise when it divides the signal.
 MIN_ENVELOPE = 1e-2
@@ -29,8 +32,6 @@ MIN_FFT = 32
 # Most octaves below the whole band that are run: the fourth is a sixteenth of the band, where
 # speech has its pitch.
 MAX_OCTAVES = 4
-# A JSON object with more members than any config has is refused before its members are validated.
-_MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {
     "linear": LinearScale(),
@@ -44,12 +45,16 @@ _SCALE_NAMES: dict[str, Scale] = {
 
 def _scale_by_name(value: object) -> object:
     """The scale with default parameters for a name such as `"ln"`."""
-    if isinstance(value, dict) and len(value) > _MAX_MEMBERS:
-        raise ValueError(f"at most {_MAX_MEMBERS} members")
+    kind = value.get("kind") if isinstance(value, dict) else value
+    if isinstance(kind, str) and kind not in _SCALE_NAMES:
+        said = KIND_SYNONYMS.get(kind.lower(), "one of " + ", ".join(_SCALE_NAMES))
+        raise fault("" if kind is value else "kind", repr(kind[:40]), said)
+    if kind is None and isinstance(value, dict):
+        raise fault("kind", "nothing", "one of " + ", ".join(_SCALE_NAMES))
     if isinstance(value, str):
-        if value not in _SCALE_NAMES:
-            raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
         return _SCALE_NAMES[value]
+    if not isinstance(value, dict | Members):
+        raise fault("", repr(value)[:40], "the name of a scale, or an object with its kind")
     return value
 
 
@@ -65,13 +70,13 @@ def _window(kind: str, length: int) -> NDArray[np.float64]:
     return values
 
 
-class MelConfig(BaseModel):
+class MelConfig(Members):
     """One mel extractor, frozen and hashable.
 
     All bounds are here; a field outside them raises pydantic's ValidationError.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    synonyms: ClassVar[Mapping[str, str]] = CONFIG_SYNONYMS
 
     sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
     n_fft: int = Field(
@@ -152,39 +157,34 @@ class MelConfig(BaseModel):
         1.0, description="Divides after the mean: one number, or one per band."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _limit_members(cls, data: object) -> object:
-        if isinstance(data, dict) and len(data) > _MAX_MEMBERS:
-            raise ValueError(f"at most {_MAX_MEMBERS} members")
-        return data
-
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} exceeds n_fft {self.n_fft}")
+            raise fault("win_length", str(self.win_length), f"at most n_fft, {self.n_fft}")
         if self.fmin >= self.fmax:
-            raise ValueError(f"fmin {self.fmin} is not below fmax {self.fmax}")
+            raise fault("fmin", f"{self.fmin:g}", f"less than fmax, {self.fmax:g}")
         if self.fmin >= self.filterbank_rate / 2:
-            raise ValueError(f"fmin {self.fmin} is at or above half the filterbank's rate")
+            half = f"less than half the filterbank's rate, {self.filterbank_rate / 2:g}"
+            raise fault("fmin", f"{self.fmin:g}", half)
         if self.padding == "hifigan" and self.hop_length > self.n_fft:
-            raise ValueError(f"hop_length {self.hop_length} exceeds n_fft {self.n_fft}")
+            raise fault("hop_length", str(self.hop_length), f"at most n_fft, {self.n_fft}")
         if self.drop_last and self.padding == "hifigan":
-            raise ValueError("drop_last needs a centred padding")
+            raise fault("drop_last", "true", "false, or a centred padding")
         for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.n_mels:
-                raise ValueError(f"{name} has {len(value)} values for {self.n_mels} bands")
+                want = f"one number, or {self.n_mels}: as many as n_mels"
+                raise fault(name, f"{len(value)} values", want)
         if self.overlap > MAX_OVERLAP:
-            raise ValueError(
-                f"hop_length {self.hop_length} is below win_length / {MAX_OVERLAP}: more frames "
-                "share a sample than any known front-end has"
-            )
+            least = -(-self.win_length // MAX_OVERLAP)
+            want = f"at least {least}, win_length / {MAX_OVERLAP}: no known front-end has less"
+            raise fault("hop_length", str(self.hop_length), want)
         if self.least_envelope() < MIN_ENVELOPE:
-            raise ValueError(
-                f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
-                "that no window covers and no method can reconstruct: take a hop of at most half "
-                "the window"
+            raise fault(
+                "hop_length",
+                f"{self.hop_length}, which with a win_length of {self.win_length} leaves samples "
+                "that no window covers and no method can reconstruct",
+                "at most half the window",
             )
         return self
 

@@ -9,11 +9,15 @@ not as targets.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
+
+from unmel.models.mel.members import Members, fault
+from unmel.models.mel.synonyms import SCALE_SYNONYMS
 
 _LN10 = math.log(10.0)
 
@@ -24,8 +28,8 @@ PositiveLevel = Annotated[float, Field(ge=MIN_LEVEL, le=1e6, allow_inf_nan=False
 Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
 
 
-class _Scale(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Scale(Members):
+    synonyms: ClassVar[Mapping[str, str]] = SCALE_SYNONYMS
 
     def compress(self, mel: Tensor, power: float) -> Tensor:
         """Stored values of a linear mel.
@@ -108,7 +112,8 @@ class LogScale(_Scale):
     @model_validator(mode="after")
     def _has_a_floor(self) -> LogScale:
         if max(self.clip, self.offset) < MIN_LEVEL:
-            raise ValueError(f"clip and offset are both below {MIN_LEVEL:g}: log(0) is possible")
+            got = f"{self.clip:g}, with an offset of {self.offset:g}"
+            raise fault("clip", got, f"{MIN_LEVEL:g} or more in one of them: log(0) is possible")
         return self
 
     def compress(self, mel: Tensor, power: float) -> Tensor:

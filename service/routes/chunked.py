@@ -20,11 +20,12 @@ from unmel.service.web.disconnect import while_connected
 from unmel.service.web.pipeline import check_admission
 from unmel.service.web.responses import add_warnings
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
-from unmel.service.wire.bodies import check_encoding, media_type_of, query_fields, read_body
+from unmel.service.wire.bodies import media_type_of, query_fields, read_body
 from unmel.service.wire.formats import FORMATS, format_for, supported_rate
 from unmel.service.wire.media import FRAMES
-from unmel.service.wire.requests import read_chunked_options, read_chunked_request
+from unmel.service.wire.requests import ChunkedRequest, read_chunked_options, read_chunked_request
 from unmel.service.wire.schemas import ChunkedOptions
+from unmel.service.wire.unpacking import coding_of, unpacked_body
 from unmel.service.wire.writers import STREAMED_FORMATS, Writer, writer
 
 # Frames of a whole mel that are added at once, and frames in a piece of a body.
@@ -52,12 +53,17 @@ async def reconstruct_chunked(request: Request) -> Response:
     check_admission(request)
     settings = components_of(request).settings
     query = query_fields(request)
-    query.pop("stream")
     if media_type_of(request) == FRAMES:
-        check_encoding(request)
+        del query["stream"]
+        coding_of(request)  # raises UnsupportedMedia
         return ChunkedResponse(request, read_chunked_options(query), None)
     body = await read_body(request, settings, request.state.reservation)
     wanted = await asyncio.to_thread(read_chunked_request, body, query, settings)
+    return whole_mel_in_chunks(request, wanted)
+
+
+def whole_mel_in_chunks(request: Request, wanted: ChunkedRequest) -> ChunkedResponse:
+    """Answer a checked request for a stream of a whole mel."""
     return ChunkedResponse(request, wanted.options, wanted.mel, wanted.warnings)
 
 
@@ -150,7 +156,7 @@ async def _incoming_frames(request: Request, config: MelConfig, limit: float) ->
 
     More of the body is read only after these frames are computed.
     """
-    rest, width, chunks = b"", 4 * config.n_mels, aiter(request.stream())
+    rest, width, chunks = b"", 4 * config.n_mels, aiter(unpacked_body(request))
     while True:
         try:
             async with asyncio.timeout(limit):

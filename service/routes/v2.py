@@ -30,13 +30,14 @@ from unmel.service.web.pipeline import serve_whole
 from unmel.service.web.responses import PacedResponse
 from unmel.service.wire.arrays import MAX_JSON_PARTS
 from unmel.service.wire.bodies import Body
-from unmel.service.wire.codecs import parse_json, parse_json_array, reshape
+from unmel.service.wire.codecs import MAX_AXES, parse_json, parse_json_array, reshape
 from unmel.service.wire.levels import LevelledAudio, apply_levels
 from unmel.service.wire.media import JSON, OCTET_STREAM
 from unmel.service.wire.problems import brief
 from unmel.service.wire.requests import (
     ReconstructRequest,
     make_reconstruct_request,
+    read_flag,
     read_options,
 )
 
@@ -129,18 +130,23 @@ class _InferRequest:
         self.id = head.get("id")
         if self.id is not None and not isinstance(self.id, str):
             raise Invalid("id", brief(self.id), "a string")
-        self.parameters = _object("parameters", head.get("parameters", {}))
-        self.binary = _flag(self.parameters.pop("binary_data_output", False))
+        self.parameters = _object("parameters", head.get("parameters"))
+        self.binary = read_flag(
+            "parameters.binary_data_output", self.parameters.pop("binary_data_output", None)
+        )
         timeout = self.parameters.pop("timeout", None)
         if timeout is not None and not (type(timeout) is int and timeout > 0):
             raise Invalid("parameters.timeout", brief(timeout), "microseconds, above 0")
         self.timeout = None if timeout is None else timeout / _MICROSECONDS
-        for output in _list("outputs", head.get("outputs", [])):
+        outputs = head.get("outputs")
+        for output in [] if outputs is None else _list("outputs", outputs):
             entry = _object("outputs", output)
             if entry.get("name") != "audio":
                 raise Invalid("outputs", brief(entry.get("name")), "'audio'")
-            given = _object("outputs.parameters", entry.get("parameters", {}))
-            self.binary = _flag(given.get("binary_data", self.binary))
+            given = _object("outputs.parameters", entry.get("parameters"))
+            self.binary = read_flag(
+                "outputs.parameters.binary_data", given.get("binary_data"), default=self.binary
+            )
         self.clips: list[ReconstructRequest] = []
         self.batched = False
 
@@ -176,8 +182,11 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
     head = parse_json(data[:size], settings.max_frames + MAX_JSON_PARTS)
     wanted = _InferRequest(head, preset.name)
     mels = _mels(_list("inputs", head.get("inputs")), memoryview(data)[size:])
-    wanted.batched = mels.ndim == 3
-    refused = sorted(_FORBIDDEN_PARAMETERS & set(wanted.parameters))
+    if mels.ndim > 2 and 1 in mels.shape[2:] and preset.config.n_mels not in mels.shape[1:]:
+        mels = mels.squeeze(tuple(n for n in range(2, mels.ndim) if mels.shape[n] == 1))
+    wanted.batched = mels.ndim > 2
+    given = {name for name, value in wanted.parameters.items() if value is not None}
+    refused = sorted(_FORBIDDEN_PARAMETERS & given)
     if refused:
         raise Invalid(f"parameters.{refused[0]}", "a value", "nothing: the model determines it")
     options = read_options({**wanted.parameters, "config": preset.name})
@@ -196,7 +205,7 @@ def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -
 
 
 def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
-    """The input tensor from the JSON or the bytes after it: two axes, or three for a batch."""
+    """The input tensor from the JSON or the bytes after it: two axes, or more for a batch."""
     if len(inputs) != 1:
         raise Invalid("inputs", brief(inputs), "one input, 'mel'")
     tensor = _object("inputs", inputs[0])
@@ -208,14 +217,14 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
         raise Invalid("mel", f"datatype {brief(name)}", "FP32 or FP16")
     if (
         not isinstance(shape, list)
-        or len(shape) not in (2, 3)
+        or not 2 <= len(shape) <= MAX_AXES
         or not all(type(n) is int and 0 <= n < 2**31 for n in shape)
     ):
         raise Invalid(
             "mel", f"shape {brief(shape)}", "[n_mels, frames], or [batch, n_mels, frames]"
         )
     count = math.prod(shape)
-    parameters = _object("mel.parameters", tensor.get("parameters", {}))
+    parameters = _object("mel.parameters", tensor.get("parameters"))
     size = parameters.get("binary_data_size")
     if size is None:
         values = parse_json_array("mel", tensor.get("data")).reshape(-1)
@@ -269,6 +278,9 @@ def _levelled(clip: ReconstructRequest, served: Served) -> LevelledAudio:
 
 
 def _object(field: str, value: Any) -> dict[str, Any]:
+    """An object; an empty one for null."""
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise Invalid(field, brief(value), "an object")
     return dict(value)
@@ -277,10 +289,4 @@ def _object(field: str, value: Any) -> dict[str, Any]:
 def _list(field: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise Invalid(field, brief(value), "a list")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Invalid("parameters", brief(value), "true or false for binary data")
     return value

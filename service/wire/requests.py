@@ -7,23 +7,26 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import TypeAdapter, ValidationError
 
 from unmel.models.engine import Analysis, Item
 from unmel.models.errors import Invalid, TooLarge
-from unmel.models.mel import Checked, MelConfig, check_mel, check_phases, presets_that_fit
+from unmel.models.mel import Checked, MelConfig, Members, check_mel, check_phases, presets_that_fit
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
 from unmel.service.wire.arrays import read_mel
-from unmel.service.wire.bodies import Body
+from unmel.service.wire.bodies import Body, read_text
 from unmel.service.wire.codecs import read_audio
 from unmel.service.wire.formats import format_for
 from unmel.service.wire.levels import LevelOptions
 from unmel.service.wire.media import FORM, OCTET_STREAM
+from unmel.service.wire.problems import brief
 from unmel.service.wire.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
 
-OptionsT = TypeVar("OptionsT", bound=BaseModel)
+OptionsT = TypeVar("OptionsT", bound=Members)
+
+_FLAG = TypeAdapter(bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,14 @@ class ChunkedRequest:
     warnings: tuple[str, ...]
 
 
+class StreamWanted(Exception):
+    """A body, read for a whole answer, turns out to ask for a stream."""
+
+    def __init__(self, wanted: ChunkedRequest) -> None:
+        self.wanted = wanted
+        super().__init__("a stream is wanted")
+
+
 @dataclass(frozen=True, eq=False)
 class AnalyzeRequest:
     """An analysis of audio."""
@@ -82,7 +93,7 @@ class AnalyzeRequest:
 
 
 def read_reconstruct_request(
-    body: Body, query: dict[str, str], accept: str | None, settings: Settings
+    body: Body, query: dict[str, str | None], accept: str | None, settings: Settings
 ) -> ReconstructRequest:
     """Read and check a body of `POST /reconstruct`.
 
@@ -101,9 +112,13 @@ def read_reconstruct_request(
     ------
     Invalid
         Or a subclass; the request is faulty.
+    StreamWanted
+        The body has `stream`, as a form or JSON may; it is checked as such.
 
     """
     mel, phases, fields = read_mel(body, settings)
+    if _wants_stream(fields, query):
+        raise StreamWanted(_chunked_request(mel, phases, fields, query, settings))
     options = _read_options(ReconstructOptions, fields, query)
     format_name = _output_format(options, accept)
     return make_reconstruct_request(mel, phases, options, format_name, settings)
@@ -112,6 +127,30 @@ def read_reconstruct_request(
 def read_options(fields: dict[str, Any]) -> ReconstructOptions:
     """Read options from the fields of another protocol; raises Invalid or ValidationError."""
     return _read_options(ReconstructOptions, fields, {})
+
+
+def read_flag(field: str, value: object, *, default: bool = False) -> bool:
+    """Read a boolean: true or false, as JSON or as text in any case, yes or no, on or off, 1 or 0.
+
+    Parameters
+    ----------
+    field
+        Name of the option.
+    value
+        Value of a JSON body, a form or a query string; None if it is not given.
+    default
+        Result for None.
+
+    Raises
+    ------
+    Invalid
+        For any other value.
+
+    """
+    try:
+        return default if value is None else _FLAG.validate_python(value)
+    except ValidationError:
+        raise Invalid(field, brief(value), "true or false") from None
 
 
 def make_reconstruct_request(
@@ -184,12 +223,33 @@ def make_reconstruct_request(
     return ReconstructRequest(item, format_name, levels, checked.warnings)
 
 
-def read_chunked_request(body: Body, query: dict[str, str], settings: Settings) -> ChunkedRequest:
+def read_chunked_request(
+    body: Body, query: dict[str, str | None], settings: Settings
+) -> ChunkedRequest:
     """Read and check a body of `POST /reconstruct?stream=true` with a whole mel.
 
     Parameters and errors are those of `read_reconstruct_request`.
     """
     mel, phases, fields = read_mel(body, settings)
+    _wants_stream(fields, query)
+    return _chunked_request(mel, phases, fields, query, settings)
+
+
+def _wants_stream(fields: dict[str, Any], query: dict[str, str | None]) -> bool:
+    """Take the option `stream` of a body; the route has read that of the query."""
+    value, asked = _as_text("stream", fields.pop("stream", None)), query.pop("stream", None)
+    if value is not None and asked is not None:
+        raise _two_values("stream")
+    return read_flag("stream", value)
+
+
+def _chunked_request(
+    mel: NDArray[Any],
+    phases: NDArray[Any] | None,
+    fields: dict[str, Any],
+    query: dict[str, str | None],
+    settings: Settings,
+) -> ChunkedRequest:
     if phases is not None:
         raise Invalid("phases", "phases", "none: a stream computes its own")
     options = _read_options(ChunkedOptions, fields, query)
@@ -197,12 +257,14 @@ def read_chunked_request(body: Body, query: dict[str, str], settings: Settings) 
     return ChunkedRequest(options, checked.values, checked.warnings)
 
 
-def read_chunked_options(query: dict[str, str]) -> ChunkedOptions:
+def read_chunked_options(query: dict[str, str | None]) -> ChunkedOptions:
     """Read the options of a stream whose frames are still to come."""
     return _read_options(ChunkedOptions, {}, query)
 
 
-def read_analyze_request(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeRequest:
+def read_analyze_request(
+    body: Body, query: dict[str, str | None], settings: Settings
+) -> AnalyzeRequest:
     """Read and check a body of `POST /analyze`.
 
     Parameters
@@ -229,7 +291,7 @@ def read_analyze_request(body: Body, query: dict[str, str], settings: Settings) 
             repr(body.media_type),
             f"{FORM} with a file field 'audio', or audio/*",
         )
-    options = _read_options(AnalyzeOptions, body.fields, query)
+    options = _read_options(AnalyzeOptions, body.options("audio"), query)
     config = options.config
     max_frames = min(settings.max_frames, settings.max_points // config.n_fft)
     wave, warnings = read_audio(data, config.sample_rate, max_frames * config.hop_length)
@@ -260,15 +322,29 @@ def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) 
         )
 
 
-def _read_options(kind: type[OptionsT], fields: dict[str, Any], query: dict[str, str]) -> OptionsT:
+def _read_options(
+    kind: type[OptionsT], fields: dict[str, Any], query: dict[str, str | None]
+) -> OptionsT:
     """Options of the body and the query string; Invalid if one is in both."""
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
-        raise Invalid(unknown[0][:80], "a value", "one of " + ", ".join(kind.model_fields))
-    twice = sorted(set(fields) & set(query))
+        got = "a file" if isinstance(fields.get(unknown[0]), bytes) else "a value"
+        raise Invalid(unknown[0][:80], got, kind.suggest(unknown[0]))
+    fields = {name: _as_text(name, value) for name, value in fields.items()}
+    given = {name: text for name, text in query.items() if text is not None}
+    twice = sorted(name for name in given if fields.get(name) is not None)
     if twice:
-        raise Invalid(twice[0], "a value in the body and one in the query", "one value")
-    return kind.model_validate({**query, **fields})
+        raise _two_values(twice[0])
+    return kind.model_validate({**fields, **given})
+
+
+def _two_values(name: str) -> Invalid:
+    return Invalid(name, "a value in the body and one in the query", "one value")
+
+
+def _as_text(name: str, value: object) -> object:
+    """The value of an option; its text, if it is a form's file."""
+    return read_text(name, value) if isinstance(value, bytes) else value
 
 
 def _output_format(options: ReconstructOptions, accept: str | None) -> str:

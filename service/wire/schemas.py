@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from unmel.models.engine import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options, Output
-from unmel.models.mel import Layout, MelConfig, preset
+from unmel.models.mel import CONFIG_SYNONYMS, Layout, MelConfig, Members, preset
 from unmel.models.methods import (
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
@@ -29,6 +29,9 @@ Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32
 Normalize = Literal["none", "peak", "loudness"]
 
 
+_CONFIG_WANTED = "a preset's name (GET /presets), or a MelConfig as an object or JSON"
+
+
 def _config(value: object) -> object:
     """Parse a config: a preset's name, or a MelConfig as an object or as JSON text."""
     if isinstance(value, str):
@@ -37,17 +40,21 @@ def _config(value: object) -> object:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError("neither a preset's name nor the JSON of a MelConfig") from None
+            raise ValueError(_CONFIG_WANTED) from None
+    if not isinstance(value, dict | MelConfig):
+        raise ValueError(_CONFIG_WANTED)
     return value
 
 
 def _object(value: object) -> object:
-    """Parse an object, or its JSON text in a query string."""
+    """Parse an object, or its JSON text in a query string; members that are null are left out."""
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            value = json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError("not the JSON of an object") from None
+            raise ValueError("an object as JSON") from None
+    if isinstance(value, dict):
+        return {name: member for name, member in value.items() if member is not None}
     return value
 
 
@@ -56,14 +63,34 @@ def _names(table: Mapping[str, Any], *more: str) -> dict[str, Any]:
     return {"enum": [*table, *more]}
 
 
+# What other projects call an option, and what to write here; the config's members are in it.
+_SYNONYMS = {name: f"{said} in 'config'" for name, said in CONFIG_SYNONYMS.items()}
+_SYNONYMS |= {name: f"{name!r} in 'config'" for name in MelConfig.model_fields}
+for _said, _words in {
+    "'config'": "preset model mel_config mel_spec voice",
+    "'n_iter'": "iterations iters niter n_iters num_iters n_iterations num_iterations steps",
+    "'format'": "response_format output_format fmt codec audio_format container",
+    "'sample_rate'": "sr fs rate samplerate sampling_rate",
+    "'gain'": "volume gain_db",
+    "'seed'": "random_seed random_state",
+    "'normalize'": "norm normalise normalize_audio loudness",
+    "'stream'": "streaming chunked",
+}.items():
+    _SYNONYMS |= dict.fromkeys(_words.split(), _said)
+
+
+class _Options(Members):
+    """Options of a request."""
+
+    synonyms: ClassVar[Mapping[str, str]] = _SYNONYMS
+
+
 ConfigField = Annotated[MelConfig, BeforeValidator(_config)]
 Params = Annotated[dict[str, float], BeforeValidator(_object)]
 
 
-class ReconstructOptions(BaseModel):
+class ReconstructOptions(_Options):
     """Options of `POST /reconstruct`, in the query string, the form or the JSON body."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the mel: a preset's name (GET /presets) or a MelConfig."
@@ -135,10 +162,8 @@ class ReconstructOptions(BaseModel):
     )
 
 
-class _StreamingOptions(BaseModel):
+class _StreamingOptions(_Options):
     """Options of all streams."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the mel: a preset's name (GET /presets) or a MelConfig."
@@ -183,10 +208,8 @@ class ChunkedOptions(_StreamingOptions):
     layout: Layout = Field("auto", description="Order of the axes of a whole mel.")
 
 
-class AnalyzeOptions(BaseModel):
+class AnalyzeOptions(_Options):
     """Options of `POST /analyze`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the result: a preset's name (GET /presets) or a MelConfig."

@@ -82,5 +82,8 @@ def test_the_openapi_document_names_every_option(client: TestClient) -> None:
     files = {"application/x-npy", "application/x-npz", "application/x-safetensors"}
     assert set(bodies) == {*files, "application/json", "multipart/form-data"}
     for media in ("application/json", "multipart/form-data"):
-        assert set(bodies[media]["schema"]["properties"]) == options | {"mel", "phases"}
+        assert set(bodies[media]["schema"]["properties"]) == {
+            *(options | streamed),
+            *("mel", "phases"),
+        }
     assert client.get("/docs").status_code == 200

@@ -104,6 +104,30 @@ def test_json_and_binary_tensors_carry_the_same(
     assert said["parameters"] == {"sample_rate": 22050}
 
 
+def test_axes_of_size_one_beside_the_batch_are_dropped(client: Any, url: str) -> None:
+    want = reconstructed(url, MEL)
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[None]), want[None])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[None, None]), want[None])
+    two = np.stack([MEL.T[None], MEL.T[None]])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", two), [want, want])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[..., None]), want)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritons_client_may_pack_its_request(
+    client: Any, url: str, coding: str, *, binary: bool
+) -> None:
+    """The length of the JSON head is that of the unpacked one."""
+    answer = client.infer(
+        "hifigan-22k",
+        [given(MEL, binary=binary)],
+        parameters=PARAMETERS,
+        request_compression_algorithm=coding,
+    )
+    np.testing.assert_array_equal(answer.as_numpy("audio"), reconstructed(url, MEL))
+
+
 def test_half_precision_is_the_same_as_its_values_in_single(client: Any, url: str) -> None:
     half = MEL.astype(np.float16)
     answer = client.infer("hifigan-22k", [given(half, datatype="FP16")], parameters=PARAMETERS)
@@ -219,7 +243,7 @@ def test_nested_lists_are_read_too(url: str) -> None:
         ({"inputs": [tensor(parameters=3)]}, "mel.parameters"),
         ({"inputs": [tensor()], "parameters": []}, "parameters"),
         ({"inputs": [tensor()], "parameters": {"timeout": -1}}, "timeout"),
-        ({"inputs": [tensor()], "parameters": {"binary_data_output": 1}}, "true or false"),
+        ({"inputs": [tensor()], "parameters": {"binary_data_output": 2}}, "true or false"),
         ({"inputs": [tensor()], "outputs": [{"name": "mel"}]}, "'audio'"),
         ({"inputs": [tensor()], "id": 7}, "id"),
     ],
