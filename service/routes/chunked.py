@@ -91,7 +91,7 @@ class ChunkedResponse(Response):
         config, accept = options.config, request.headers.get("accept")
         name = options.format or format_for(accept, STREAMED_FORMATS)
         samples = None if mel is None else config.samples(len(mel))
-        self._writer = writer(name, config.sample_rate, samples)
+        self._writer = writer(name, config.sample_rate, samples, options.peak)
         rate, resampled = supported_rate(name, config.sample_rate)
         super().__init__(None, media_type=FORMATS[name].media_type_at(rate))
         del self.headers["content-length"]

@@ -49,7 +49,7 @@ async def stream(socket: WebSocket) -> None:
             session = await asyncio.to_thread(StreamSession, components, config, options.stream)
             max_frames = components.settings.max_message_bytes // (4 * config.n_mels) + 1
             reservation.resize(session_bytes(config, options.lookahead, max_frames))
-            out = writer(_FORMATS[options.format], config.sample_rate, None)
+            out = writer(_FORMATS[options.format], config.sample_rate, None, options.peak)
             await _run(socket, limit, session, out)
             await _send(socket, limit, json.dumps(_summary(session, out, began)))
         await socket.close()
@@ -89,6 +89,7 @@ async def _run(socket: WebSocket, limit: float, session: StreamSession, out: Wri
             await session.feed(parse_frames(message, session.config))
         async for samples in session.settled_samples():
             await _send(socket, limit, out.add(samples))
+    await _send(socket, limit, out.end())
 
 
 def _read_options(text: str) -> StreamOptions:
@@ -119,6 +120,8 @@ async def _receive_text(socket: WebSocket, limit: float) -> str:
 
 async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
     """Send, at the client's pace; disconnect one that reads nothing within the limit, seconds."""
+    if not data:  # samples that still wait in the limiter
+        return
     try:
         async with asyncio.timeout(limit):
             if isinstance(data, str):
@@ -139,8 +142,9 @@ def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, obj
         "steps": session.steps,
         "queue_seconds": round(session.queue_seconds, 4),
         "compute_seconds": round(session.compute_seconds, 4),
+        "limited": out.limited,
         "clipped": out.clipped,
-        "warnings": list(session.warnings),
+        "warnings": [*session.warnings, *out.warnings],
     }
 
 

@@ -239,8 +239,8 @@ def _answer(wanted: _InferRequest, served: Sequence[Served]) -> Response:
         samples = samples[0]
     warnings = {
         warning
-        for clip, one in zip(wanted.clips, served, strict=True)
-        for warning in (*clip.warnings, *one.result.warnings)
+        for clip, one, levelled in zip(wanted.clips, served, audio, strict=True)
+        for warning in (*clip.warnings, *one.result.warnings, *levelled.warnings)
     }
     output: dict[str, Any] = {"name": "audio", "datatype": "FP32", "shape": list(samples.shape)}
     parameters: dict[str, Any] = {"sample_rate": audio[0].sample_rate}

@@ -139,21 +139,35 @@ def test_samples_come_before_the_end_was_said(service: Live) -> None:
         assert len(first) == 2 * 256 - CONFIG.lead
 
 
+@pytest.mark.parametrize(("peak", "counter"), [(None, "limited"), ("clip", "clipped")])
 def test_sixteen_bits_are_the_default_and_what_is_beyond_full_scale_is_counted(
-    service: Live,
+    service: Live, peak: str | None, counter: str
 ) -> None:
-    hello = {"config": "hifigan-22k", "quality": "draft"}
+    hello = {"config": "hifigan-22k", "quality": "draft", "peak": peak}
     with dialled(service) as connection:
         connection.send(json.dumps(hello))
         connection.send((MEL + np.float32(1.5)).tobytes())
         connection.send(json.dumps({"end": True}))
         data = b""
         while isinstance(message := connection.recv(30), bytes):
+            assert message
             data += message
     samples = np.frombuffer(data, "<i2")
-    assert len(samples) == CONFIG.samples(len(MEL))
+    numbers = json.loads(message)
+    assert numbers["samples"] == len(samples) == CONFIG.samples(len(MEL))
     assert np.abs(samples.astype(int)).max() == 32767
-    assert json.loads(message)["clipped"] > 0
+    assert {name for name in ("limited", "clipped") if numbers[name]} == {counter}
+    assert f"samples {counter}" in numbers["warnings"][0]
+
+
+def test_sixteen_bits_have_the_same_samples_however_the_frames_are_cut(service: Live) -> None:
+    def heard(pieces: Sequence[NDArray[np.float32]]) -> bytes:
+        with opened(service, format="s16le") as connection:
+            for piece in pieces:
+                connection.send((piece + np.float32(1.5)).tobytes())
+            return ended(connection)[0].tobytes()
+
+    assert heard([MEL]) == heard([MEL[:1], MEL[1:20], MEL[20:]])
 
 
 @pytest.mark.parametrize(
