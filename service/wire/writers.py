@@ -145,15 +145,13 @@ class _Raw:
         width = 2 if self._form.fixed_point else 4
         size = _UNKNOWN if self._samples is None else self._samples * width
         # Tag 1 is PCM; 3 is IEEE float, which has an (empty) extension and the number of samples.
+        # Where that is unknown there is no such chunk: players believe any number in it.
         form = struct.pack(
             "<HHIIHH", 1 if width == 2 else 3, 1, self._rate, self._rate * width, width, 8 * width
         )
-        count = min(_UNKNOWN if self._samples is None else self._samples, _UNKNOWN)
-        parts = (
-            _chunk(b"fmt ", form)
-            if width == 2
-            else (_chunk(b"fmt ", form + b"\0\0") + _chunk(b"fact", struct.pack("<I", count)))
-        )
+        parts = _chunk(b"fmt ", form if width == 2 else form + b"\0\0")
+        if width == 4 and self._samples is not None and self._samples < _UNKNOWN:
+            parts += _chunk(b"fact", struct.pack("<I", self._samples))
         size = min(size, _UNKNOWN)
         whole = min(4 + len(parts) + 8 + size, _UNKNOWN)
         return (

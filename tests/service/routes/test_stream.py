@@ -453,11 +453,24 @@ def test_a_client_that_goes_away_half_way_through_its_body_leaves_nothing(servic
     assert_free(service)
 
 
-def test_a_wav_of_unknown_length_says_so_in_its_header(service: Live) -> None:
-    answer = chunked(service, iter([MEL.tobytes()]), FRAMES)
-    assert answer.content[4:8] == answer.content[40:44] == b"\xff" * 4
-    assert len(answer.content) == 44 + 2 * CONFIG.samples(len(MEL))
+@pytest.mark.parametrize(("name", "width"), [("wav", 2), ("wav_f32", 4)])
+def test_a_wav_of_unknown_length_claims_none(service: Live, name: str, width: int) -> None:
+    """Its sizes are those of pipes, and there is no `fact`: players take its number for true."""
+    answer = chunked(service, iter([MEL.tobytes()]), FRAMES, format=name)
+    head, mark, rest = answer.content.partition(b"data")
+    assert mark
+    assert b"fact" not in head
+    assert head[4:8] == rest[:4] == b"\xff" * 4
+    assert len(rest) == 4 + width * CONFIG.samples(len(MEL))
     assert "x-audio-seconds" not in answer.headers
+    wave, rate = soundfile.read(io.BytesIO(answer.content))
+    assert (len(wave), rate) == (CONFIG.samples(len(MEL)), 22050)
+
+
+def test_a_flac_of_unknown_length_claims_none(service: Live) -> None:
+    """RFC 9639, section 8.2: 36 bits for the number of samples, 0 for unknown."""
+    answer = chunked(service, iter([MEL.tobytes()]), FRAMES, format="flac")
+    assert int.from_bytes(answer.content[21:26], "big") & (2**36 - 1) == 0
 
 
 @pytest.mark.parametrize(
