@@ -108,12 +108,15 @@ class ChunkedResponse(Response):
             stream_bytes = session_bytes(config, options.lookahead, _MAX_FRAMES)
             request.state.reservation.resize(mel_bytes + stream_bytes)
             session = await asyncio.to_thread(StreamSession, components, config, options.stream)
+            request.state.noted = noted = {}
             if mel is None:
                 frames = _incoming_frames(request, config, components.settings.client_seconds)
                 await self._send(_encoded(session, frames, self._writer), send)
             else:
                 chunks = _encoded(session, _split(mel), self._writer)
                 await while_connected(request, self._send(chunks, send))
+            if self._writer.warnings:  # the headers are gone
+                noted["warnings"] = list(self._writer.warnings)
 
     async def _send(self, chunks: AsyncIterator[bytes], send: Send) -> None:
         begun = False

@@ -39,7 +39,8 @@ async def stream(socket: WebSocket) -> None:
     """
     components: Components = socket.app.state.components
     await socket.accept()
-    began, session, code, refused = time.monotonic(), None, 1000, None
+    began, session, code = time.monotonic(), None, 1000
+    noted: dict[str, str] = {}
     try:
         components.lanes.check_admission()
         with components.streams.acquire(), components.budget.reserve() as reservation:
@@ -58,9 +59,9 @@ async def stream(socket: WebSocket) -> None:
     except Exception as error:  # the client gets the detail of its problem
         code = close_code_of(error)
         if isinstance(error, Overloaded):
-            refused = error.reason
-            components.metrics.observe_refused(refused)
-        await _close(socket, error, code)
+            noted["refused"] = error.reason
+            components.metrics.observe_refused(error.reason)
+        noted["broken_off"] = await _close(socket, error, code)
     finally:
         logger.info(
             "stream",
@@ -70,7 +71,7 @@ async def stream(socket: WebSocket) -> None:
                 "frames": session.frames if session else 0,
                 "samples": session.samples if session else 0,
                 "seconds": round(time.monotonic() - began, 4),
-                **({"refused": refused} if refused else {}),
+                **noted,
             },
         )
 
@@ -148,13 +149,15 @@ def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, obj
     }
 
 
-async def _close(socket: WebSocket, error: Exception, code: int) -> None:
+async def _close(socket: WebSocket, error: Exception, code: int) -> str:
     """Close with the code and the problem's detail, cut to the size of a close frame."""
     status = status_of(error)
     if status == 500:
         logger.error("stream failed", exc_info=error)
-    reason = str(problem_body(error, status)["detail"]).encode()[:_MAX_REASON]
+    detail = str(problem_body(error, status)["detail"])
+    reason = detail.encode()[:_MAX_REASON]
     try:
         await socket.close(code, reason.decode(errors="ignore"))
     except (RuntimeError, WebSocketDisconnect, OSError):  # the client disconnected first
         logger.debug("the client disconnected before the close frame")
+    return detail

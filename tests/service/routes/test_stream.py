@@ -30,6 +30,7 @@ from unmel.models.engine.engine import Engine
 from unmel.models.engine.session import Session
 from unmel.models.engine.streams import Options
 from unmel.models.engine.work import Result, Work
+from unmel.models.errors import NonFiniteOutput, OutOfMemory
 from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import stream
@@ -411,7 +412,10 @@ class Both:
 
     def hear(self) -> bool:
         """More of the answer; False if that was all."""
-        piece = self.socket.recv(65536)
+        try:
+            piece = self.socket.recv(65536)
+        except ConnectionResetError:  # broken off with some of the body unread
+            return False
         self.heard += piece
         return bool(piece)
 
@@ -443,6 +447,79 @@ def test_what_is_wrong_later_breaks_the_answer_off(service: Live) -> None:
             pass
     assert not both.heard.endswith(b"\r\n0\r\n\r\n")
     assert_free(service)
+
+
+class Faulty(Gated):
+    """Computes until it has a fault."""
+
+    fault: Exception | None = None
+
+    def run(self, items: Sequence[Work]) -> list[Result]:
+        if self.fault is not None:
+            raise self.fault
+        return super().run(items)
+
+
+RAGGED, NAN = MEL[12:24].tobytes()[:-4], np.full((1, 80), np.nan, "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fault", "body"),
+    [
+        (422, "finite", None, [NAN]),
+        (422, "whole frames", None, [RAGGED, b""]),
+        (422, "overflowed", NonFiniteOutput("nan"), [MEL[12:].tobytes()]),
+        (503, "not enough memory", OutOfMemory("2 bytes"), [MEL[12:].tobytes()]),
+        (500, "Internal error", ZeroDivisionError("inside"), [MEL[12:].tobytes()]),
+        (503, "shutting down", "drain", [MEL[12:].tobytes()]),
+        (408, "No frame arrived", "slow", []),
+        (499, "closed the connection", "leave", []),
+    ],
+)
+def test_an_answer_that_is_broken_off_is_one_line_with_its_reason(
+    status: int,
+    words: str,
+    fault: Exception | str | None,
+    body: list[bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """200 went out, but the log and the metrics have the status that would have; a traceback only
+    where the service is at fault, and once.
+    """
+    engine, labels = Faulty(), {"route": "/reconstruct", "status": str(status)}
+    with live(engine, client_seconds=1.0 if fault == "slow" else 30.0) as service:
+        caplog.set_level("INFO")
+        both = Both(service)
+        with both.socket:
+            both.send(MEL[:12].tobytes())
+            both.hear_samples()
+            engine.fault = fault if isinstance(fault, Exception) else None
+            if fault == "drain":
+                service.lanes.drain()
+            for piece in body:
+                both.send(piece)
+            while fault != "leave" and both.hear():
+                pass
+        service.until(lambda: service.metric("requests_total", **labels) == 1)
+        assert not both.heard.endswith(b"\r\n0\r\n\r\n")
+        engine.fault = None
+    [line] = [r for r in caplog.records if getattr(r, "route", None) == "/reconstruct"]
+    assert (line.levelname, line.status) == ("INFO", status)
+    assert words in line.broken_off
+    about = {"unmel.access", "unmel.problems", "uvicorn.error"}  # lanes tell of their own faults
+    loud = [r.exc_info for r in caplog.records if r.levelname == "ERROR" and r.name in about]
+    assert [bool(one) for one in loud] == ([True] if status == 500 else [])
+
+
+def test_a_stream_that_is_limited_says_so_in_the_log(
+    service: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    loud = MEL + np.float32(1.5)
+    assert chunked(service, saved(loud), "application/x-npy", format="pcm").status_code == 200
+    service.until(lambda: any(getattr(r, "warnings", None) for r in caplog.records))
+    [line] = [r for r in caplog.records if getattr(r, "warnings", None)]
+    assert "samples limited" in line.warnings[0]
 
 
 def test_a_client_that_goes_away_half_way_through_its_body_leaves_nothing(service: Live) -> None:
