@@ -185,8 +185,9 @@ def test_sixteen_bits_have_the_same_samples_however_the_frames_are_cut(service: 
     ],
 )
 def test_a_protocol_error_closes_with_1008_and_says_why(
-    service: Live, messages: list[str | bytes], word: str
+    service: Live, messages: list[str | bytes], word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     with dialled(service) as connection:
         for message in messages:
             connection.send(message)
@@ -195,6 +196,10 @@ def test_a_protocol_error_closes_with_1008_and_says_why(
     assert word in reason
     assert len(reason.encode()) <= 123
     assert_free(service)
+    service.until(lambda: any(r.name == "unmel.streaming" for r in caplog.records))
+    [line] = [r for r in caplog.records if r.name == "unmel.streaming"]
+    assert (line.levelname, line.code) == ("INFO", 1008)
+    assert line.broken_off.startswith(reason[:100])
 
 
 def test_a_message_that_is_too_large_closes_with_1009(service: Live) -> None:
