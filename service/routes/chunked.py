@@ -97,7 +97,7 @@ class ChunkedResponse(Response):
         config, accept = options.config, request.headers.get("accept")
         name = options.format or format_for(accept, STREAMED_FORMATS)
         samples = None if mel is None else config.samples(len(mel))
-        self._writer = writer(name, config.sample_rate, samples)
+        self._writer = writer(name, config.sample_rate, samples, options.peak)
         rate, resampled = supported_rate(name, config.sample_rate)
         super().__init__(None, media_type=FORMATS[name].media_type_at(rate))
         del self.headers["content-length"]
@@ -114,12 +114,15 @@ class ChunkedResponse(Response):
             stream_bytes = session_bytes(config, options.lookahead, _MAX_FRAMES)
             request.state.reservation.resize(mel_bytes + stream_bytes)
             session = await asyncio.to_thread(StreamSession, components, config, options.stream)
+            request.state.noted = noted = {}
             if mel is None:
                 frames = _incoming_frames(request, config, components.settings.client_seconds)
                 await self._send(_encoded(session, frames, self._writer), send)
             else:
                 chunks = _encoded(session, _split(mel), self._writer)
                 await while_connected(request, self._send(chunks, send))
+            if self._writer.warnings:  # the headers are gone
+                noted["warnings"] = list(self._writer.warnings)
 
     async def _send(self, chunks: AsyncIterator[bytes], send: Send) -> None:
         begun = False

@@ -221,8 +221,8 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
     return body
 
 
-def problem_response(request: Request, error: BaseException) -> Response:
-    """Make the answer to a failed request.
+def note_problem(request: Request, error: BaseException) -> dict[str, Any]:
+    """Make the problem of a failed request; a fault of the service is logged.
 
     Parameters
     ----------
@@ -235,12 +235,18 @@ def problem_response(request: Request, error: BaseException) -> Response:
     status = status_of(error)
     if status == 500:
         logger.error("request failed", exc_info=error)
-    body = problem_body(error, status)
+    if isinstance(error, Overloaded):
+        request.state.refused = error.reason
+    return problem_body(error, status)
+
+
+def problem_response(request: Request, error: BaseException) -> Response:
+    """Make the answer to a failed request; parameters as of `note_problem`."""
+    body = note_problem(request, error)
+    status = body["status"]
     request_id = getattr(request.state, "request_id", None)
     if request_id:
         body["request_id"] = request_id
-    if isinstance(error, Overloaded):
-        request.state.refused = error.reason
     if request.url.path.startswith(_V2):  # the form of the Open Inference Protocol
         return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
     return JSONResponse(body, status, _headers_of(error, status), PROBLEM)

@@ -219,7 +219,7 @@ def make_reconstruct_request(
         options.output,
         None if phases is None else check_phases(config, phases, frames),
     )
-    levels = LevelOptions(options.normalize, options.gain, options.sample_rate)
+    levels = LevelOptions(options.normalize, options.gain, options.sample_rate, options.peak)
     return ReconstructRequest(item, format_name, levels, checked.warnings)
 
 

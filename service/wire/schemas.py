@@ -27,6 +27,8 @@ from unmel.service.ops.metrics import Stage
 
 Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32", "npy"]
 Normalize = Literal["none", "peak", "loudness"]
+Peak = Literal["limit", "scale", "clip"]
+StreamPeak = Literal["limit", "clip"]
 
 
 _CONFIG_WANTED = "a preset's name (GET /presets), or a MelConfig as an object or JSON"
@@ -156,6 +158,12 @@ class ReconstructOptions(_Options):
     gain: float = Field(
         0.0, ge=-60, le=60, allow_inf_nan=False, description="Gain after `normalize`, dB."
     )
+    peak: Peak | None = Field(
+        None,
+        description="What becomes of a peak above full scale. limit: a look-ahead limiter, above "
+        "12 dB scale; scale: the whole clip is scaled down; clip: samples are clipped. By default "
+        "limit; float formats keep all samples.",
+    )
     output: Output = Field(
         "audio",
         description="audio, or the linear magnitude or complex STFT [N, T] as npy.",
@@ -176,6 +184,11 @@ class _StreamingOptions(_Options):
         description="Frames that must follow before a frame's samples are final.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
+    peak: StreamPeak | None = Field(
+        None,
+        description="What becomes of samples above full scale. limit: a limiter, which delays "
+        "5 ms; clip: they are clipped. By default limit; float formats keep them.",
+    )
 
     @property
     def stream(self) -> Options:
