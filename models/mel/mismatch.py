@@ -28,24 +28,24 @@ from unmel.models.mel.statistics import (
     sampled_frames,
 )
 
-# Bounds of what recordings of speech, music and noise have in any extractor, whatever their level.
-# Roughness is 0.75 to 1.9, and changes of all sizes keep a proportion; tones are smooth in most cells
-# and rough in few, and what a network blurred is smooth over a wide spread of levels.
-_ROUGHEST, _ROUGHEST_IF_LOUD, _LOUD = 2.0, 1.4, -18.0
-_LEAST_EVENNESS, _CONSTANT = 0.6, 0.02
+# Bounds of what recordings of speech, music and noise have in any extractor, at any level.
+# Roughness is 0.75 to 1.9, and changes of all sizes keep a proportion; a tone is smooth in most
+# cells and rough in few, and what a network blurred is smooth over a wide spread of levels.
+_ROUGHEST, _ROUGHEST_IF_HIGH, _HIGH, _ROUGHEST_IF_LOUD, _LOUD = 2.4, 2.0, -30.0, 1.4, -18.0
+_LEAST_EVENNESS, _CONSTANT, _SILENT = 0.6, 0.02, -95.0
 # The median and the loud level together: above this nothing is quiet in the clip, dB of full scale.
 _LOUDEST_SUM, _LEAST_ROUGHNESS = -53.0, 0.55
 # A compressed scale takes roughness and spread down together: base-2 logarithms of both, and the
 # spread of an ordinary recording, dB.
-_FLATTEST, _WEAKLY_FLAT, _SMOOTHER = -0.61, -0.45, -0.5
+_FLATTEST, _WEAKLY_FLAT, _SMOOTHER = -0.61, -0.5, -0.5
 _USUAL_SPREAD, _LEAST_SPREAD = 55.0, -0.7
 # Below both there is no audio at all, as in values within [0, 1].
 _NO_SPREAD, _NO_ROUGHNESS = 20.0, 0.4
 # Least share of the cells that are above the floor for a judgement of their spread.
 _HEARD = 0.5
-# Share of the cells at a floor, its least distance from the config's in dB, and the share below that.
+# Share of the cells at a floor, its least distance from the config's in dB, and the share below it.
 _FLOOR_SHARE, _FLOOR_DISTANCE, _BELOW_SHARE = 0.01, 6.0, 0.02
-# Largest mean and deviation from 1 of a clip, and of a band, that was normalised by its own moments.
+# Largest mean, and deviation from 1, of a clip or a band normalised by its own moments.
 _EXACT, _EXACT_BAND = 0.003, 0.02
 # Values beyond a scale's bounds by this factor are no overshoot of a network.
 _OVERSHOOT = 1.1
@@ -90,14 +90,16 @@ def scale_warning(config: MelConfig, values: NDArray[np.float32]) -> str | None:
     True
     """
     statistics = level_statistics(config, values)
-    if statistics is None:
+    if statistics is None or statistics.loud < _SILENT:
         return None
-    likely = likely_scales(config, values)
-    # A weak symptom counts where another reading makes speech of the values.
-    convincing = bool(likely) and likely[0].distance < _CONVINCING
-    symptom = _symptom(config, values, statistics, flattest=_WEAKLY_FLAT if convincing else _FLATTEST)
+    symptom, likely = _symptom(config, values, statistics), None
     if symptom is None:
-        return None
+        # A weak symptom counts where another reading makes speech of the values.
+        symptom = _distortion(statistics, _WEAKLY_FLAT)
+        likely = likely_scales(config, values) if symptom else []
+        if not likely or likely[0].distance > _CONVINCING:
+            return None
+    likely = likely_scales(config, values) if likely is None else likely
     low, high = float(values.min()), float(values.max())
     sentence = f"values from {low:.4g} to {high:.4g} do not look like {_name(config)}: {symptom}"
     if likely:
@@ -117,29 +119,25 @@ def _name(config: MelConfig) -> str:
 
 
 def _symptom(
-    config: MelConfig,
-    values: NDArray[np.float32],
-    statistics: LevelStatistics,
-    *,
-    flattest: float = _FLATTEST,
+    config: MelConfig, values: NDArray[np.float32], statistics: LevelStatistics
 ) -> str | None:
     """What no recording has in this config, in a few words."""
     if _is_normalised(config, values):
         return "their mean is 0 and their standard deviation 1"
     if _is_integer(values):
         return "all are whole numbers, as in an image of 8 bits"
-    return (
-        _distortion(statistics, flattest)
-        or _wrong_range(config, values)
-        or _other_floor(config, values)
-    )
+    return _distortion(statistics) or _wrong_range(config, values) or _other_floor(config, values)
 
 
 def _distortion(statistics: LevelStatistics, flattest: float = _FLATTEST) -> str | None:
     """A symptom in the statistics, or None."""
     rough, loud = statistics.roughness, statistics.loud
     even = statistics.evenness > _LEAST_EVENNESS
-    if even and (rough > _ROUGHEST or (rough > _ROUGHEST_IF_LOUD and loud > _LOUD)):
+    if even and (
+        rough > _ROUGHEST
+        or (rough > _ROUGHEST_IF_HIGH and loud > _HIGH)
+        or (rough > _ROUGHEST_IF_LOUD and loud > _LOUD)
+    ):
         return f"levels change {rough:.1f} times as much from band to band as those of noise"
     if even and rough > _LEAST_ROUGHNESS and statistics.median + loud > _LOUDEST_SUM:
         return f"half of them lie above {statistics.median:.0f} dB of full scale: nothing is quiet"

@@ -1,9 +1,9 @@
 """Statistics of a mel's levels that hardly depend on the audio: what any recording looks like.
 
-Most cells of a mel are noise, or look like it: the level of a band in one frame differs from that of
-its neighbours by an amount that physics fixes, whatever the recording and however loud. A logarithm
-to another base, a power taken for a magnitude or a normalisation multiplies all differences, which
-shows at any level.
+Most cells of a mel are noise, or look like it: the level of a band in one frame differs from that
+of its neighbours by an amount that physics fixes, whatever the recording and however loud. A
+logarithm to another base, a power taken for a magnitude or a normalisation multiplies all
+differences, which shows at any level.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BLOCKS, _BLOCK_FRAMES = 8, 32
 MIN_FRAMES, MIN_SECONDS, _MIN_CELLS = 20, 0.6, 400
 # Levels within this of the least one, or of the config's floor, are a floor and no levels, dB.
 _FLOOR_MARGIN = 0.1
-# Bands that are this much below the loudest one hold nothing but leakage, dB: speech of a telephone.
+# Bands this much below the loudest one hold nothing but leakage, dB: speech of a telephone.
 _SILENT_BAND = 60.0
 # Least and largest level, dB of full scale: below, all is silence.
 _FAINTEST = -400.0

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
-from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.scale import LinearScale
+from unmel.models.mel.statistics import full_scale_level
 
 Layout = Literal["auto", "bands_first", "frames_first"]
 
@@ -214,10 +214,3 @@ def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -
             f"{span}: none is negative, as if linear values were sent to the scale {kind!r}"
         )
     return tuple(warnings)
-
-
-@lru_cache(maxsize=1024)
-def full_scale_level(config: MelConfig) -> float:
-    """Upper bound of the linear mel of samples within +-1, over all bands."""
-    largest_sum = max(float(filterbank(config).sum(axis=1).max()), 1e-12)
-    return float(config.loudest_magnitude**config.power) * largest_sum
