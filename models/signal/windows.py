@@ -96,11 +96,11 @@ def _geometry(
     for r in range(config.overlap):
         envelope[r : r + span.frames] += steps[r]
     reach, least = span.reach(config), config.envelope_floor()
-    first = span.settled * hop or config.lead
+    first = span.settled * hop or config.first
     end = reach if span.end is None else span.end
     inverse = np.zeros(envelope.size)
     inverse[first:end] = 1.0 / np.maximum(envelope.ravel()[first:end], least)
-    if config.padding == "center_constant":
+    if not config.reflects:
         return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
     outside = np.arange(end, reach)
     mirrored = 2 * (end - 1) - outside
