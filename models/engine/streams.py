@@ -288,8 +288,8 @@ class StreamStep:
 
     def finished(self, settled: NDArray[np.float32]) -> NDArray[np.floating]:
         """The stream's next samples, of those of `settled_range`: all filters undone."""
-        if not self.span.settled:
-            settled = np.pad(settled, (self.config.unreached, 0))
+        silent = 0 if self.span.settled else self.config.unreached
+        settled = np.pad(settled, (silent, self.samples - silent - len(settled)))
         coefficient = self.config.preemphasis
         if not coefficient:
             return settled

@@ -252,7 +252,10 @@ class MelConfig(BaseModel):
         samples
             Samples `L` of the clip.
         """
-        return max(frames + self.overlap - 1, -(-(self.lead + samples) // self.hop_length))
+        within = frames + self.overlap - 1
+        if self.padding == "none":  # what the windows do not reach is zero, and takes no rows
+            return within
+        return max(within, -(-(self.lead + samples) // self.hop_length))
 
     @property
     def n_bins(self) -> int:

@@ -40,9 +40,11 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
 
 
 def clip_of(config: MelConfig, support: Tensor, samples: int) -> Tensor:
-    """A clip's own samples `[L]`, copied, of those from its first frame's window on."""
+    """A clip's own samples `[L]`, copied, of those that its frames' windows reach."""
     within = support[config.first :][: samples - config.unreached]
-    return torch.nn.functional.pad(within, (config.unreached, 0)).clone()
+    out = support.new_zeros(samples)
+    out[config.unreached :][: len(within)] = within
+    return out
 
 
 class PackedStft:
@@ -268,18 +270,24 @@ class PackedStft:
     def audio(self) -> list[Tensor]:
         """The present signal of each clip `[L]`, copied out of the pack."""
         return [
-            clip_of(self.plan.config, self._signal[start * self.hop :], samples)
-            for (_, samples), start in zip(self.clips, self.starts, strict=True)
+            clip_of(self.plan.config, self._reached(start, frames, samples), samples)
+            for (frames, samples), start in zip(self.clips, self.starts, strict=True)
         ]
 
     def load(self, waves: Sequence[Tensor]) -> None:
         """Make `waves`, one `[L]` for each clip, the present signal."""
         self._signal.zero_()
         config = self.plan.config
-        for wave, (_, samples), start in zip(waves, self.clips, self.starts, strict=True):
-            within = wave[config.unreached :]
-            self._signal[start * self.hop + config.first :][: samples - config.unreached] = within
+        for wave, (frames, samples), start in zip(waves, self.clips, self.starts, strict=True):
+            within = self._reached(start, frames, samples)[config.first :]
+            kept = wave[config.unreached :][: len(within)]
+            within[: len(kept)] = kept
         self.restore_edges()
+
+    def _reached(self, start: int, frames: int, samples: int) -> Tensor:
+        """A clip's rows of the present signal, which hold all that its windows reach."""
+        rows = self.plan.config.rows(frames, samples)
+        return self._signal[start * self.hop :][: rows * self.hop]
 
 
 def frame_start_slope(config: MelConfig, like: Tensor) -> Tensor:

@@ -28,9 +28,11 @@ class Span(NamedTuple):
     """Position behind the stream's last sample, or None where the stream goes on."""
 
     def reach(self, config: MelConfig) -> int:
-        """Position behind the last sample that its frames or the stream's end touch."""
+        """Position behind the last sample that is computed: its frames', or the stream's last."""
         support = (self.frames - 1) * config.hop_length + config.win_length
-        return support if self.end is None else max(support, self.end)
+        if self.end is None or config.padding == "none":  # see `MelConfig.rows`
+            return support
+        return max(support, self.end)
 
     def rows(self, config: MelConfig) -> int:
         """Rows of a pack that it takes, its gap included."""

@@ -104,3 +104,11 @@ def test_reflection_repeats_for_clips_shorter_than_it() -> None:
     np.testing.assert_array_equal(
         wave[reflect(np.arange(-4, 7), 3)], np.pad(wave, 4, mode="reflect")
     )
+
+
+def test_samples_that_no_window_reaches_take_no_rows() -> None:
+    config = MelConfig(**{**_NONE, "n_fft": 16384, "hop_length": 100}, win_length=200)
+    assert config.rows(1, config.samples(1)) == 2
+    pack = PackedStft(build_plan(config, CPU), [(1, 16384), (2, 16484)])
+    assert pack.used == 5
+    assert [len(wave) for wave in pack.audio()] == [16384, 16484]
