@@ -28,6 +28,7 @@ from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.recipe import DEFAULT_METHOD
 from unmel.models.methods.schedule import DEFAULT_QUALITY, Quality
+from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import levels
 from unmel.models.signal.transfer import download
@@ -107,11 +108,13 @@ class Stream:
         """Number of samples settled."""
         self.ended = False
         """Whether there are no more frames."""
+        self.last_sample = 0.0
+        """The last sample settled, from which the inverse of a pre-emphasis goes on."""
         self._done = False
         self._generator = torch.Generator().manual_seed(options.seed)
         self._loudest = 0.0
         # The next hop to settle; the hops before the first one are the extractor's padding.
-        self._hop = config.lead // config.hop_length
+        self._hop = config.first // config.hop_length
         self._origin = 0
         self._frames: deque[_Frame] = deque()  # from frame `_origin` on
         self._loudest_before: deque[float] = deque(maxlen=config.overlap - 1)
@@ -204,7 +207,9 @@ class Stream:
             state,
         )
 
-    def settle(self, update: Update, gain: float, samples: int, *, last: bool) -> None:
+    def settle(
+        self, update: Update, gain: float, samples: NDArray[np.floating], *, last: bool
+    ) -> None:
         """Keep the state for the next step and drop the frames that it does not need.
 
         Parameters
@@ -214,11 +219,12 @@ class Stream:
         gain
             Divisor of its tensors.
         samples
-            Samples that it settled.
+            Samples that it settled, in double precision where they continue a filter.
         last
             Whether it was the last step.
         """
-        self.samples += samples
+        self.samples += len(samples)
+        self.last_sample = float(samples[-1]) if len(samples) else self.last_sample
         if last:
             self._done = True
             self._frames.clear()
@@ -276,15 +282,24 @@ class StreamStep:
     def settled_range(self) -> slice:
         """Samples in the window that the step settles."""
         config, span = self.config, self.span
-        first = span.settled * config.hop_length or config.lead
-        hops = span.settled or config.lead // config.hop_length
+        first = span.settled * config.hop_length or config.first
+        hops = span.settled or config.first // config.hop_length
         return slice(first, (hops + 1) * config.hop_length if span.end is None else span.end)
 
     @property
     def samples(self) -> int:
         """Number of samples that the step settles."""
-        settled = self.settled_range
-        return int(settled.stop - settled.start)
+        settled, silent = self.settled_range, 0 if self.span.settled else self.config.unreached
+        return int(settled.stop - settled.start) + silent
+
+    def finished(self, settled: NDArray[np.float32]) -> NDArray[np.floating]:
+        """The stream's next samples, of those of `settled_range`: all filters undone."""
+        silent = 0 if self.span.settled else self.config.unreached
+        settled = np.pad(settled, (silent, self.samples - silent - len(settled)))
+        coefficient = self.config.preemphasis
+        if not coefficient:
+            return settled
+        return deemphasize(settled, coefficient, self.stream.last_sample)
 
     @property
     def audio_seconds(self) -> float:
@@ -343,8 +358,9 @@ def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.fl
         for step, update, gain in zip(steps, updates, gains, strict=True)
     ]
     settled = [samples.to(torch.float32).numpy() for samples in download(parts)]
-    if not all(np.isfinite(samples).all() for samples in settled):
+    made = [step.finished(samples) for step, samples in zip(steps, settled, strict=True)]
+    if not all(np.isfinite(samples).all() for samples in made):
         raise NonFiniteOutput("the stream is not finite")
-    for step, update, gain, samples in zip(steps, updates, gains, settled, strict=True):
-        step.stream.settle(update, gain, len(samples), last=step.span.end is not None)
-    return settled
+    for step, update, gain, samples in zip(steps, updates, gains, made, strict=True):
+        step.stream.settle(update, gain, samples, last=step.span.end is not None)
+    return [samples.astype(np.float32, copy=False) for samples in made]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from torch import Tensor
 
 from unmel.models.errors import Invalid
@@ -23,6 +22,7 @@ from unmel.models.mel.scale import (
     WhisperScale,
 )
 from unmel.models.mel.synonyms import CONFIG_SYNONYMS, KIND_SYNONYMS
+from unmel.models.mel.window import Window, window_values
 
 # A squared-window sum below this share of its mean amplifies noise when it divides the signal.
 MIN_ENVELOPE = 1e-2
@@ -62,14 +62,6 @@ MeanValue = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
 StdValue = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
 
 
-@lru_cache(maxsize=64)  # every pack needs it, at each of its octaves
-def _window(kind: str, length: int) -> NDArray[np.float64]:
-    span = length if kind == "hann" else length - 1
-    values: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / span)
-    values.setflags(write=False)
-    return values
-
-
 class MelConfig(Members):
     """One mel extractor, frozen and hashable.
 
@@ -87,11 +79,19 @@ class MelConfig(Members):
         default_factory=lambda given: given["n_fft"],
         ge=2,
         le=16_384,
-        description="Window length, samples, centred in n_fft; n_fft if not given.",
+        description="Window length, samples; n_fft if not given.",
     )
-    window: Literal["hann", "hann_symmetric"] = Field(
+    window_place: Literal["center", "start"] = Field(
+        "center",
+        description="Where a window that is shorter than n_fft stands: in the middle of a frame of "
+        "n_fft samples (torch, librosa), or a frame is as long as its window and zeros follow it "
+        "(Kaldi, tf.signal, python_speech_features, transformers' audio_utils.spectrogram).",
+    )
+    window: Window = Field(
         "hann",
-        description="Periodic Hann (torch's default) or symmetric Hann (numpy.hanning).",
+        description="Periodic (torch's, tf.signal's and librosa's default) or symmetric (numpy's, "
+        "Kaldi's, NeMo's) Hann, Hamming or Blackman window; Kaldi's povey, which is a symmetric "
+        "Hann window to the power of 0.85; or none: rectangular.",
     )
     n_mels: int = Field(ge=1, le=1024, description="Number of mel bands.")
     fmin: float = Field(0.0, ge=0, le=192_000, description="Lower edge of the lowest band, Hz.")
@@ -123,13 +123,22 @@ class MelConfig(Members):
         description="p, where the mel sums |X|^p: 1 for magnitudes, 2 for powers, or any number "
         "from 0.5 to 2.",
     )
-    padding: Literal["center_reflect", "center_constant", "hifigan"] = Field(
+    padding: Literal["center_reflect", "center_constant", "hifigan", "none"] = Field(
         "center_reflect",
-        description="Frames centred on multiples of the hop with n_fft/2 of reflection or zeros "
-        "at both ends, or HiFi-GAN's (n_fft - hop)/2 of reflection without centring.",
+        description="Frames centred on multiples of the hop with half a frame of reflection or "
+        "zeros at both ends; HiFi-GAN's (n_fft - hop)/2 of reflection without centring; or none: "
+        "the first frame begins at the first sample (center=False, Kaldi's snip_edges).",
     )
     drop_last: bool = Field(
         default=False, description="Whether the last centred frame is left out (Whisper)."
+    )
+    preemphasis: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="a in x[n] - a x[n - 1], the filter before the frames; audio is filtered back, "
+        "magnitudes and spectra are not.",
     )
     magnitude_eps: float = Field(
         0.0,
@@ -157,6 +166,9 @@ class MelConfig(Members):
         1.0, description="Divides after the mean: one number, or one per band."
     )
 
+    # Samples at the whole rate for one of this config's: above 1 in octaves (see `halved`).
+    _step: int = PrivateAttr(1)
+
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
@@ -166,9 +178,10 @@ class MelConfig(Members):
         if self.fmin >= self.filterbank_rate / 2:
             half = f"less than half the filterbank's rate, {self.filterbank_rate / 2:g}"
             raise fault("fmin", f"{self.fmin:g}", half)
-        if self.padding == "hifigan" and self.hop_length > self.n_fft:
-            raise fault("hop_length", str(self.hop_length), f"at most n_fft, {self.n_fft}")
-        if self.drop_last and self.padding == "hifigan":
+        if self.padding == "hifigan" and self.hop_length > self.frame_length:
+            most = f"at most the frame's {self.frame_length} samples"
+            raise fault("hop_length", str(self.hop_length), most)
+        if self.drop_last and not self.centred:
             raise fault("drop_last", "true", "false, or a centred padding")
         for name in ("mean", "std"):
             value = getattr(self, name)
@@ -186,6 +199,10 @@ class MelConfig(Members):
                 "that no window covers and no method can reconstruct",
                 "at most half the window",
             )
+        if self.overlap < 2:
+            least = f"less than win_length, {self.win_length}: frames that share no sample leave "
+            want = least + "their phases unrelated"
+            raise fault("hop_length", str(self.hop_length), want)
         return self
 
     # --- geometry -------------------------------------------------------------------------
@@ -206,6 +223,23 @@ class MelConfig(Members):
         small = (self.n_fft // MIN_FFT).bit_length() - 1
         return min(even if self.n_fft % 2 == 0 else 0, small, MAX_OCTAVES)
 
+    def halved(self, n_mels: int) -> MelConfig:
+        """The config at half the rate: frames at the same instants, the lower half of the bins.
+
+        Its window has every second value of this one's, so that the bins are equal for a signal
+        without an upper half (nearly so for a rectangular window, which has one itself).
+
+        Parameters
+        ----------
+        n_mels
+            Number of its bands.
+        """
+        names = "sample_rate", "n_fft", "hop_length", "win_length"
+        halves = {name: getattr(self, name) // 2 for name in names}
+        half = self.model_copy(update={**halves, "n_mels": n_mels})
+        half._step = 2 * self._step
+        return half
+
     def rows(self, frames: int, samples: int) -> int:
         """Rows of a pack that a clip takes, the gap behind its frames included.
 
@@ -216,7 +250,10 @@ class MelConfig(Members):
         samples
             Samples `L` of the clip.
         """
-        return max(frames + self.overlap - 1, -(-(self.lead + samples) // self.hop_length))
+        within = frames + self.overlap - 1
+        if self.padding == "none":  # what the windows do not reach is zero, and takes no rows
+            return within
+        return max(within, -(-(self.lead + samples) // self.hop_length))
 
     @property
     def n_bins(self) -> int:
@@ -224,20 +261,54 @@ class MelConfig(Members):
         return self.n_fft // 2 + 1
 
     @property
+    def centred(self) -> bool:
+        """Whether frames are centred on multiples of the hop."""
+        return self.padding in ("center_reflect", "center_constant")
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the padding repeats the signal."""
+        return self.padding in ("center_reflect", "hifigan")
+
+    @property
+    def frame_length(self) -> int:
+        """Samples of a frame: those of the transform, or of the window at its start."""
+        return self.win_length if self.window_place == "start" else self.n_fft
+
+    @property
     def pad(self) -> int:
         """Samples of padding before the first sample."""
-        if self.padding == "hifigan":
-            return (self.n_fft - self.hop_length) // 2
-        return self.n_fft // 2
+        if self.padding == "none":
+            return 0
+        without = self.hop_length if self.padding == "hifigan" else 0
+        return (self.frame_length - without) // 2
+
+    @property
+    def window_offset(self) -> int:
+        """Samples of a frame before its window."""
+        return (self.frame_length - self.win_length) // 2
 
     @property
     def lead(self) -> int:
-        """Samples between the start of the first frame's window and the first sample."""
-        return self.pad - (self.n_fft - self.win_length) // 2
+        """Samples from the start of the first frame's window to the first sample.
+
+        Negative without padding, where a window that is shorter than its frame begins later.
+        """
+        return self.pad - self.window_offset
+
+    @property
+    def first(self) -> int:
+        """Samples from the start of the first frame's window to the first sample within it."""
+        return max(self.lead, 0)
+
+    @property
+    def unreached(self) -> int:
+        """Samples before the first frame's window, which are zero."""
+        return max(-self.lead, 0)
 
     def window_values(self) -> NDArray[np.float64]:
         """The analysis window `[win_length]`, read-only."""
-        return _window(self.window, self.win_length)
+        return window_values(self.window, self.win_length, self._step)
 
     def squared_window(self) -> NDArray[np.float64]:
         """The squared window `[overlap, hop_length]`, zero beyond its end.
@@ -255,16 +326,19 @@ class MelConfig(Members):
     def least_envelope(self) -> float:
         """The smallest sum of squared windows, as a share of its mean in a long signal.
 
-        Over the samples that a clip of any number of frames keeps.
+        Over the samples that a clip of any number of frames keeps; without padding over those
+        between its edges, at which every window fades.
         """
         steps = self.squared_window()
+        mean = steps.sum() / self.hop_length
+        if self.padding == "none":
+            return float(steps.sum(axis=0).min() / mean) if mean > 0 else 0.0
         # The sum grows row by row over the first frames and falls likewise after the last of them.
         rising = steps.cumsum(axis=0)
         total = np.concatenate([rising, rising[-1] - rising[:-1]]).ravel()
         # A centred signal may be longer than (T - 1) hop; the divisor is floored in that tail.
         steps_kept = self.overlap - 1 + (self.padding == "hifigan")
-        kept = total[max(self.lead, 0) : self.lead + max(steps_kept, 1) * self.hop_length]
-        mean = steps.sum() / self.hop_length
+        kept = total[self.first : self.lead + max(steps_kept, 1) * self.hop_length]
         return float(kept.min() / mean) if self.lead >= 0 and kept.size and mean > 0 else 0.0
 
     def frames(self, samples: int) -> int:
@@ -287,16 +361,17 @@ class MelConfig(Members):
         """
         if samples < 1:
             return 0
-        covered = samples + 2 * self.pad - self.n_fft
+        covered = samples + 2 * self.pad - self.frame_length
         count = covered // self.hop_length + 1 - self.drop_last
         return max(count, 0)
 
     def samples(self, frames: int) -> int:
         """Default number of samples `L` for a number of frames.
 
-        Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Centred frames
-        fit `hop` different lengths; the default is the shortest, `(T - 1) * hop`, as in librosa
-        and torch, and half a hop for a single frame.
+        Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Other frames fit
+        `hop` different lengths; the default is the shortest: of centred ones `(T - 1) * hop`, as in
+        librosa and torch, and half a hop for a single frame; without padding
+        `(T - 1) * hop + frame_length`.
 
         Parameters
         ----------
@@ -312,7 +387,7 @@ class MelConfig(Members):
         if frames < 1:
             return 0
         lowest, highest = self.sample_range(frames)
-        if self.padding != "hifigan" and not self.drop_last and frames == 1:
+        if self.centred and not self.drop_last and frames == 1:
             return min(max(self.hop_length // 2, 1), highest)
         return lowest
 
@@ -330,7 +405,7 @@ class MelConfig(Members):
         >>> config.sample_range(87)
         (22016, 22271)
         """
-        lowest = (frames - 1 + self.drop_last) * self.hop_length + self.n_fft - 2 * self.pad
+        lowest = (frames - 1 + self.drop_last) * self.hop_length + self.frame_length - 2 * self.pad
         return max(lowest, 1), max(lowest + self.hop_length - 1, 1)
 
     def length_for(self, frames: int, length: int | None) -> int:
@@ -363,8 +438,8 @@ class MelConfig(Members):
 
     @property
     def loudest_magnitude(self) -> float:
-        """Magnitude of a full-scale constant, the largest in a bin for samples within +-1."""
-        return float(self.window_values().sum())
+        """The largest magnitude in a bin for samples within +-1, before an emphasis +-(1 + a)."""
+        return float((1.0 + self.preemphasis) * self.window_values().sum())
 
     def compress(self, mel: Tensor) -> Tensor:
         """The extractor's values of a linear mel.

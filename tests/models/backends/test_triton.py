@@ -126,6 +126,7 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) 
     [
         *("hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"),
         *("power-0.5", "power-1.3", "power-1.7"),
+        *("no-padding", "python-speech-features"),
     ],
 )
 def test_a_run_gives_the_samples_of_the_method_written_out(

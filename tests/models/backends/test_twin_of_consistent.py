@@ -61,6 +61,15 @@ CONFIGS = {
     "an-octave-of-seven-bands": altered(n_mels=20, fmax=11025),
     "an-octave-of-eight-bands": altered(n_mels=24, fmax=11025),
     "a-window-from-an-odd-sample-on": altered(hop_length=254, win_length=1022),
+    # Samples that no window reaches; as many as the frames take, by an even and an odd window.
+    "no-padding": altered(padding="none", win_length=992, window="blackman"),
+    "kaldi": altered(padding="none", win_length=800, window_place="start", window="povey"),
+    "python-speech-features": altered(
+        padding="none", win_length=551, hop_length=220, window_place="start", window="rectangular"
+    ),
+    "a-centred-window-at-the-start": altered(
+        padding="center_reflect", win_length=800, window_place="start", window="hamming_symmetric"
+    ),
 }
 
 
