@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.base import Backend
+from unmel.models.engine.stream_warnings import StreamWarnings
 from unmel.models.engine.stream_window import StreamWindow, Update, WindowState, update_windows
 from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
@@ -102,6 +103,7 @@ class Stream:
         self.plan, self.options = plan, options
         self.warnings: tuple[str, ...] = ()
         """Warnings about the frames so far."""
+        self._judged = StreamWarnings(config)
         self.frames = 0
         """Number of frames received."""
         self.samples = 0
@@ -150,7 +152,9 @@ class Stream:
         if isinstance(self.config.scale, LinearScale) and self.config.mean == 0.0:
             frames = np.maximum(frames, 0)
         checked = check_mel(self.config, frames, "frames_first")
+        # Levels are judged message by message: one warning says it.
         self.warnings = self.warnings or checked.warnings
+        self.warnings += self._judged.add(checked.values)
         self._frames.extend(self._frame(torch.tensor(values)) for values in checked.values)
         self.frames += len(checked.values)
 
@@ -166,6 +170,8 @@ class Stream:
 
     def end(self) -> None:
         """Refuse further frames and let the last steps settle the rest."""
+        if not self.ended:
+            self.warnings += self._judged.end()
         self.ended = True
 
     @property

@@ -1,12 +1,14 @@
 """Mel configurations: scales, filterbanks, presets, and whether an array is a mel of one."""
 
 from unmel.models.mel.config import MelConfig
+from unmel.models.mel.layout import Layout
 from unmel.models.mel.members import Members
+from unmel.models.mel.mismatch import value_warnings
 from unmel.models.mel.preset_row import Preset
 from unmel.models.mel.presets import PRESETS, preset
 from unmel.models.mel.suggest import presets_that_fit
 from unmel.models.mel.synonyms import CONFIG_SYNONYMS
-from unmel.models.mel.validate import Checked, Layout, check_mel, check_phases
+from unmel.models.mel.validate import Checked, check_mel, check_phases
 
 __all__ = [
     "CONFIG_SYNONYMS",
@@ -20,4 +22,5 @@ __all__ = [
     "check_phases",
     "preset",
     "presets_that_fit",
+    "value_warnings",
 ]

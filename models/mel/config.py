@@ -200,8 +200,7 @@ class MelConfig(Members):
                 "at most half the window",
             )
         if self.overlap < 2:
-            least = f"less than win_length, {self.win_length}: frames that share no sample leave "
-            want = least + "their phases unrelated"
+            want = f"less than win_length, {self.win_length}: frames must share samples"
             raise fault("hop_length", str(self.hop_length), want)
         return self
 

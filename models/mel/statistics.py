@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,12 +27,15 @@ Levels = NDArray[np.float32]
 _BLOCKS, _BLOCK_FRAMES = 8, 32
 MIN_FRAMES, MIN_SECONDS, _MIN_CELLS = 20, 0.6, 400
 # Levels within this of the least one, or of the config's floor, are a floor and no levels, dB.
-_FLOOR_MARGIN = 0.1
+# An epsilon is added and bends the levels above it too.
+_FLOOR_MARGIN, _SOFT_MARGIN = 0.1, 6.0
 # Bands this much below the loudest one hold nothing but leakage, dB: speech of a telephone.
 _SILENT_BAND = 60.0
 # Least and largest level, dB of full scale: below, all is silence.
 _FAINTEST = -400.0
-_NOISE_FRAMES = 96
+# A voice of pulses whose pitch glides from 160 to 300 Hz and back, with breath: 96 frames of it.
+_REFERENCE_FRAMES, _VOICE_PITCH, _VOICE_OCTAVES = 96, 160.0, math.log2(300.0 / 160.0)
+_VOICE_SPEED, _VOICE_BREATH = 2.0 * math.pi * 2.5, 3e-3
 # Share of a scale's offset below which its values are all alike.
 _OFFSET_SHARE = 0.1
 
@@ -43,6 +47,8 @@ class LevelStatistics:
     roughness: float
     """Change of a band's level against its neighbour's from frame to frame, as a share of the same
     in noise: the 90th percentile of the absolute mixed difference. 0.75 to 1.8 in recordings."""
+    steepness: float
+    """The same as a share of what it is in a voice alone, the roughest of sounds; at most 1."""
     evenness: float
     """The same of the median, as a share of `roughness`: small where some cells are very smooth."""
     spread: float
@@ -53,6 +59,8 @@ class LevelStatistics:
     """The 99th percentile of all levels, dB of full scale."""
     heard: float
     """Share of the cells that are above the floor."""
+    above_floor: float
+    """From the config's floor to the 5th percentile of all levels, dB."""
 
 
 def sampled_frames(frames: int) -> NDArray[np.int64]:
@@ -84,7 +92,8 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         return None
     index = sampled_frames(frames)
     levels = levels_of(config, values[index])[:, _live_bands(config)]
-    heard = levels > max(float(levels.min()), floor_levels(config)[1]) + _FLOOR_MARGIN
+    margin = _SOFT_MARGIN if config.magnitude_eps else _FLOOR_MARGIN
+    heard = levels > max(float(levels.min()) + _FLOOR_MARGIN, floor_levels(config)[1] + margin)
     loud = np.where(heard, levels, _FAINTEST).max(axis=0, initial=_FAINTEST)
     inside = loud > loud.max(initial=_FAINTEST) - _SILENT_BAND
     heard &= inside
@@ -97,15 +106,17 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         return None
     median_change, rough_change = np.quantile(changes, [0.5, 0.9])
     low, median, high = np.quantile(levels[heard], [0.05, 0.5, 0.99])
-    noise_median, noise_rough = _noise(config)
-    roughness = float(rough_change) / noise_rough
+    reference = _references(config)
+    roughness = float(rough_change) / reference.noise
     return LevelStatistics(
         roughness=roughness,
-        evenness=float(median_change) / noise_median / max(roughness, 1e-9),
+        steepness=float(rough_change) / max(reference.voice, reference.noise),
+        evenness=float(median_change) / reference.noise_median / max(roughness, 1e-9),
         spread=float(high - low),
         median=float(median),
         loud=float(high),
         heard=float(heard[:, inside].mean()),
+        above_floor=float(low) - floor_levels(config)[1],
     )
 
 
@@ -143,15 +154,15 @@ def offset_of(config: MelConfig) -> float:
 
 
 def _decibels(config: MelConfig, linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    least = 10.0 ** (_FAINTEST * config.power / 20.0)
-    return np.asarray(20.0 / config.power * np.log10(np.maximum(linear, least)))
+    least, most = (10.0 ** (level * config.power / 20.0) for level in (_FAINTEST, -_FAINTEST))
+    return np.asarray(20.0 / config.power * np.log10(np.clip(linear, least, most)))
 
 
 @lru_cache(maxsize=1024)
 def full_scale_level(config: MelConfig) -> float:
     """Upper bound of the linear mel of samples within +-1, over all bands."""
     largest_sum = max(float(filterbank(config).sum(axis=1).max()), 1e-12)
-    return config.loudest_magnitude**config.power * largest_sum
+    return float(config.loudest_magnitude**config.power * largest_sum)
 
 
 @lru_cache(maxsize=1024)
@@ -163,12 +174,31 @@ def _live_bands(config: MelConfig) -> NDArray[np.bool_]:
     return np.asarray((bank.sum(axis=1) > 0) & np.concatenate([[True], other]))
 
 
+class _References(NamedTuple):
+    """Absolute mixed differences of sounds in a config, dB: median, and 90th percentiles."""
+
+    noise_median: float
+    noise: float
+    voice: float
+
+
 @lru_cache(maxsize=1024)
-def _noise(config: MelConfig) -> tuple[float, float]:
-    """Median and 90th percentile of the mixed differences of noise, dB."""
-    hop, length = config.hop_length, config.win_length
-    samples = np.random.default_rng(0).standard_normal((_NOISE_FRAMES - 1) * hop + length)
-    rows = np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
+def _references(config: MelConfig) -> _References:
+    rng = np.random.default_rng(0)
+    count = (_REFERENCE_FRAMES - 1) * config.hop_length + config.win_length
+    noise = rng.standard_normal(count)
+    seconds = np.arange(count) / config.sample_rate
+    octaves = _VOICE_OCTAVES * 0.5 * (1.0 - np.cos(_VOICE_SPEED * seconds))
+    turns = np.cumsum(_VOICE_PITCH * 2.0**octaves) / config.sample_rate
+    voice = np.diff(np.floor(turns), prepend=0.0) + _VOICE_BREATH * rng.standard_normal(count)
+    median, rough = _changes(config, noise)
+    return _References(median, rough, _changes(config, voice)[1])
+
+
+def _changes(config: MelConfig, samples: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and 90th percentile of the absolute mixed differences of samples `[L]`, dB."""
+    length = config.win_length
+    rows = np.lib.stride_tricks.sliding_window_view(samples, length)[:: config.hop_length]
     magnitude = np.abs(np.fft.rfft(rows * config.window_values(), config.n_fft))
     linear = magnitude**config.power @ filterbank(config)[_live_bands(config)].T
     levels = _decibels(config, linear)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
+from unmel.models.mel.layout import Layout
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.validate import Layout, check_mel, full_scale_level
+from unmel.models.mel.statistics import full_scale_level
+from unmel.models.mel.validate import check_mel, none_negative
 
 # Levels of speech in its right config, dB: the loudest value relative to full scale, then the upper
 # tenth and the median relative to the loudest. They are the bundled clip's in most presets; a wrong
@@ -67,7 +69,7 @@ def presets_that_fit(
             checked = check_mel(row.config, mel, layout)
         except Invalid:
             continue
-        if not checked.warnings:
+        if not checked.warnings and not none_negative(row.config, checked.values):
             foreign = _geometry(row.config) != _geometry(config)
             candidates.append((_distance(row.config, checked.values), foreign, name))
     best = min((distance for distance, *_ in candidates), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
+from unmel.models.mel.layout import Layout, likelier_layout
 from unmel.models.mel.scale import LinearScale
 from unmel.models.mel.statistics import full_scale_level
-
-Layout = Literal["auto", "bands_first", "frames_first"]
 
 # Full scale is +-1, but some front-ends take 16-bit integers unscaled: twice their range passes.
 _MAX_SAMPLE = 2.0**16
 # A linear mel may be negative by this share of its peak, as a network's output can be.
 _NEGATIVE_SHARE = 1e-2
+# Quiet cells of a linear mel are below this share of its peak.
+_LEAST_SHARE = 2e-3
 # Above this float32 overflows in a reconstruction, whose samples are of the level's root.
 _MAX_LINEAR = 1e30
 
@@ -60,7 +61,7 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     """
     if mel.dtype.kind not in "fiu":
         raise Invalid("mel", f"an array of {mel.dtype}", "real numbers")
-    given = _bands_last(config, mel, layout)
+    given, notes = _bands_last(config, mel, layout)
     with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is refused below
         values = np.ascontiguousarray(given, dtype=np.float32)
     if not isinstance(config.scale, LinearScale) and np.isneginf(values).any():
@@ -69,7 +70,7 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     if not np.isfinite(values).all():
         t, k = np.argwhere(~np.isfinite(values))[0]
         raise Invalid("mel", f"{values[t, k]} in band {k}, frame {t}", "finite numbers")
-    return Checked(values, _check_levels(config, values))
+    return Checked(values, notes + _check_levels(config, values))
 
 
 def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArray[np.float32]:
@@ -107,15 +108,26 @@ def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArra
     return np.ascontiguousarray(wrapped, dtype=np.float32)
 
 
-def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray[Any]:
-    """The `[T, K]` view of `mel`."""
+def _bands_last(
+    config: MelConfig, mel: NDArray[Any], layout: Layout
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """The `[T, K]` view of `mel`, and a warning where its shape does not tell the axes."""
     shape = "x".join(map(str, mel.shape)) or "a single number"
     want = f"[{config.n_mels}, frames] (bands first) for this config"
+    notes: tuple[str, ...] = ()
     mel = _two_axes(config, mel, layout)
     if mel.ndim != 2:
         raise Invalid("mel", f"shape {shape}", want)
     bands_first = mel.shape[0] == config.n_mels
     frames_first = mel.shape[1] == config.n_mels
+    if layout == "auto" and bands_first and frames_first and config.n_mels > 1:
+        likelier = likelier_layout(config, mel)
+        layout = likelier or "bands_first"
+        reason = "looks likelier" if likelier else "is the default"
+        notes = (
+            f"shape {shape} fits both layouts: {layout} was taken, which {reason}; the option "
+            "layout=bands_first or layout=frames_first decides",
+        )
     if layout == "frames_first" or (layout == "auto" and frames_first and not bands_first):
         bands_first, mel = frames_first, mel.T
         want = f"[frames, {config.n_mels}] (frames first) for this config"
@@ -123,7 +135,7 @@ def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray
         raise Invalid("mel", f"shape {shape}", want)
     if mel.shape[1] == 0:
         raise Invalid("mel", f"shape {shape}, no frames", "at least one frame")
-    return mel.T
+    return mel.T, notes
 
 
 def _two_axes(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray[Any]:
@@ -209,8 +221,22 @@ def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -
     warnings = []
     if (top > full + 0.05 * dynamic_range).any():
         warnings.append(f"{span}, above full-scale audio in this config ({full.max():.4g})")
-    if bottom.min() >= 0 and (silence + 0.25 * dynamic_range < 0).all() and values.size > 1:
-        warnings.append(
-            f"{span}: none is negative, as if linear values were sent to the scale {kind!r}"
-        )
     return tuple(warnings)
+
+
+def none_negative(config: MelConfig, values: NDArray[np.float32]) -> bool:
+    """Whether values begin at zero where those of quiet frames are negative: as linear ones do.
+
+    Parameters
+    ----------
+    config
+        The mel's config.
+    values
+        Stored values `[T, K]`.
+    """
+    if isinstance(config.scale, LinearScale) or values.size < 2:
+        return False
+    if not 0 <= values.min() <= _LEAST_SHARE * values.max():
+        return False
+    silence, _, _, dynamic_range = _limits(config)
+    return bool((silence + 0.25 * dynamic_range < 0).all())

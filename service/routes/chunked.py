@@ -23,7 +23,12 @@ from unmel.service.web.stream_session import StreamSession, parse_frames, sessio
 from unmel.service.wire.bodies import media_type_of, query_fields, read_body
 from unmel.service.wire.formats import FORMATS, format_for, supported_rate
 from unmel.service.wire.media import FRAMES
-from unmel.service.wire.requests import ChunkedRequest, read_chunked_options, read_chunked_request
+from unmel.service.wire.requests import (
+    ChunkedRequest,
+    read_chunked_options,
+    read_chunked_request,
+    refuse_warnings,
+)
 from unmel.service.wire.schemas import ChunkedOptions
 from unmel.service.wire.unpacking import coding_of, unpacked_body
 from unmel.service.wire.writers import STREAMED_FORMATS, Writer, writer
@@ -117,21 +122,29 @@ class ChunkedResponse(Response):
             request.state.noted = noted = {}
             if mel is None:
                 frames = _incoming_frames(request, config, components.settings.client_seconds)
-                await self._send(_encoded(session, frames, self._writer), send)
-            else:
-                chunks = _encoded(session, _split(mel), self._writer)
-                await while_connected(request, self._send(chunks, send))
-            if self._writer.warnings:  # the headers are gone
-                noted["warnings"] = list(self._writer.warnings)
+                late = await self._send(session, frames, send)
+            else:  # whose warnings are in the headers
+                await while_connected(request, self._send(session, _split(mel), send))
+                late = ()
+            if late or self._writer.warnings:  # the headers are gone
+                noted["warnings"] = [*late, *self._writer.warnings]
 
-    async def _send(self, chunks: AsyncIterator[bytes], send: Send) -> None:
+    async def _send(self, session: StreamSession, frames: Frames, send: Send) -> tuple[str, ...]:
+        """Send the answer; returns warnings about frames that came after its head."""
         begun = False
-        async for chunk in chunks:
+        early: tuple[str, ...] = ()
+        async for chunk in _encoded(session, frames, self._writer):
             if not begun:
+                if self._mel is None:
+                    early = session.warnings
+                    if self._options.strict:
+                        refuse_warnings(early)
+                    add_warnings(self, early)
                 begun, head = True, {"status": self.status_code, "headers": self.raw_headers}
                 await send({"type": "http.response.start", **head})
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return session.warnings[len(early) :]
 
 
 async def _encoded(session: StreamSession, frames: Frames, out: Writer) -> AsyncIterator[bytes]:

@@ -15,6 +15,7 @@ from unmel.service.web.components import Components
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.codecs import parse_json
 from unmel.service.wire.problems import close_code_of, problem_body, status_of
+from unmel.service.wire.requests import refuse_warnings
 from unmel.service.wire.schemas import StreamOptions
 from unmel.service.wire.writers import Writer, writer
 
@@ -51,7 +52,7 @@ async def stream(socket: WebSocket) -> None:
             max_frames = components.settings.max_message_bytes // (4 * config.n_mels) + 1
             reservation.resize(session_bytes(config, options.lookahead, max_frames))
             out = writer(_FORMATS[options.format], config.sample_rate, None, options.peak)
-            await _run(socket, limit, session, out)
+            await _run(socket, limit, session, out, strict=options.strict)
             await _send(socket, limit, json.dumps(_summary(session, out, began)))
         await socket.close()
     except WebSocketDisconnect as disconnect:
@@ -76,9 +77,11 @@ async def stream(socket: WebSocket) -> None:
         )
 
 
-async def _run(socket: WebSocket, limit: float, session: StreamSession, out: Writer) -> None:
-    """Read frames until the end, and send their audio."""
-    ended = False
+async def _run(
+    socket: WebSocket, limit: float, session: StreamSession, out: Writer, *, strict: bool
+) -> None:
+    """Read frames until the end; send their audio, and warnings as soon as they are known."""
+    ended, warned = False, 0
     while not ended:
         message = await _receive(socket, limit)
         if isinstance(message, str):
@@ -88,6 +91,11 @@ async def _run(socket: WebSocket, limit: float, session: StreamSession, out: Wri
             ended = True
         else:
             await session.feed(parse_frames(message, session.config))
+        if news := session.warnings[warned:]:
+            warned = len(session.warnings)
+            if strict and not session.samples:
+                refuse_warnings(news)
+            await _send(socket, limit, json.dumps({"warnings": news}))
         async for samples in session.settled_samples():
             await _send(socket, limit, out.add(samples))
     await _send(socket, limit, out.end())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from unmel.models.engine import JUDGED_FRAMES
 from unmel.models.errors import Invalid
 from unmel.service.errors import Overloaded
 from unmel.service.web.components import Components
@@ -141,4 +142,5 @@ def session_bytes(config: MelConfig, lookahead: int, max_frames: int) -> int:
 
     """
     window = (lookahead + 2 * config.overlap) * (3 * config.n_bins + 2 * config.hop_length) * 4
+    window += JUDGED_FRAMES * config.n_mels * 4
     return window + max_frames * (config.n_mels + 2 * config.n_bins) * 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +12,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from unmel.models.engine import Analysis, Item
 from unmel.models.errors import Invalid, TooLarge
-from unmel.models.mel import Checked, MelConfig, Members, check_mel, check_phases, presets_that_fit
+from unmel.models.mel import (
+    Checked,
+    MelConfig,
+    Members,
+    check_mel,
+    check_phases,
+    presets_that_fit,
+    value_warnings,
+)
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
@@ -306,10 +315,20 @@ def _check_mel(
         shape = "x".join(map(str, mel.shape))
         raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
     try:
-        return check_mel(options.config, mel, options.layout)
+        checked = check_mel(options.config, mel, options.layout)
     except Invalid as error:
         error.fits = presets_that_fit(options.config, mel, options.layout)
         raise
+    warnings = checked.warnings + value_warnings(options.config, checked.values)
+    if options.strict:
+        refuse_warnings(warnings)
+    return replace(checked, warnings=warnings)
+
+
+def refuse_warnings(warnings: Sequence[str]) -> None:
+    """Raise Invalid for warnings about a mel, as the option `strict` asks."""
+    if warnings:
+        raise Invalid("mel", "; ".join(warnings), "a mel without a warning, because of strict")
 
 
 def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) -> None:

@@ -147,6 +147,11 @@ class ReconstructOptions(_Options):
         None, description="Format of the audio; by default from the Accept header, or wav."
     )
     layout: Layout = Field("auto", description="Order of the mel's axes.")
+    strict: bool = Field(
+        default=False,
+        description="Refuse a mel with 422 where an answer would carry a warning about its values: "
+        "another scale, padding, an ambiguous layout. A stream refuses until audio was sent.",
+    )
     sample_rate: int | None = Field(
         None, ge=1000, le=384_000, description="Sample rate of the result, Hz."
     )
@@ -184,6 +189,11 @@ class _StreamingOptions(_Options):
         description="Frames that must follow before a frame's samples are final.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
+    strict: bool = Field(
+        default=False,
+        description="Refuse a mel with 422 where an answer would carry a warning about its values: "
+        "another scale, padding, an ambiguous layout. A stream refuses until audio was sent.",
+    )
     peak: StreamPeak | None = Field(
         None,
         description="What becomes of samples above full scale. limit: a limiter, which delays "

@@ -85,8 +85,8 @@ def test_mean_and_std_per_band_are_hashable() -> None:
         ({"hop_length": 1, "n_fft": 16384}, "hop_length\n  got 1; .*win_length / 64"),
         ({"drop_last": True, "padding": "none"}, "centred padding"),
         ({"hop_length": 1000, "padding": "none"}, "no window covers"),
-        ({"hop_length": 1024, "window": "rectangular"}, "share no sample"),
-        ({"hop_length": 1024, "window": "rectangular", "padding": "none"}, "share no sample"),
+        ({"hop_length": 1024, "window": "rectangular"}, "must share samples"),
+        ({"hop_length": 1024, "window": "rectangular", "padding": "none"}, "must share samples"),
         ({"hop_length": 1025, "window": "rectangular", "padding": "none"}, "no window covers"),
         (
             {"hop_length": 512, "win_length": 500, "window_place": "start", "padding": "hifigan"},

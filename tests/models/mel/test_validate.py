@@ -42,7 +42,6 @@ def ramp(*shape: int) -> np.ndarray:
         (ramp(1, 80, 1), "frames_first", ramp(80)),
         (ramp(80, 1, 1), "auto", ramp(80)),
         (ramp(1, 80), "auto", ramp(80)),
-        (ramp(80, 80), "auto", ramp(80, 80)[:, 0]),
         (ramp(80, 80), "bands_first", ramp(80, 80)[:, 0]),
         (ramp(80, 80), "frames_first", ramp(80, 80)[0]),
         (ramp(80, 1), "auto", ramp(80, 1)[:, 0]),
@@ -118,7 +117,7 @@ def test_every_preset_accepts_its_own_mel_of_speech_noise_and_silence(name: str)
     plan = build_plan(config, torch.device("cpu"))
     noise = np.random.default_rng(0).uniform(-1, 1, config.sample_rate).astype(np.float32)
     for wave in (voice(0.5, config.sample_rate), 3e-3 * noise, 1e-3 * noise, 0 * noise):
-        assert check_mel(config, analyze(plan, wave)).warnings == ()
+        assert check_mel(config, analyze(plan, wave), "bands_first").warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -138,14 +137,6 @@ def test_values_that_cannot_be_of_the_scale_are_refused(name: str, value: float,
     config = PRESETS[name].config
     with pytest.raises(Invalid, match=want):
         check_mel(config, np.full((config.n_mels, 6), value, np.float32))
-
-
-@pytest.mark.parametrize("name", ["hifigan-22k", "speecht5-16k", "whisper-80", "coqui-22k"])
-def test_an_all_positive_array_sent_as_logs_is_accepted_with_a_warning(name: str) -> None:
-    config = PRESETS[name].config
-    mel = np.random.default_rng(0).uniform(0, 1, (config.n_mels, 50)).astype(np.float32)
-    [warning] = check_mel(config, mel).warnings
-    assert "none is negative" in warning
 
 
 def test_levels_above_full_scale_are_accepted_with_a_warning() -> None:
