@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from torch import Tensor
 
 from unmel.models.errors import Invalid
+from unmel.models.mel.own_filterbank import OwnFilterbank
 from unmel.models.mel.scale import (
     CoquiScale,
     DecibelScale,
@@ -89,6 +99,12 @@ class MelConfig(BaseModel):
         description="Periodic Hann (torch's default) or symmetric Hann (numpy.hanning).",
     )
     n_mels: int = Field(ge=1, le=1024, description="Number of mel bands.")
+    filterbank: OwnFilterbank | None = Field(
+        None,
+        description="A filterbank of one's own [n_mels, n_fft/2 + 1], finite and not negative, in "
+        "place of triangles; none of fmin, fmax, mel_scale, norm, triangles and filterbank_rate "
+        "is given beside it.",
+    )
     fmin: float = Field(0.0, ge=0, le=192_000, description="Lower edge of the lowest band, Hz.")
     fmax: float = Field(
         default_factory=lambda given: given["sample_rate"] / 2,
@@ -101,7 +117,13 @@ class MelConfig(BaseModel):
     )
     norm: Literal["slaney"] | None = Field(
         "slaney",
-        description="'slaney': each triangle divided by half its width in Hz; null: peaks of 1.",
+        description="'slaney': each triangle divided by half its width, in Hz (in mels where the "
+        "triangles are over mels); null: peaks of 1.",
+    )
+    triangles: Literal["hz", "mel"] = Field(
+        "hz",
+        description="Axis on which the bands are triangles: frequency (librosa, torchaudio), or "
+        "mels (Kaldi).",
     )
     filterbank_rate: int = Field(
         default_factory=lambda given: given["sample_rate"],
@@ -152,6 +174,27 @@ class MelConfig(BaseModel):
             raise ValueError(f"at most {_MAX_MEMBERS} members")
         return data
 
+    @field_validator("filterbank")
+    @classmethod
+    def _check_sizes(
+        cls, value: OwnFilterbank | None, info: ValidationInfo
+    ) -> OwnFilterbank | None:
+        if value is not None and {"n_mels", "n_fft"} <= set(info.data):
+            want = info.data["n_mels"], info.data["n_fft"] // 2 + 1
+            if value.values.shape != want:
+                got = "x".join(map(str, value.values.shape))
+                raise ValueError(f"[n_mels, n_fft/2 + 1] = {want[0]}x{want[1]}, not {got}")
+        return value
+
+    @field_validator(
+        "fmin", "fmax", "mel_scale", "norm", "triangles", "filterbank_rate", mode="before"
+    )
+    @classmethod
+    def _refuse_beside_filterbank(cls, value: object, info: ValidationInfo) -> object:
+        if info.data.get("filterbank") is not None:
+            raise ValueError("nothing beside a filterbank of one's own, which determines it")
+        return value
+
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
@@ -192,8 +235,11 @@ class MelConfig(BaseModel):
     def octaves(self) -> int:
         """Number of times that all lengths can be halved with the frames at the same instants.
 
-        At most `MAX_OCTAVES`, and down to transforms of `MIN_FFT` points.
+        At most `MAX_OCTAVES`, and down to transforms of `MIN_FFT` points. There are none of a
+        filterbank whose bands are not contiguous and rising.
         """
+        if self.filterbank is not None and not self.filterbank.banded:
+            return 0
         lengths = self.n_fft // 2, self.hop_length, self.win_length, self.lead
         even = min((n & -n).bit_length() - 1 if n else MAX_OCTAVES for n in lengths)
         small = (self.n_fft // MIN_FFT).bit_length() - 1
@@ -351,6 +397,18 @@ class MelConfig(BaseModel):
                 f"{lowest} to {highest} samples for {frames} frames of this config",
             )
         return length
+
+    @property
+    def filterbank_bytes(self) -> int:
+        """Bytes of the filterbank of one's own; 0 without one."""
+        return 0 if self.filterbank is None else self.filterbank.nbytes
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for equal configs, and small: a key for what may outlive a filterbank."""
+        if self.filterbank is None:
+            return self
+        return self.model_copy(update={"filterbank": None}), self.filterbank.digest
 
     # --- levels ---------------------------------------------------------------------------
 

@@ -147,9 +147,17 @@ class _Limits(NamedTuple):
     """From silence to full scale."""
 
 
-@lru_cache(maxsize=1024)  # a stream needs it for every frame
-def _limits(config: MelConfig) -> _Limits:
+def _limits_of(config: MelConfig) -> _Limits:
+    if config.filterbank is None:
+        return _limits(config)
+    # Kept without the filterbank, of which a thousand would be gigabytes.
     level = full_scale_level(config)
+    return _limits(config.model_copy(update={"filterbank": None}), level)
+
+
+@lru_cache(maxsize=1024)  # a stream needs it for every frame
+def _limits(config: MelConfig, level: float | None = None) -> _Limits:
+    level = full_scale_level(config) if level is None else level
     silence, full = _stored(config, 0.0), _stored(config, level)
     maximum = _stored(config, level * _MAX_SAMPLE**config.power)
     # Where the scale clamps above full scale the two are equal: the range is one unit at least.
@@ -167,7 +175,7 @@ def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
 def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
     """Compare values `[T, K]` with those of silence and full scale."""
     kind = config.scale.kind
-    silence, full, maximum, dynamic_range = _limits(config)
+    silence, full, maximum, dynamic_range = _limits_of(config)
     top, bottom = values.max(axis=0), values.min(axis=0)
     if (top > np.maximum(maximum, full + 0.5 * dynamic_range)).any():
         raise Invalid(
@@ -193,8 +201,13 @@ def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -
     return tuple(warnings)
 
 
-@lru_cache(maxsize=1024)
 def full_scale_level(config: MelConfig) -> float:
     """Upper bound of the linear mel of samples within +-1, over all bands."""
-    largest_sum = max(float(filterbank(config).sum(axis=1).max()), 1e-12)
-    return config.loudest_magnitude**config.power * largest_sum
+    own = config.filterbank
+    largest_sum = _largest_sum(config) if own is None else own.largest_sum
+    return config.loudest_magnitude**config.power * max(largest_sum, 1e-12)
+
+
+@lru_cache(maxsize=1024)
+def _largest_sum(config: MelConfig) -> float:
+    return float(filterbank(config).sum(axis=1).max())
