@@ -103,7 +103,8 @@ class MelConfig(BaseModel):
         None,
         description="A filterbank of one's own [n_mels, n_fft/2 + 1], finite and not negative, in "
         "place of triangles; none of fmin, fmax, mel_scale, norm, triangles and filterbank_rate "
-        "is given beside it.",
+        "is given beside it. In JSON nested lists, {data, dtype, shape} with base64, or the digest "
+        "of one that the service holds.",
     )
     fmin: float = Field(0.0, ge=0, le=192_000, description="Lower edge of the lowest band, Hz.")
     fmax: float = Field(

@@ -67,9 +67,9 @@ def filterbank(config: MelConfig) -> Array:
     if config.filterbank is not None:
         return config.filterbank.values
     ends = hz_to_mel(np.array([config.fmin, config.fmax]), config.mel_scale)
-    mels = np.linspace(ends[0], ends[1], config.n_mels + 2).astype(np.float64, copy=False)
+    mels: Array = np.linspace(ends[0], ends[1], config.n_mels + 2)
     edges = mel_to_hz(mels, config.mel_scale)
-    bins: Array = np.arange(config.n_bins) * (config.filterbank_rate / config.n_fft)
+    bins = np.arange(config.n_bins, dtype=np.float64) * (config.filterbank_rate / config.n_fft)
     corners, places = edges, bins
     if config.triangles == "mel":
         corners, places = mels, hz_to_mel(bins, config.mel_scale)

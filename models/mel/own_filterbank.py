@@ -131,7 +131,13 @@ class OwnFilterbank:
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         numbers = {"type": "array", "items": {"type": "number", "minimum": 0}}
-        return {"type": "array", "items": numbers}
+        return {
+            "anyOf": [
+                {"type": "array", "items": numbers},
+                {"type": "object", "required": ["data", "shape"]},
+                {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
+            ]
+        }
 
 
 def is_banded(bank: NDArray[np.float64]) -> bool:

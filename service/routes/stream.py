@@ -14,6 +14,7 @@ from unmel.service.errors import Overloaded
 from unmel.service.web.components import Components
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.codecs import parse_json
+from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.problems import close_code_of, problem_body, status_of
 from unmel.service.wire.schemas import StreamOptions
 from unmel.service.wire.writers import Writer, writer
@@ -44,11 +45,14 @@ async def stream(socket: WebSocket) -> None:
         components.lanes.check_admission()
         with components.streams.acquire(), components.budget.reserve() as reservation:
             limit = components.settings.client_seconds
-            options = _read_options(await _receive_text(socket, limit))
+            text = await _receive_text(socket, limit)
+            options = _read_options(text, components.filterbanks)
             config = options.config
             session = await asyncio.to_thread(StreamSession, components, config, options.stream)
             max_frames = components.settings.max_message_bytes // (4 * config.n_mels) + 1
             reservation.resize(session_bytes(config, options.lookahead, max_frames))
+            if config.filterbank is not None:
+                components.filterbanks.hold(config.filterbank)
             out = writer(_FORMATS[options.format], config.sample_rate, None)
             await _run(socket, limit, session, out)
             await _send(socket, limit, json.dumps(_summary(session, out, began)))
@@ -91,9 +95,9 @@ async def _run(socket: WebSocket, limit: float, session: StreamSession, out: Wri
             await _send(socket, limit, out.add(samples))
 
 
-def _read_options(text: str) -> StreamOptions:
+def _read_options(text: str, filterbanks: HeldFilterbanks) -> StreamOptions:
     fields = parse_json(text.encode(), _MAX_PARTS)
-    return StreamOptions.model_validate(fields)
+    return StreamOptions.model_validate(fields, context=filterbanks)
 
 
 async def _receive(socket: WebSocket, limit: float) -> str | bytes:
@@ -130,6 +134,7 @@ async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
 
 
 def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, object]:
+    bank = session.config.filterbank
     return {
         "done": True,
         "samples": session.samples,
@@ -141,6 +146,7 @@ def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, obj
         "compute_seconds": round(session.compute_seconds, 4),
         "clipped": out.clipped,
         "warnings": list(session.warnings),
+        **({} if bank is None else {"filterbank": bank.digest}),
     }
 
 

@@ -68,15 +68,24 @@ def read_mel(
         arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes)
         if "phases" in body.files:
             arrays |= parse_arrays("phases", body.files["phases"], OCTET_STREAM, max_bytes)
-        return arrays["mel"], arrays.get("phases"), dict(body.fields)
+        fields = dict(body.fields)
+        if "filterbank" in body.files:
+            file = body.files["filterbank"]
+            arrays |= parse_arrays("filterbank", file, OCTET_STREAM, max_bytes)
+        return arrays["mel"], arrays.get("phases"), fields | _beside(arrays)
     if body.media_type in ARRAY_TYPES:
         arrays = parse_arrays("mel", body.data, body.media_type, max_bytes)
-        return arrays["mel"], arrays.get("phases"), {}
+        return arrays["mel"], arrays.get("phases"), _beside(arrays)
     raise UnsupportedMedia(
         "Content-Type",
         repr(body.media_type),
         f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}",
     )
+
+
+def _beside(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """The array `filterbank` of a body, which belongs into the option `config`."""
+    return {name: arrays[name] for name in ("filterbank",) if name in arrays}
 
 
 def parse_arrays(

@@ -136,7 +136,7 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
         yield data
 
     try:
-        parser = _Parser(headers, once(), max_files=2, max_fields=64)
+        parser = _Parser(headers, once(), max_files=3, max_fields=64)
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         reason = getattr(error, "message", "a form without a boundary")

@@ -15,13 +15,19 @@ from unmel.models.mel import Checked, MelConfig, check_mel, check_phases, preset
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
-from unmel.service.wire.arrays import read_mel
+from unmel.service.wire.arrays import parse_arrays, read_mel
 from unmel.service.wire.bodies import Body
 from unmel.service.wire.codecs import read_audio
+from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.formats import format_for
 from unmel.service.wire.levels import LevelOptions
 from unmel.service.wire.media import FORM, OCTET_STREAM
-from unmel.service.wire.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
+from unmel.service.wire.schemas import (
+    AnalyzeOptions,
+    ChunkedOptions,
+    ReconstructOptions,
+    config_with,
+)
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
@@ -49,7 +55,7 @@ class ReconstructRequest:
         size = {"audio": 4 * item.samples, "magnitude": 4, "stft": 8}[item.output]
         if item.output != "audio":
             size *= item.frames * item.config.n_bins
-        return item.mel.nbytes + phases + size
+        return item.mel.nbytes + phases + size + item.config.filterbank_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +84,16 @@ class AnalyzeRequest:
     def nbytes(self) -> int:
         """Bytes of input and result."""
         item = self.item
-        return item.wave.nbytes + 4 * item.frames * item.config.n_mels
+        mel = 4 * item.frames * item.config.n_mels
+        return item.wave.nbytes + mel + item.config.filterbank_bytes
 
 
 def read_reconstruct_request(
-    body: Body, query: dict[str, str], accept: str | None, settings: Settings
+    body: Body,
+    query: dict[str, str],
+    accept: str | None,
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None = None,
 ) -> ReconstructRequest:
     """Read and check a body of `POST /reconstruct`.
 
@@ -96,6 +107,8 @@ def read_reconstruct_request(
         Accept header; it chooses the format if no option does.
     settings
         Limits.
+    filterbanks
+        Filterbanks that the config may name.
 
     Raises
     ------
@@ -104,7 +117,7 @@ def read_reconstruct_request(
 
     """
     mel, phases, fields = read_mel(body, settings)
-    options = _read_options(ReconstructOptions, fields, query)
+    options = _read_options(ReconstructOptions, fields, query, filterbanks)
     format_name = _output_format(options, accept)
     return make_reconstruct_request(mel, phases, options, format_name, settings)
 
@@ -184,7 +197,12 @@ def make_reconstruct_request(
     return ReconstructRequest(item, format_name, levels, checked.warnings)
 
 
-def read_chunked_request(body: Body, query: dict[str, str], settings: Settings) -> ChunkedRequest:
+def read_chunked_request(
+    body: Body,
+    query: dict[str, str],
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None = None,
+) -> ChunkedRequest:
     """Read and check a body of `POST /reconstruct?stream=true` with a whole mel.
 
     Parameters and errors are those of `read_reconstruct_request`.
@@ -192,27 +210,34 @@ def read_chunked_request(body: Body, query: dict[str, str], settings: Settings) 
     mel, phases, fields = read_mel(body, settings)
     if phases is not None:
         raise Invalid("phases", "phases", "none: a stream computes its own")
-    options = _read_options(ChunkedOptions, fields, query)
+    options = _read_options(ChunkedOptions, fields, query, filterbanks)
     checked = _check_mel(mel, options, settings)
     return ChunkedRequest(options, checked.values, checked.warnings)
 
 
-def read_chunked_options(query: dict[str, str]) -> ChunkedOptions:
+def read_chunked_options(query: dict[str, str], filterbanks: HeldFilterbanks) -> ChunkedOptions:
     """Read the options of a stream whose frames are still to come."""
-    return _read_options(ChunkedOptions, {}, query)
+    return _read_options(ChunkedOptions, {}, query, filterbanks)
 
 
-def read_analyze_request(body: Body, query: dict[str, str], settings: Settings) -> AnalyzeRequest:
+def read_analyze_request(
+    body: Body,
+    query: dict[str, str],
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None = None,
+) -> AnalyzeRequest:
     """Read and check a body of `POST /analyze`.
 
     Parameters
     ----------
     body
-        An audio file, alone or in a form.
+        An audio file, alone or in a form, there with a filterbank or without.
     query
         Options of the query string.
     settings
         Limits.
+    filterbanks
+        Filterbanks that the config may name.
 
     Raises
     ------
@@ -220,16 +245,19 @@ def read_analyze_request(body: Body, query: dict[str, str], settings: Settings) 
         Or a subclass; the request is faulty.
 
     """
-    data = body.data
+    data, fields = body.data, dict[str, Any](body.fields)
     if body.media_type == FORM:
         data = body.file("audio")
+        if "filterbank" in body.files:
+            file, most = body.files["filterbank"], settings.max_body_bytes
+            fields |= parse_arrays("filterbank", file, OCTET_STREAM, most)
     elif not (body.media_type.startswith("audio/") or body.media_type == OCTET_STREAM):
         raise UnsupportedMedia(
             "Content-Type",
             repr(body.media_type),
             f"{FORM} with a file field 'audio', or audio/*",
         )
-    options = _read_options(AnalyzeOptions, body.fields, query)
+    options = _read_options(AnalyzeOptions, fields, query, filterbanks)
     config = options.config
     max_frames = min(settings.max_frames, settings.max_points // config.n_fft)
     wave, warnings = read_audio(data, config.sample_rate, max_frames * config.hop_length)
@@ -260,15 +288,26 @@ def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) 
         )
 
 
-def _read_options(kind: type[OptionsT], fields: dict[str, Any], query: dict[str, str]) -> OptionsT:
+def _read_options(
+    kind: type[OptionsT],
+    fields: dict[str, Any],
+    query: dict[str, str],
+    filterbanks: HeldFilterbanks | None = None,
+) -> OptionsT:
     """Options of the body and the query string; Invalid if one is in both."""
+    bank = fields.get("filterbank")
+    if isinstance(bank, np.ndarray):
+        fields = {name: value for name, value in fields.items() if name != "filterbank"}
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
         raise Invalid(unknown[0][:80], "a value", "one of " + ", ".join(kind.model_fields))
     twice = sorted(set(fields) & set(query))
     if twice:
         raise Invalid(twice[0], "a value in the body and one in the query", "one value")
-    return kind.model_validate({**query, **fields})
+    values: dict[str, Any] = {**query, **fields}
+    if isinstance(bank, np.ndarray) and "config" in values:
+        values["config"] = config_with(values["config"], bank)
+    return kind.model_validate(values, context=filterbanks)
 
 
 def _output_format(options: ReconstructOptions, accept: str | None) -> str:

@@ -48,8 +48,8 @@ def item(
 
 def mel_error(config: MelConfig, wave: np.ndarray, result: np.ndarray) -> float:
     """Relative distance of the result's linear mel from the original's."""
-    plan = build_plan(config, torch.device("cpu"), torch.float64)
-    linear = MelConfig(**{**config.model_dump(), "scale": "linear", "mean": 0.0, "std": 1.0})
+    given = config.model_dump(exclude_unset=True)
+    linear = MelConfig(**{**given, "scale": "linear", "mean": 0.0, "std": 1.0})
     plan = build_plan(linear, torch.device("cpu"), torch.float64)
     a, b = (analyze(plan, x[: len(result)].astype(np.float32)) for x in (wave, result))
     return float(np.linalg.norm(a - b) / np.linalg.norm(a))
