@@ -14,8 +14,9 @@ from pydantic_core import CoreSchema, core_schema
 MAX_WEIGHTS = 2**21
 """Most weights of a filterbank, 16 MiB: 256 bands of a transform of 16,384 points."""
 
-# Weights beyond these would leave the range in which single precision has all its digits.
-_SMALLEST_PEAK, _LARGEST_WEIGHT = 1e-9, 1e9
+# Beyond these the guards against 0/0, which are plain numbers, would be heard: a magnitude is a
+# band's value, which is scaled to 1, over the sum of its weights.
+_SMALLEST_PEAK, _LARGEST_SUM = 1e-9, 1e6
 
 
 class OwnFilterbank:
@@ -30,7 +31,8 @@ class OwnFilterbank:
     Parameters
     ----------
     values
-        Weights `[K, N]`: real, finite, not negative, at most `MAX_WEIGHTS`, and not all zero.
+        Weights `[K, N]`, at most `MAX_WEIGHTS`: real, finite, not negative, one of 1e-9 or more, a
+        band's sum at most 1e6.
 
     Raises
     ------
@@ -61,13 +63,16 @@ class OwnFilterbank:
         if given.size > MAX_WEIGHTS:
             raise ValueError(f"at most {MAX_WEIGHTS} weights, not {given.size}")
         own = np.array(given, dtype=np.float64, order="C")
-        wrong = np.argwhere(~((own >= 0) & (own <= _LARGEST_WEIGHT)))
+        wrong = np.argwhere(~(np.isfinite(own) & (own >= 0)))
         if wrong.size:
             k, n = wrong[0]
             raise ValueError(
-                f"finite numbers from 0 to {_LARGEST_WEIGHT:g}, not {own[k, n]:g} in band {k}, "
-                f"bin {n}"
+                f"finite numbers of at least 0, not {own[k, n]:g} in band {k}, bin {n}"
             )
+        sums = own.sum(axis=1)
+        if sums.max(initial=0.0) > _LARGEST_SUM:
+            k = sums.argmax()
+            raise ValueError(f"bands of a sum of at most {_LARGEST_SUM:g}, not {sums[k]:g} as {k}")
         if own.max(initial=0.0) < _SMALLEST_PEAK:
             raise ValueError(f"at least one weight of {_SMALLEST_PEAK:g} or more")
         own.setflags(write=False)
@@ -78,7 +83,7 @@ class OwnFilterbank:
             "values": own,
             "digest": f"sha256:{digest.hexdigest()}",
             "banded": is_banded(own),
-            "largest_sum": float(own.sum(axis=1).max()),
+            "largest_sum": float(sums.max()),
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
@@ -109,7 +114,7 @@ class OwnFilterbank:
         """The filterbank of an array, nested lists or a filterbank; ValueError for another."""
         if isinstance(value, OwnFilterbank):
             return value
-        if not isinstance(value, np.ndarray | list | tuple):
+        if not isinstance(value, list | tuple) and not hasattr(value, "__array__"):
             raise ValueError("an array [n_mels, n_fft/2 + 1]")
         try:
             array = np.asarray(value)

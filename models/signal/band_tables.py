@@ -22,6 +22,8 @@ _NO_LISTS: Lists = (
     np.zeros(0, np.int32),
     np.zeros(0, np.float32),
 )
+# Terms that are summed at once; a bank with one wide band has thousands for each narrow one.
+_MOST_TERMS = 2**22
 # Rows of a matrix product on a CPU: of one size a row has the same bits wherever it stands.
 _ROWS = 16
 
@@ -94,6 +96,9 @@ class Bands:
         if self._dense is not None:
             return values @ self._dense[0]
         width, bands = self._index.shape
+        most = max(_MOST_TERMS // (width * bands), 1)
+        if len(values) > most:
+            return torch.cat([self.sums(part) for part in torch.split(values, most)])
         terms = values.t().contiguous().index_select(0, self._index.view(-1))
         terms = terms.view(width, bands, -1).mul_(self._factor)
         total = torch.zeros_like(terms[0])

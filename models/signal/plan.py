@@ -147,6 +147,7 @@ def _half(config: MelConfig, n_mels: int) -> MelConfig:
             "hop_length": config.hop_length // 2,
             "win_length": config.win_length // 2,
             "n_mels": n_mels,
+            "filterbank": None,
         }
     )
 

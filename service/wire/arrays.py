@@ -70,8 +70,8 @@ def read_mel(
             arrays |= parse_arrays("phases", body.files["phases"], OCTET_STREAM, max_bytes)
         fields = dict(body.fields)
         if "filterbank" in body.files:
-            file = body.files["filterbank"]
-            arrays |= parse_arrays("filterbank", file, OCTET_STREAM, max_bytes)
+            file = parse_arrays("filterbank", body.files["filterbank"], OCTET_STREAM, max_bytes)
+            arrays["filterbank"] = file["filterbank"]
         return arrays["mel"], arrays.get("phases"), fields | _beside(arrays)
     if body.media_type in ARRAY_TYPES:
         arrays = parse_arrays("mel", body.data, body.media_type, max_bytes)

@@ -250,7 +250,8 @@ def read_analyze_request(
         data = body.file("audio")
         if "filterbank" in body.files:
             file, most = body.files["filterbank"], settings.max_body_bytes
-            fields |= parse_arrays("filterbank", file, OCTET_STREAM, most)
+            arrays = parse_arrays("filterbank", file, OCTET_STREAM, most)
+            fields["filterbank"] = arrays["filterbank"]
     elif not (body.media_type.startswith("audio/") or body.media_type == OCTET_STREAM):
         raise UnsupportedMedia(
             "Content-Type",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from tests.banks import HIFIGAN, IN_ORDER, MELS, OUT_OF_ORDER, config_of, gammatone
@@ -28,8 +29,9 @@ def test_the_digest_is_of_the_sizes_and_the_weights_in_float64() -> None:
     single = MELS.astype(np.float32)
     weights = b"80x513\n" + single.astype("<f8").tobytes()
     digest = "sha256:" + hashlib.sha256(weights).hexdigest()
-    for same in (single, single.astype(np.float64), np.asfortranarray(single), single.tolist()):
-        assert OwnFilterbank(same).digest == digest
+    torchs = torch.from_numpy(single)
+    for same in (single, np.asfortranarray(single), single.astype(">f8"), single.tolist(), torchs):
+        assert OwnFilterbank.of(same).digest == digest
     assert OwnFilterbank(MELS).digest != digest
     assert OwnFilterbank(single.reshape(40, 1026)).digest != digest
 
@@ -64,7 +66,7 @@ def test_it_is_a_copy_that_cannot_be_altered() -> None:
         (np.where(MELS.max() == MELS, np.nan, MELS), "not nan in band 10, bin 19"),
         (np.where(MELS.max() == MELS, np.inf, MELS), "not inf in band 10, bin 19"),
         (np.where(MELS.max() == MELS, -1e-9, MELS), "not -1e-09 in band 10, bin 19"),
-        (MELS * 1e12, "from 0 to 1e+09"),
+        (MELS * 1e8, "a sum of at most 1e+06"),
         (np.cos(np.pi * np.arange(80)[:, None] * np.linspace(0, 1, 513)), "in band 1"),  # a DCT
         (MELS * 0, "at least one weight"),
         (MELS > 0, "of bool"),

@@ -9,6 +9,7 @@ import torch
 from tests.banks import OUT_OF_ORDER, config_of
 from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.presets import PRESETS
+from unmel.models.signal import band_tables
 from unmel.models.signal.band_tables import make_bands
 from unmel.models.signal.plan import build_plan
 
@@ -42,6 +43,16 @@ def test_a_row_is_the_same_among_any_others() -> None:
     together = bands.sums(rows)
     for k in (0, 17, 36):
         assert torch.equal(bands.sums(rows[k : k + 1])[0], together[k])
+
+
+def test_rows_are_the_same_however_many_terms_are_summed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bands = build_plan(PRESETS["hifigan-22k"].config, CPU).bands
+    rows = torch.rand(37, bands.count, generator=torch.Generator().manual_seed(1))
+    whole = bands.sums(rows)
+    monkeypatch.setattr(band_tables, "_MOST_TERMS", 20_000)
+    assert torch.equal(bands.sums(rows), whole)
 
 
 @pytest.mark.parametrize("name", OUT_OF_ORDER)
