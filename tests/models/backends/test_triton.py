@@ -123,7 +123,10 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) 
 @needs_triton
 @pytest.mark.parametrize(
     "name",
-    ["hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"],
+    [
+        *("hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"),
+        *("shuffled-bands", "wide-bands-of-powers"),  # torch's products in place of a loop
+    ],
 )
 def test_a_run_gives_the_samples_of_the_method_written_out(
     interpreted: Backend, monkeypatch: pytest.MonkeyPatch, name: str
