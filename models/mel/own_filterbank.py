@@ -11,8 +11,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-MAX_WEIGHTS = 2**21
-"""Most weights of a filterbank, 16 MiB: 256 bands of a transform of 16,384 points."""
+MAX_WEIGHTS = 1024 * 2049
+"""Most weights of a filterbank, 16 MiB: 1024 bands of 4,096 points, or 256 of 16,384."""
 
 # Beyond these the guards against 0/0, which are plain numbers, would be heard: a magnitude is a
 # band's value, which is scaled to 1, over the sum of its weights.

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     )
     filterbank_mb: int = Field(
         64,
-        ge=16,
+        ge=32,
         le=65536,
         description="Memory for filterbanks that clients sent, MiB, by whose digest later requests "
         "name them; the least recently used is dropped.",

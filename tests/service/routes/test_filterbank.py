@@ -37,7 +37,7 @@ NAMED = json.dumps({**CONFIG, "filterbank": DIGEST})
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[TestClient]:
     """A service of which the tests here are the only clients."""
-    settings = Settings(lanes=1, warm_presets=(), max_frames=2000, filterbank_mb=16)
+    settings = Settings(lanes=1, warm_presets=(), max_frames=2000, filterbank_mb=32)
     with TestClient(create_app(settings, Engine())) as made:
         yield made
 
@@ -179,7 +179,7 @@ def test_one_that_is_not_held_is_404_with_the_reason(client: TestClient, way: st
 def test_only_answered_requests_fill_the_store_and_the_least_recently_used_leaves_it(
     fresh: TestClient,
 ) -> None:
-    """Sixteen mebibytes hold 51 of these."""
+    """Thirty-two mebibytes hold 102 of these."""
 
     def held(seed: int) -> bool:
         config = {**CONFIG, "filterbank": digest_of(seed)}
@@ -201,12 +201,12 @@ def test_only_answered_requests_fill_the_store_and_the_least_recently_used_leave
     assert carry(0) == 200
     size = 80 * 513 * 8
     assert held_bytes() == size
-    for seed in range(1, 51):
+    for seed in range(1, 102):
         assert carry(seed) == 200
     assert held(0)  # used just now: the next one to leave is 1
-    assert carry(51) == 200
-    assert [held(seed) for seed in (0, 1, 2, 51)] == [True, False, True, True]
-    assert held_bytes() == 51 * size
+    assert carry(102) == 200
+    assert [held(seed) for seed in (0, 1, 2, 102)] == [True, False, True, True]
+    assert held_bytes() == 102 * size
 
 
 @pytest.mark.parametrize(
@@ -252,6 +252,11 @@ def test_an_array_beside_the_mel_needs_a_config_without_one(
     params = {} if config is None else {"config": config}
     answer = client.post("/reconstruct", params=params, content=body, headers={"Content-Type": NPZ})
     problem(answer, 422, field)
+
+
+def test_a_refusal_says_the_sizes_that_came(client: TestClient) -> None:
+    config = {**CONFIG, "filterbank": coded(SINGLE.T.copy())}
+    assert problem(send(client, config), 422, "config.filterbank")["got"] == "an array 513x80"
 
 
 def test_a_config_of_null_has_the_triangles(client: TestClient) -> None:
