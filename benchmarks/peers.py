@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,25 +53,49 @@ def bank(config: MelConfig) -> NDArray[np.float32]:
 
 def window(config: MelConfig) -> Any:
     """The analysis window for librosa: a name or values `[win_length]`."""
-    return "hann" if config.window == "hann" else np.hanning(config.win_length)
+    symmetric: dict[str, Callable[[int], Any]] = {
+        "hann_symmetric": np.hanning,
+        "hamming_symmetric": np.hamming,
+        "blackman_symmetric": np.blackman,
+        "povey": lambda length: np.hanning(length) ** 0.85,
+    }
+    if config.window in symmetric:
+        return symmetric[config.window](config.win_length)
+    return "boxcar" if config.window == "rectangular" else config.window
+
+
+def stft(config: MelConfig, wave: Wave) -> NDArray[Any]:
+    """Librosa's STFT `[N, T]` of samples `[L]`."""
+    if config.preemphasis:
+        wave = np.append(wave[:1], wave[1:] - np.float32(config.preemphasis) * wave[:-1])
+    centred, win, length = config.padding.startswith("center"), window(config), config.win_length
+    mode: Any = "constant" if config.padding == "center_constant" else "reflect"
+    if config.padding == "hifigan":
+        wave = np.pad(wave, (config.frame_length - config.hop_length) // 2, mode="reflect")
+    if config.frame_length != config.n_fft:
+        # Zeros behind the frame: a window of n_fft that holds them.
+        if centred:
+            wave, centred = np.pad(wave, config.frame_length // 2, mode=mode), False
+        behind = config.n_fft - config.frame_length
+        win = librosa.filters.get_window(win, length)
+        before = (config.frame_length - length) // 2
+        wave = np.pad(wave, (0, behind))
+        win, length = np.pad(win, (before, config.n_fft - length - before)), config.n_fft
+    spectrum: NDArray[Any] = librosa.stft(
+        wave,
+        n_fft=config.n_fft,
+        hop_length=config.hop_length,
+        win_length=length,
+        window=win,
+        center=centred,
+        pad_mode=mode,
+    )
+    return spectrum[:, :-1] if config.drop_last else spectrum
 
 
 def extract(config: MelConfig, wave: Wave) -> Mel:
     """The mel of samples `[L]`, by librosa's STFT and filterbank."""
-    if config.padding == "hifigan":
-        pad = (config.n_fft - config.hop_length) // 2
-        wave = np.pad(wave, pad, mode="reflect")
-    spectrum = librosa.stft(
-        wave,
-        n_fft=config.n_fft,
-        hop_length=config.hop_length,
-        win_length=config.win_length,
-        window=window(config),
-        center=config.padding != "hifigan",
-        pad_mode="constant" if config.padding == "center_constant" else "reflect",
-    )
-    if config.drop_last:
-        spectrum = spectrum[:, :-1]
+    spectrum = stft(config, wave)
     magnitude = np.maximum(np.abs(spectrum), config.magnitude_floor)
     magnitude = np.sqrt(magnitude**2 + config.magnitude_eps)
     return store(config, bank(config) @ magnitude**config.power)
@@ -90,12 +115,18 @@ def store(config: MelConfig, linear: NDArray[np.float32]) -> Mel:
         linear = np.maximum(linear, max(1e-10, float(linear.max()) * 1e-8))
         values = (np.log10(linear) + 4.0) / 4.0
     elif scale.kind == "coqui":
-        db = 20.0 * np.log10(np.maximum(1e-8, linear)) - scale.ref_db
+        db = 20.0 / config.power * np.log10(np.maximum(1e-8, linear)) - scale.ref_db
         normal = (db - scale.min_db) / -scale.min_db
         values = np.clip(
             2 * scale.max_norm * normal - scale.max_norm, -scale.max_norm, scale.max_norm
         )
-        linear = np.maximum(linear, 10.0 ** ((scale.min_db + scale.ref_db) / 20.0))
+        lowest = 10.0 ** ((scale.min_db + scale.ref_db) * config.power / 20.0)
+        linear = np.maximum(linear, lowest)
+    elif config.power not in (1, 2):
+        powers = linear.astype(np.float64) ** (2.0 / config.power)
+        values = librosa.power_to_db(
+            powers, ref=scale.reference, amin=scale.floor, top_db=scale.top_db
+        )
     else:
         to_db = librosa.power_to_db if config.power == 2 else librosa.amplitude_to_db
         amin = scale.floor if config.power == 2 else scale.floor**0.5
@@ -163,7 +194,7 @@ def librosa_griffin_lim(
         win_length=config.win_length,
         n_fft=config.n_fft,
         window=window(config),
-        center=config.padding != "hifigan",
+        center=config.padding.startswith("center"),
         pad_mode="constant" if config.padding == "center_constant" else "reflect",
         momentum=momentum,
         random_state=drawn,

@@ -27,7 +27,7 @@ from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import preset
 from unmel.models.methods.recipe import Recipe
-from unmel.models.methods.schedule import QUALITIES, Ramp, Schedule
+from unmel.models.methods.schedule import Ramp, Schedule, qualities
 
 PIECE_SECONDS = 2.4
 # Scales of the search, in the order of `_numbers`.
@@ -99,7 +99,7 @@ def main() -> None:
     config, engine = preset(options.preset).config, Engine()
     clips = read_clips(options.data, None)
     tuned, kept_out = cut(clips[::2], config), cut(clips[1::2], config)
-    start = QUALITIES[config.power][options.quality]
+    start = qualities(config.power)[options.quality]
     strategy = cma.CMAEvolutionStrategy(np.zeros(len(_STEPS)), 0.6, {"popsize": 14, "verbose": -9})
     draw, began, generation = np.random.default_rng(0), time.monotonic(), 0
 

@@ -34,7 +34,7 @@ from unmel.models.engine.streams import DEFAULT_LOOKAHEAD, ITERATIONS, Options, 
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.recipe import Recipe, resolve
-from unmel.models.methods.schedule import QUALITIES
+from unmel.models.methods.schedule import qualities
 
 PRESET = "hifigan-22k"
 LOOKAHEADS = (2, 4, 8, 16)
@@ -131,7 +131,7 @@ def quality_part(bench: Bench, pool: ProcessPoolExecutor) -> None:
         name = f"{lookahead} frames, {lookahead * ms:.0f} ms"
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     cells = []
-    for quality in QUALITIES[bench.config.power]:
+    for quality in qualities(bench.config.power):
         waves, seconds = bench.offline(
             resolve(bench.config.power, octaves=bench.config.octaves, quality=quality)
         )

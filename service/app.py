@@ -18,6 +18,7 @@ from unmel.service.routes import about, health, page, reconstruct, stream, v2
 from unmel.service.web import openapi
 from unmel.service.web.access import REQUEST_ID_HEADER, AccessMiddleware, KeyMiddleware
 from unmel.service.web.components import Components, make_components
+from unmel.service.web.methods import MethodsMiddleware
 from unmel.service.web.pipeline import DEADLINE_HEADER
 from unmel.service.wire import problems
 
@@ -75,7 +76,8 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
 
 
 def _add_middlewares(app: FastAPI, components: Components) -> None:
-    """Add keys, then CORS, then access, from the inside out."""
+    """Add methods, then keys, then CORS, then access, from the inside out."""
+    app.add_middleware(MethodsMiddleware, router=app.router)
     keys = Keys(components.settings.read_keys())
     if keys:
         app.add_middleware(KeyMiddleware, keys=keys)
@@ -84,8 +86,11 @@ def _add_middlewares(app: FastAPI, components: Components) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(components.settings.cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", DEADLINE_HEADER, REQUEST_ID_HEADER],
+            allow_methods=["GET", "HEAD", "POST"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "Content-Encoding"),
+                *(DEADLINE_HEADER, REQUEST_ID_HEADER),
+            ],
             expose_headers=list(openapi.EXPOSED_HEADERS),
         )
     app.add_middleware(

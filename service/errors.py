@@ -68,5 +68,12 @@ class LaneLost(Exception):
     """The lane that computed the request died or hung."""
 
 
+class BrokenOff(Exception):
+    """The request failed after its answer had begun; the server closes the connection.
+
+    The failure itself was logged.
+    """
+
+
 class SlowClient(Exception):
     """The body did not arrive within the time limit."""

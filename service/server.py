@@ -18,6 +18,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from unmel.service.errors import BrokenOff
 from unmel.service.ops.settings import Settings
 from unmel.service.queue.lanes import Lanes
 
@@ -73,6 +74,8 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,  # samples hardly compress, and it costs a core
             )
         )
+        # An answer that was broken off is in the log of AccessMiddleware.
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._lanes: Lanes = app.state.components.lanes
         self._settings, self._force_exit_now = settings, force_exit_now
         self._draining: asyncio.Task[None] | None = None
@@ -159,6 +162,10 @@ class Server(uvicorn.Server):
         if self._lanes.outstanding:
             logger.error("the grace period has ended", extra={"left": self._lanes.outstanding})
         self.should_exit = True
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], BrokenOff))
 
 
 # Classic BPF (Linux: networking/filter.rst) for a TCP header, whose byte 13 has the flags: drop a

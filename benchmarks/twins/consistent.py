@@ -46,7 +46,7 @@ def consistent(
     spectrum = level * np.exp(1j * phases)
     for (here, part), stage in zip(octaves, schedule.stages(len(octaves)), strict=True):
         step, bands = config.hop_length // here.hop_length, len(part)
-        frames = Frames(here, mel.shape[1], -(-samples // step))
+        frames = Frames(here, mel.shape[1], -(-samples // step), step)
         reach = int(np.flatnonzero(part.any(axis=0))[-1]) + 1
         begun = spectrum[: here.n_bins] / from_window(here)
         begun[reach:] = 0.0
@@ -99,5 +99,5 @@ def below(config: MelConfig, bank: Real) -> tuple[MelConfig, Real] | None:
 
 def from_window(config: MelConfig) -> Complex:
     """`[N, 1]`: turns phases counted from a frame's first sample into those from its window's."""
-    late = (config.n_fft - config.win_length) // 2
+    late = (config.frame_length - config.win_length) // 2
     return np.asarray(np.exp(2j * np.pi * np.arange(config.n_bins)[:, None] * late / config.n_fft))

@@ -21,26 +21,30 @@ _LEAST = 1e-2
 class Frames:
     """Frames of a clip `[L]` of a config: `spectrum` and `wave` go to `[N, T]` and back.
 
-    Where `samples` does not say `L`, it is what so many frames stand for.
+    Where `samples` does not say `L`, it is what so many frames stand for. The window has every
+    `step`-th value of the config's at so many times the rate.
     """
 
-    def __init__(self, config: MelConfig, frames: int, samples: int | None = None) -> None:
+    def __init__(
+        self, config: MelConfig, frames: int, samples: int | None = None, step: int = 1
+    ) -> None:
         self.config, self.samples = config, samples or config.samples(frames)
         self.hop, self.n_fft = config.hop_length, config.n_fft
-        left = (config.n_fft - config.win_length) // 2
+        left = (config.frame_length - config.win_length) // 2
         right = config.n_fft - config.win_length - left
-        self.window: Real = np.pad(
-            librosa.filters.get_window(window(config), config.win_length), (left, right)
-        )
+        whole = config.model_copy(update={"win_length": step * config.win_length})
+        values = librosa.filters.get_window(window(whole), whole.win_length)[::step]
+        self.window: Real = np.pad(values, (left, right))
         self.pad = config.pad
         # Where each frame's samples come from: reflected, or one zero that is put at the end.
         here: NDArray[np.int64] = np.arange(self.samples)
         around: dict[str, Any] = {"mode": "reflect"}
-        if config.padding == "center_constant":
+        if config.padding in ("center_constant", "none"):
             around = {"mode": "constant", "constant_values": self.samples}
-        end = (frames - 1) * self.hop + self.n_fft - self.pad - self.samples
-        whole = np.pad(here, (self.pad, max(end, 0)), **around)
-        self.index = np.stack([whole[t * self.hop :][: self.n_fft] for t in range(frames)])
+        end = (frames - 1) * self.hop + config.frame_length - self.pad - self.samples
+        places = np.pad(here, (self.pad, max(end, 0)), **around)
+        places = np.pad(places, (0, self.n_fft), constant_values=self.samples)
+        self.index = np.stack([places[t * self.hop :][: self.n_fft] for t in range(frames)])
         # A clip may be longer than its frames reach, by less than a hop, which is silent.
         support = (frames - 1) * self.hop + self.n_fft
         self._weight = np.zeros(max(support, self.pad + self.samples))

@@ -20,8 +20,8 @@ def admm_mel(
 ) -> Real:
     """Masuyama, Ueno and Ono 2025 (arXiv 2501.05557) on a linear mel `[K, T]`.
 
-    Where `bound` holds the mel is an upper bound. For a mel of powers the step aims at the
-    magnitude mel that the spectrum would have with each band's power put right.
+    Where `bound` holds the mel is an upper bound. For a mel of another power than 1 the step aims
+    at the magnitude mel that the spectrum would have with each band's power put right.
     """
     power = frames.config.power
     squares = np.mean(np.sum(bank**2, axis=1))
@@ -36,9 +36,10 @@ def admm_mel(
         d = x - u
         has = bank @ np.abs(d)
         aim = mel
-        if power == 2:
-            present = bank @ np.abs(d) ** 2
-            aim = has * np.sqrt(np.divide(mel, present, out=np.ones_like(mel), where=present > 0))
+        if power != 1:
+            present = bank @ np.abs(d) ** power
+            ratio = np.divide(mel, present, out=np.ones_like(mel), where=present > 0)
+            aim = has * ratio ** (1 / power)
         short = np.where(bound, np.minimum(aim - has, 0.0), aim - has)
         y = np.maximum(np.abs(d) + meet @ short, 0.0) * covered * np.exp(1j * np.angle(d))
     return frames.wave(y)

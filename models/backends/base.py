@@ -92,8 +92,8 @@ class MelState:
     kept: Tensor
     """Complex: `momentum`, each axis filled up to a multiple of the backend's `state_multiple`."""
     bands: BandTables
-    power: int
-    """The mel's."""
+    power: float
+    """`p` of the mel, which is of `|X|^p`."""
 
     @property
     def momentum(self) -> Tensor:

@@ -41,6 +41,20 @@ def square_root_(values: Tensor) -> Tensor:
     return values
 
 
+def raised(values: Tensor, power: float) -> Tensor:
+    """`values^power` for values that are not negative: themselves at 1, one product at 2."""
+    if power == 1:
+        return values
+    return values * values if power == 2 else pow_nonnegative(values, power)
+
+
+def root_(values: Tensor, power: float) -> Tensor:
+    """What `raised` makes `values` of; they may be overwritten."""
+    if power == 1:
+        return values
+    return square_root_(values) if power == 2 else pow_nonnegative(values, 1.0 / power)
+
+
 def pow_nonnegative(values: Tensor, exponent: float) -> Tensor:
     """`values^exponent` for values that are not negative; zero stays zero."""
     if values.device.type != "cpu":
@@ -107,7 +121,7 @@ class TorchBackend(Backend):
         level = square_root_(squared_magnitude(inside)).mul_(step.blend)
         level.add_(length * step.rest).clamp_min_(0.0)
         quotient = level / length
-        sums = bands.sums(level if state.power == 1 else level * level)
+        sums = bands.sums(raised(level, state.power))
         mel, bound = (rows[block, : sums.shape[1]] for rows in (target.mel, target.bound))
         ratio = torch.minimum(mel / sums.add_(TINY), torch.where(bound, 1.0, LARGEST_RATIO))
         if step.exponent != 1.0:

@@ -14,6 +14,7 @@ from unmel.models.engine.work import Resources, Result, plan_warnings
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.method import Work
+from unmel.models.signal.emphasis import emphasize
 from unmel.models.signal.packed_stft import reflect
 from unmel.models.signal.plan import Plan
 
@@ -76,7 +77,7 @@ def linear_mel(plan: Plan, wave: Tensor) -> Tensor:
     plan
         Plan of the config.
     wave
-        Samples `[L]` in the plan's type, full scale at 1.
+        Samples `[L]` in the plan's type, emphasized where the config says so.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def linear_mel(plan: Plan, wave: Tensor) -> Tensor:
     outside = (positions < 0) | (positions >= samples)
     index = torch.as_tensor(np.where(outside, reflect(positions, samples), positions))
     support = wave[index.to(wave.device)]
-    if config.padding == "center_constant":
+    if not config.reflects:
         support = support.masked_fill(torch.as_tensor(outside, device=wave.device), 0.0)
     rows = support.unfold(0, config.win_length, config.hop_length)
     out = torch.empty(frames, config.n_mels, dtype=plan.dtype, device=wave.device)
@@ -133,7 +134,8 @@ def analyze(plan: Plan, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         For fewer samples than a frame needs, and for samples so large that the mel overflows.
     """
     with torch.inference_mode():
-        linear = linear_mel(plan, torch.tensor(wave, dtype=plan.dtype, device=plan.device))
+        heard = emphasize(wave, plan.config.preemphasis) if plan.config.preemphasis else wave
+        linear = linear_mel(plan, torch.tensor(heard, dtype=plan.dtype, device=plan.device))
         values = plan.config.compress(linear).T.contiguous().to("cpu", torch.float32)
         if not bool(torch.isfinite(values).all()):
             raise Invalid("audio", "samples too large: the mel overflows", "samples near 1")

@@ -18,6 +18,7 @@ from unmel.models.engine.work import Resources, Result, finite, plan_warnings
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.recipe import Recipe
 from unmel.models.methods.schedule import NONE, Schedule
+from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.packed_stft import PackedStft, to_frame_start
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import Target, make_targets
@@ -85,7 +86,7 @@ class Item:
         targets = make_targets(plan, [item.mel for item in pack])
         if len(pack) == 1 and self.rows > resources.rows(config, recipe):
             [wave] = download([self._blocks(resources, plan, targets[0])])
-            return [Result(finite(wave), warnings)]
+            return [Result(self._finished(wave), warnings)]
         packed = PackedStft(plan, [(item.frames, item.samples) for item in pack], resources.backend)
         magnitude = reconstruct(
             packed,
@@ -99,7 +100,23 @@ class Item:
         wanted = any(item.output != "audio" for item in pack)
         spectra = _spectra(packed) if wanted else torch.empty(0, device=plan.device)
         outputs = download(_outputs(pack, targets, packed, magnitude, spectra))
-        return [Result(finite(values), warnings) for values in outputs]
+        made = zip(pack, outputs, strict=True)
+        return [Result(item._finished(values), warnings) for item, values in made]
+
+    def _finished(self, output: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
+        """What goes out, of an output on the host: samples without the extractor's emphasis.
+
+        Raises
+        ------
+        NonFiniteOutput
+            If not all of it is finite.
+
+        """
+        values, coefficient = finite(output), self.config.preemphasis
+        if self.output != "audio" or not coefficient:
+            return values
+        wave = deemphasize(np.asarray(values, np.float32), coefficient)
+        return finite(torch.from_numpy(wave.astype(np.float32)))
 
     def _blocks(self, resources: Resources, plan: Plan, target: Target) -> Tensor:
         """The samples `[L]` of an item too long for a pack; TooLarge if it must be one."""
@@ -135,7 +152,7 @@ def _outputs(
         elif item.output == "magnitude" and magnitude is not None:
             values = magnitude[rows].T
         else:
-            values = to_frame_start(config.n_fft, config.win_length, spectra[rows]).T
+            values = to_frame_start(config, spectra[rows]).T
             values = values.abs() if item.output == "magnitude" else values
         outputs.append(values * target.gain)
     return outputs

@@ -22,7 +22,7 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import Recipe
-from unmel.models.signal.packed_stft import PackedStft
+from unmel.models.signal.packed_stft import PackedStft, clip_of
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import Target
 
@@ -161,4 +161,4 @@ def reconstruct_long(
         if block.done < frames:
             found = found[: (block.done - block.settled) * config.hop_length]
         signal[known : known + len(found)] = found[: len(signal) - known]
-    return signal[config.lead :][:samples].clone()
+    return clip_of(config, signal, samples)

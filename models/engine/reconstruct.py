@@ -79,5 +79,4 @@ def _phases(
         made: Tensor = STARTS[recipe.start].run(pack, magnitude, seeds, recipe.schedule.turn)
         return made
     rows = pack.spread_rows([torch.tensor(phases, dtype=pack.plan.dtype) for phases in given])
-    config = pack.plan.config
-    return rows + frame_start_slope(config.n_fft, config.win_length, rows)
+    return rows + frame_start_slope(pack.plan.config, rows)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import Backend, StepCoefficients
-from unmel.models.backends.reference import square_root_
+from unmel.models.backends.reference import root_
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.projection import impose
+from unmel.models.methods.schedule import Ramp, between_powers
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.transfer import upload
 from unmel.models.signal.windows import Span, Windows
@@ -26,7 +27,7 @@ _FAINT = 1e-6
 # and checked on the other half; the exponent for powers by trying a few on three presets. Frames of
 # all ages are in a window: coefficients by a frame's age gained nothing over these constants.
 _MOMENTUM, _REFLECTION, _BLEND = 0.97, 0.38, 0.97
-_EXPONENT = {1: 1.50, 2: 1.15}
+_EXPONENT = Ramp(1.50, 1.15)  # from power 1 to 2, below 1 as at 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +119,12 @@ def update_windows(
     ]
 
 
-def _coefficients(power: int) -> StepCoefficients:
+def _coefficients(power: float) -> StepCoefficients:
     return StepCoefficients(
         relaxation=1.0 + _MOMENTUM + _REFLECTION,
         blend=_BLEND,
         rest=1.0 - _BLEND,
-        exponent=_EXPONENT[power] / power,
+        exponent=_EXPONENT.part(between_powers(power), 1.0).first / power,
         keep=_MOMENTUM,
         reflect=_REFLECTION,
     )
@@ -155,7 +156,7 @@ def _enter(
         overlapping = pack.spectrum(slice(first, end))
         level = bands.spread(mel[first:end] / plan.band_weight)
         magnitude = torch.zeros_like(overlapping.real)
-        magnitude[:, bands.inside] = level if plan.config.power == 1 else square_root_(level)
+        magnitude[:, bands.inside] = root_(level, plan.config.power)
         spectrum = impose(magnitude, overlapping + phases * _FAINT)
         # The momentum as if the step before had given the same spectrum.
         momentum[first:end] = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)

@@ -28,6 +28,7 @@ from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.recipe import DEFAULT_METHOD
 from unmel.models.methods.schedule import DEFAULT_QUALITY, Quality
+from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import levels
 from unmel.models.signal.transfer import download
@@ -42,6 +43,9 @@ ITERATIONS: dict[Quality, int] = {"draft": 4, "standard": 6, "high": 16}
 # Most iterations of the first step, for which the first sound waits: more of them improve its first
 # 50 ms a little (a mel distance of 0.03 instead of 0.04 at high), the clip not (PESQ within 0.02).
 _MAX_FIRST_ITERATIONS = 80
+
+# Mels below 2 to this power are not scaled up: what is left of louder frames would overflow.
+_FAINTEST = -100
 
 # Share of the circle that the start phases are drawn from.
 _TURN = 0.35
@@ -104,11 +108,13 @@ class Stream:
         """Number of samples settled."""
         self.ended = False
         """Whether there are no more frames."""
+        self.last_sample = 0.0
+        """The last sample settled, from which the inverse of a pre-emphasis goes on."""
         self._done = False
         self._generator = torch.Generator().manual_seed(options.seed)
         self._loudest = 0.0
         # The next hop to settle; the hops before the first one are the extractor's padding.
-        self._hop = config.lead // config.hop_length
+        self._hop = config.first // config.hop_length
         self._origin = 0
         self._frames: deque[_Frame] = deque()  # from frame `_origin` on
         self._loudest_before: deque[float] = deque(maxlen=config.overlap - 1)
@@ -186,19 +192,24 @@ class Stream:
         frames = list(itertools.islice(self._frames, span.frames))
         loudest = max(*(frame.loudest for frame in frames), *self._loudest_before, 0.0)
         power = self.config.power
-        # A power of two divides exactly.
-        gain = 2.0 ** math.floor(math.log2(loudest) / power) if loudest > 0.0 else 1.0
+        # The mel is divided by a power of two, exactly; so is the state where its root is one.
+        step = 2 if power == 2 else 1
+        octaves = step * math.floor(math.log2(loudest) / step) if loudest > 0.0 else 0
+        scale = 2.0 ** max(octaves, math.ceil(_FAINTEST * min(power, 1.0)))
+        gain = scale ** (1.0 / power)
         state = self._state.divided_by(gain)
         known = 0 if state.momentum is None else len(state.momentum)
         return StreamWindow(
             span,
-            torch.stack([frame.mel for frame in frames]).mul_(gain**-power),
+            torch.stack([frame.mel for frame in frames]).mul_(1.0 / scale),
             torch.stack([frame.bound for frame in frames]),
             [frame.phases for frame in frames[known:]],
             state,
         )
 
-    def settle(self, update: Update, gain: float, samples: int, *, last: bool) -> None:
+    def settle(
+        self, update: Update, gain: float, samples: NDArray[np.floating], *, last: bool
+    ) -> None:
         """Keep the state for the next step and drop the frames that it does not need.
 
         Parameters
@@ -208,11 +219,12 @@ class Stream:
         gain
             Divisor of its tensors.
         samples
-            Samples that it settled.
+            Samples that it settled, in double precision where they continue a filter.
         last
             Whether it was the last step.
         """
-        self.samples += samples
+        self.samples += len(samples)
+        self.last_sample = float(samples[-1]) if len(samples) else self.last_sample
         if last:
             self._done = True
             self._frames.clear()
@@ -270,15 +282,24 @@ class StreamStep:
     def settled_range(self) -> slice:
         """Samples in the window that the step settles."""
         config, span = self.config, self.span
-        first = span.settled * config.hop_length or config.lead
-        hops = span.settled or config.lead // config.hop_length
+        first = span.settled * config.hop_length or config.first
+        hops = span.settled or config.first // config.hop_length
         return slice(first, (hops + 1) * config.hop_length if span.end is None else span.end)
 
     @property
     def samples(self) -> int:
         """Number of samples that the step settles."""
-        settled = self.settled_range
-        return int(settled.stop - settled.start)
+        settled, silent = self.settled_range, 0 if self.span.settled else self.config.unreached
+        return int(settled.stop - settled.start) + silent
+
+    def finished(self, settled: NDArray[np.float32]) -> NDArray[np.floating]:
+        """The stream's next samples, of those of `settled_range`: all filters undone."""
+        silent = 0 if self.span.settled else self.config.unreached
+        settled = np.pad(settled, (silent, self.samples - silent - len(settled)))
+        coefficient = self.config.preemphasis
+        if not coefficient:
+            return settled
+        return deemphasize(settled, coefficient, self.stream.last_sample)
 
     @property
     def audio_seconds(self) -> float:
@@ -337,8 +358,9 @@ def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.fl
         for step, update, gain in zip(steps, updates, gains, strict=True)
     ]
     settled = [samples.to(torch.float32).numpy() for samples in download(parts)]
-    if not all(np.isfinite(samples).all() for samples in settled):
+    made = [step.finished(samples) for step, samples in zip(steps, settled, strict=True)]
+    if not all(np.isfinite(samples).all() for samples in made):
         raise NonFiniteOutput("the stream is not finite")
-    for step, update, gain, samples in zip(steps, updates, gains, settled, strict=True):
-        step.stream.settle(update, gain, len(samples), last=step.span.end is not None)
-    return settled
+    for step, update, gain, samples in zip(steps, updates, gains, made, strict=True):
+        step.stream.settle(update, gain, samples, last=step.span.end is not None)
+    return [samples.astype(np.float32, copy=False) for samples in made]

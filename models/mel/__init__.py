@@ -1,16 +1,21 @@
 """Mel configurations: scales, filterbanks, presets, and whether an array is a mel of one."""
 
 from unmel.models.mel.config import MelConfig
+from unmel.models.mel.members import Members
 from unmel.models.mel.own_filterbank import OwnFilterbank
-from unmel.models.mel.presets import PRESETS, Preset, preset
+from unmel.models.mel.preset_row import Preset
+from unmel.models.mel.presets import PRESETS, preset
 from unmel.models.mel.suggest import presets_that_fit
+from unmel.models.mel.synonyms import CONFIG_SYNONYMS
 from unmel.models.mel.validate import Checked, Layout, check_mel, check_phases
 
 __all__ = [
+    "CONFIG_SYNONYMS",
     "PRESETS",
     "Checked",
     "Layout",
     "MelConfig",
+    "Members",
     "OwnFilterbank",
     "Preset",
     "check_mel",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from functools import lru_cache
-from typing import Annotated, Literal
+from collections.abc import Hashable, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
+    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -21,6 +19,7 @@ from pydantic import (
 from torch import Tensor
 
 from unmel.models.errors import Invalid
+from unmel.models.mel.members import Members, fault
 from unmel.models.mel.own_filterbank import OwnFilterbank
 from unmel.models.mel.scale import (
     CoquiScale,
@@ -30,6 +29,8 @@ from unmel.models.mel.scale import (
     Scale,
     WhisperScale,
 )
+from unmel.models.mel.synonyms import CONFIG_SYNONYMS, KIND_SYNONYMS
+from unmel.models.mel.window import Window, window_values
 
 # A squared-window sum below this share of its mean amplifies noise when it divides the signal.
 MIN_ENVELOPE = 1e-2
@@ -39,8 +40,6 @@ MIN_FFT = 32
 # Most octaves below the whole band that are run: the fourth is a sixteenth of the band, where
 # speech has its pitch.
 MAX_OCTAVES = 4
-# A JSON object with more members than any config has is refused before its members are validated.
-_MAX_MEMBERS = 64
 
 _SCALE_NAMES: dict[str, Scale] = {
     "linear": LinearScale(),
@@ -54,12 +53,16 @@ _SCALE_NAMES: dict[str, Scale] = {
 
 def _scale_by_name(value: object) -> object:
     """The scale with default parameters for a name such as `"ln"`."""
-    if isinstance(value, dict) and len(value) > _MAX_MEMBERS:
-        raise ValueError(f"at most {_MAX_MEMBERS} members")
+    kind = value.get("kind") if isinstance(value, dict) else value
+    if isinstance(kind, str) and kind not in _SCALE_NAMES:
+        said = KIND_SYNONYMS.get(kind.lower(), "one of " + ", ".join(_SCALE_NAMES))
+        raise fault("" if kind is value else "kind", repr(kind[:40]), said)
+    if kind is None and isinstance(value, dict):
+        raise fault("kind", "nothing", "one of " + ", ".join(_SCALE_NAMES))
     if isinstance(value, str):
-        if value not in _SCALE_NAMES:
-            raise ValueError(f"no scale {value!r}; there are {', '.join(_SCALE_NAMES)}")
         return _SCALE_NAMES[value]
+    if not isinstance(value, dict | Members):
+        raise fault("", repr(value)[:40], "the name of a scale, or an object with its kind")
     return value
 
 
@@ -67,21 +70,13 @@ MeanValue = Annotated[float, Field(ge=-1e4, le=1e4, allow_inf_nan=False)]
 StdValue = Annotated[float, Field(gt=1e-6, le=1e4, allow_inf_nan=False)]
 
 
-@lru_cache(maxsize=64)  # every pack needs it, at each of its octaves
-def _window(kind: str, length: int) -> NDArray[np.float64]:
-    span = length if kind == "hann" else length - 1
-    values: NDArray[np.float64] = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(length) / span)
-    values.setflags(write=False)
-    return values
-
-
-class MelConfig(BaseModel):
+class MelConfig(Members):
     """One mel extractor, frozen and hashable.
 
     All bounds are here; a field outside them raises pydantic's ValidationError.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    synonyms: ClassVar[Mapping[str, str]] = CONFIG_SYNONYMS
 
     sample_rate: int = Field(ge=1000, le=384_000, description="Samples a second, Hz.")
     n_fft: int = Field(
@@ -92,11 +87,19 @@ class MelConfig(BaseModel):
         default_factory=lambda given: given["n_fft"],
         ge=2,
         le=16_384,
-        description="Window length, samples, centred in n_fft; n_fft if not given.",
+        description="Window length, samples; n_fft if not given.",
     )
-    window: Literal["hann", "hann_symmetric"] = Field(
+    window_place: Literal["center", "start"] = Field(
+        "center",
+        description="Where a window that is shorter than n_fft stands: in the middle of a frame of "
+        "n_fft samples (torch, librosa), or a frame is as long as its window and zeros follow it "
+        "(Kaldi, tf.signal, python_speech_features, transformers' audio_utils.spectrogram).",
+    )
+    window: Window = Field(
         "hann",
-        description="Periodic Hann (torch's default) or symmetric Hann (numpy.hanning).",
+        description="Periodic (torch's, tf.signal's and librosa's default) or symmetric (numpy's, "
+        "Kaldi's, NeMo's) Hann, Hamming or Blackman window; Kaldi's povey, which is a symmetric "
+        "Hann window to the power of 0.85; or none: rectangular.",
     )
     n_mels: int = Field(ge=1, le=1024, description="Number of mel bands.")
     filterbank: OwnFilterbank | None = Field(
@@ -133,14 +136,30 @@ class MelConfig(BaseModel):
         description="Rate the filterbank was built for, Hz; the sample rate if not given "
         "(StyleTTS 2 builds its own for 16,000 Hz and feeds it 24,000).",
     )
-    power: Literal[1, 2] = Field(1, description="1: mel of magnitudes; 2: of powers.")
-    padding: Literal["center_reflect", "center_constant", "hifigan"] = Field(
+    power: float = Field(
+        1.0,
+        ge=0.5,
+        le=2.0,
+        allow_inf_nan=False,
+        description="p, where the mel sums |X|^p: 1 for magnitudes, 2 for powers, or any number "
+        "from 0.5 to 2.",
+    )
+    padding: Literal["center_reflect", "center_constant", "hifigan", "none"] = Field(
         "center_reflect",
-        description="Frames centred on multiples of the hop with n_fft/2 of reflection or zeros "
-        "at both ends, or HiFi-GAN's (n_fft - hop)/2 of reflection without centring.",
+        description="Frames centred on multiples of the hop with half a frame of reflection or "
+        "zeros at both ends; HiFi-GAN's (n_fft - hop)/2 of reflection without centring; or none: "
+        "the first frame begins at the first sample (center=False, Kaldi's snip_edges).",
     )
     drop_last: bool = Field(
         default=False, description="Whether the last centred frame is left out (Whisper)."
+    )
+    preemphasis: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="a in x[n] - a x[n - 1], the filter before the frames; audio is filtered back, "
+        "magnitudes and spectra are not.",
     )
     magnitude_eps: float = Field(
         0.0,
@@ -168,12 +187,8 @@ class MelConfig(BaseModel):
         1.0, description="Divides after the mean: one number, or one per band."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _limit_members(cls, data: object) -> object:
-        if isinstance(data, dict) and len(data) > _MAX_MEMBERS:
-            raise ValueError(f"at most {_MAX_MEMBERS} members")
-        return data
+    # Samples at the whole rate for one of this config's: above 1 in octaves (see `halved`).
+    _step: int = PrivateAttr(1)
 
     @field_validator("filterbank")
     @classmethod
@@ -184,7 +199,8 @@ class MelConfig(BaseModel):
             want = info.data["n_mels"], info.data["n_fft"] // 2 + 1
             if value.values.shape != want:
                 got = "x".join(map(str, value.values.shape))
-                raise ValueError(f"[n_mels, n_fft/2 + 1] = {want[0]}x{want[1]}, not {got}")
+                sizes = f"[n_mels, n_fft/2 + 1], here {want[0]}x{want[1]}"
+                raise fault("", f"an array {got}", sizes)
         return value
 
     @field_validator(
@@ -193,36 +209,43 @@ class MelConfig(BaseModel):
     @classmethod
     def _refuse_beside_filterbank(cls, value: object, info: ValidationInfo) -> object:
         if info.data.get("filterbank") is not None:
-            raise ValueError("nothing beside a filterbank of one's own, which determines it")
+            said = "nothing beside a filterbank of one's own, which determines it"
+            raise fault("", repr(value)[:40], said)
         return value
 
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
-            raise ValueError(f"win_length {self.win_length} exceeds n_fft {self.n_fft}")
+            raise fault("win_length", str(self.win_length), f"at most n_fft, {self.n_fft}")
         if self.fmin >= self.fmax:
-            raise ValueError(f"fmin {self.fmin} is not below fmax {self.fmax}")
+            raise fault("fmin", f"{self.fmin:g}", f"less than fmax, {self.fmax:g}")
         if self.fmin >= self.filterbank_rate / 2:
-            raise ValueError(f"fmin {self.fmin} is at or above half the filterbank's rate")
-        if self.padding == "hifigan" and self.hop_length > self.n_fft:
-            raise ValueError(f"hop_length {self.hop_length} exceeds n_fft {self.n_fft}")
-        if self.drop_last and self.padding == "hifigan":
-            raise ValueError("drop_last needs a centred padding")
+            half = f"less than half the filterbank's rate, {self.filterbank_rate / 2:g}"
+            raise fault("fmin", f"{self.fmin:g}", half)
+        if self.padding == "hifigan" and self.hop_length > self.frame_length:
+            most = f"at most the frame's {self.frame_length} samples"
+            raise fault("hop_length", str(self.hop_length), most)
+        if self.drop_last and not self.centred:
+            raise fault("drop_last", "true", "false, or a centred padding")
         for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.n_mels:
-                raise ValueError(f"{name} has {len(value)} values for {self.n_mels} bands")
+                want = f"one number, or {self.n_mels}: as many as n_mels"
+                raise fault(name, f"{len(value)} values", want)
         if self.overlap > MAX_OVERLAP:
-            raise ValueError(
-                f"hop_length {self.hop_length} is below win_length / {MAX_OVERLAP}: more frames "
-                "share a sample than any known front-end has"
-            )
+            least = -(-self.win_length // MAX_OVERLAP)
+            want = f"at least {least}, win_length / {MAX_OVERLAP}: no known front-end has less"
+            raise fault("hop_length", str(self.hop_length), want)
         if self.least_envelope() < MIN_ENVELOPE:
-            raise ValueError(
-                f"win_length {self.win_length} and hop_length {self.hop_length} leave samples "
-                "that no window covers and no method can reconstruct: take a hop of at most half "
-                "the window"
+            raise fault(
+                "hop_length",
+                f"{self.hop_length}, which with a win_length of {self.win_length} leaves samples "
+                "that no window covers and no method can reconstruct",
+                "at most half the window",
             )
+        if self.overlap < 2:
+            want = f"less than win_length, {self.win_length}: frames that share no sample leave "
+            raise fault("hop_length", str(self.hop_length), want + "their phases unrelated")
         return self
 
     # --- geometry -------------------------------------------------------------------------
@@ -246,6 +269,24 @@ class MelConfig(BaseModel):
         small = (self.n_fft // MIN_FFT).bit_length() - 1
         return min(even if self.n_fft % 2 == 0 else 0, small, MAX_OCTAVES)
 
+    def halved(self, n_mels: int) -> MelConfig:
+        """The config at half the rate: frames at the same instants, the lower half of the bins.
+
+        Its window has every second value of this one's, so that the bins are equal for a signal
+        without an upper half (nearly so for a rectangular window, which has one itself). A
+        filterbank of one's own is left out: its lower half is that of the plan.
+
+        Parameters
+        ----------
+        n_mels
+            Number of its bands.
+        """
+        names = "sample_rate", "n_fft", "hop_length", "win_length"
+        halves = {name: getattr(self, name) // 2 for name in names}
+        half = self.model_copy(update={**halves, "n_mels": n_mels, "filterbank": None})
+        half._step = 2 * self._step
+        return half
+
     def rows(self, frames: int, samples: int) -> int:
         """Rows of a pack that a clip takes, the gap behind its frames included.
 
@@ -256,7 +297,10 @@ class MelConfig(BaseModel):
         samples
             Samples `L` of the clip.
         """
-        return max(frames + self.overlap - 1, -(-(self.lead + samples) // self.hop_length))
+        within = frames + self.overlap - 1
+        if self.padding == "none":  # what the windows do not reach is zero, and takes no rows
+            return within
+        return max(within, -(-(self.lead + samples) // self.hop_length))
 
     @property
     def n_bins(self) -> int:
@@ -264,20 +308,54 @@ class MelConfig(BaseModel):
         return self.n_fft // 2 + 1
 
     @property
+    def centred(self) -> bool:
+        """Whether frames are centred on multiples of the hop."""
+        return self.padding in ("center_reflect", "center_constant")
+
+    @property
+    def reflects(self) -> bool:
+        """Whether the padding repeats the signal."""
+        return self.padding in ("center_reflect", "hifigan")
+
+    @property
+    def frame_length(self) -> int:
+        """Samples of a frame: those of the transform, or of the window at its start."""
+        return self.win_length if self.window_place == "start" else self.n_fft
+
+    @property
     def pad(self) -> int:
         """Samples of padding before the first sample."""
-        if self.padding == "hifigan":
-            return (self.n_fft - self.hop_length) // 2
-        return self.n_fft // 2
+        if self.padding == "none":
+            return 0
+        without = self.hop_length if self.padding == "hifigan" else 0
+        return (self.frame_length - without) // 2
+
+    @property
+    def window_offset(self) -> int:
+        """Samples of a frame before its window."""
+        return (self.frame_length - self.win_length) // 2
 
     @property
     def lead(self) -> int:
-        """Samples between the start of the first frame's window and the first sample."""
-        return self.pad - (self.n_fft - self.win_length) // 2
+        """Samples from the start of the first frame's window to the first sample.
+
+        Negative without padding, where a window that is shorter than its frame begins later.
+        """
+        return self.pad - self.window_offset
+
+    @property
+    def first(self) -> int:
+        """Samples from the start of the first frame's window to the first sample within it."""
+        return max(self.lead, 0)
+
+    @property
+    def unreached(self) -> int:
+        """Samples before the first frame's window, which are zero."""
+        return max(-self.lead, 0)
 
     def window_values(self) -> NDArray[np.float64]:
         """The analysis window `[win_length]`, read-only."""
-        return _window(self.window, self.win_length)
+        return window_values(self.window, self.win_length, self._step)
 
     def squared_window(self) -> NDArray[np.float64]:
         """The squared window `[overlap, hop_length]`, zero beyond its end.
@@ -295,16 +373,19 @@ class MelConfig(BaseModel):
     def least_envelope(self) -> float:
         """The smallest sum of squared windows, as a share of its mean in a long signal.
 
-        Over the samples that a clip of any number of frames keeps.
+        Over the samples that a clip of any number of frames keeps; without padding over those
+        between its edges, at which every window fades.
         """
         steps = self.squared_window()
+        mean = steps.sum() / self.hop_length
+        if self.padding == "none":
+            return float(steps.sum(axis=0).min() / mean) if mean > 0 else 0.0
         # The sum grows row by row over the first frames and falls likewise after the last of them.
         rising = steps.cumsum(axis=0)
         total = np.concatenate([rising, rising[-1] - rising[:-1]]).ravel()
         # A centred signal may be longer than (T - 1) hop; the divisor is floored in that tail.
         steps_kept = self.overlap - 1 + (self.padding == "hifigan")
-        kept = total[max(self.lead, 0) : self.lead + max(steps_kept, 1) * self.hop_length]
-        mean = steps.sum() / self.hop_length
+        kept = total[self.first : self.lead + max(steps_kept, 1) * self.hop_length]
         return float(kept.min() / mean) if self.lead >= 0 and kept.size and mean > 0 else 0.0
 
     def frames(self, samples: int) -> int:
@@ -327,16 +408,17 @@ class MelConfig(BaseModel):
         """
         if samples < 1:
             return 0
-        covered = samples + 2 * self.pad - self.n_fft
+        covered = samples + 2 * self.pad - self.frame_length
         count = covered // self.hop_length + 1 - self.drop_last
         return max(count, 0)
 
     def samples(self, frames: int) -> int:
         """Default number of samples `L` for a number of frames.
 
-        Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Centred frames
-        fit `hop` different lengths; the default is the shortest, `(T - 1) * hop`, as in librosa
-        and torch, and half a hop for a single frame.
+        Exact for HiFi-GAN's padding and for Whisper's dropped frame (`T * hop`). Other frames fit
+        `hop` different lengths; the default is the shortest: of centred ones `(T - 1) * hop`, as in
+        librosa and torch, and half a hop for a single frame; without padding
+        `(T - 1) * hop + frame_length`.
 
         Parameters
         ----------
@@ -352,7 +434,7 @@ class MelConfig(BaseModel):
         if frames < 1:
             return 0
         lowest, highest = self.sample_range(frames)
-        if self.padding != "hifigan" and not self.drop_last and frames == 1:
+        if self.centred and not self.drop_last and frames == 1:
             return min(max(self.hop_length // 2, 1), highest)
         return lowest
 
@@ -370,7 +452,7 @@ class MelConfig(BaseModel):
         >>> config.sample_range(87)
         (22016, 22271)
         """
-        lowest = (frames - 1 + self.drop_last) * self.hop_length + self.n_fft - 2 * self.pad
+        lowest = (frames - 1 + self.drop_last) * self.hop_length + self.frame_length - 2 * self.pad
         return max(lowest, 1), max(lowest + self.hop_length - 1, 1)
 
     def length_for(self, frames: int, length: int | None) -> int:
@@ -415,8 +497,8 @@ class MelConfig(BaseModel):
 
     @property
     def loudest_magnitude(self) -> float:
-        """Magnitude of a full-scale constant, the largest in a bin for samples within +-1."""
-        return float(self.window_values().sum())
+        """The largest magnitude in a bin for samples within +-1, before an emphasis +-(1 + a)."""
+        return float((1.0 + self.preemphasis) * self.window_values().sum())
 
     def compress(self, mel: Tensor) -> Tensor:
         """The extractor's values of a linear mel.

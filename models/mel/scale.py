@@ -1,19 +1,23 @@
 """Scales of mel values: linear, logarithmic, decibel and two normalised forms.
 
-A scale maps linear mel values (magnitude or power, non-negative) to stored ones (`compress`)
-and back (`decompress`). The two are inverse to each other above the level that the scale clamps
-to; `clamp_level` gives that level, so that a reconstruction can take values at it as upper bounds
-and not as targets.
+A scale maps linear mel values (of any power, non-negative) to stored ones (`compress`) and back
+(`decompress`). The two are inverse to each other above the level that the scale clamps to;
+`clamp_level` gives that level, so that a reconstruction can take values at it as upper bounds and
+not as targets.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
+
+from unmel.models.mel.members import Members, fault
+from unmel.models.mel.synonyms import SCALE_SYNONYMS
 
 _LN10 = math.log(10.0)
 
@@ -24,10 +28,10 @@ PositiveLevel = Annotated[float, Field(ge=MIN_LEVEL, le=1e6, allow_inf_nan=False
 Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
 
 
-class _Scale(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Scale(Members):
+    synonyms: ClassVar[Mapping[str, str]] = SCALE_SYNONYMS
 
-    def compress(self, mel: Tensor, power: int) -> Tensor:
+    def compress(self, mel: Tensor, power: float) -> Tensor:
         """Stored values of a linear mel.
 
         Parameters
@@ -35,7 +39,7 @@ class _Scale(BaseModel):
         mel
             Linear mel `[..., K]`, at least zero.
         power
-            1 for a mel of magnitudes, 2 for one of powers.
+            `p` of a mel of `|X|^p`: 1 for magnitudes, 2 for powers.
 
         Returns
         -------
@@ -44,7 +48,7 @@ class _Scale(BaseModel):
         """
         raise NotImplementedError
 
-    def decompress(self, values: Tensor, power: int) -> Tensor:
+    def decompress(self, values: Tensor, power: float) -> Tensor:
         """Linear mel of stored values, the inverse of `compress`.
 
         Parameters
@@ -52,7 +56,7 @@ class _Scale(BaseModel):
         values
             Stored values `[..., K]`.
         power
-            1 for a mel of magnitudes, 2 for one of powers.
+            `p` of a mel of `|X|^p`: 1 for magnitudes, 2 for powers.
 
         Returns
         -------
@@ -61,7 +65,7 @@ class _Scale(BaseModel):
         """
         raise NotImplementedError
 
-    def clamp_level(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: float) -> float:
         """The linear level that `compress` raised quieter values to; 0 for none.
 
         Parameters
@@ -69,7 +73,7 @@ class _Scale(BaseModel):
         mel
             Linear mel `[T, K]` of one clip.
         power
-            1 for a mel of magnitudes, 2 for one of powers.
+            `p` of a mel of `|X|^p`: 1 for magnitudes, 2 for powers.
         """
         return 0.0
 
@@ -79,10 +83,10 @@ class LinearScale(_Scale):
 
     kind: Literal["linear"] = "linear"
 
-    def compress(self, mel: Tensor, power: int) -> Tensor:
+    def compress(self, mel: Tensor, power: float) -> Tensor:
         return mel
 
-    def decompress(self, values: Tensor, power: int) -> Tensor:
+    def decompress(self, values: Tensor, power: float) -> Tensor:
         return values.clamp_min(0.0)
 
 
@@ -108,10 +112,11 @@ class LogScale(_Scale):
     @model_validator(mode="after")
     def _has_a_floor(self) -> LogScale:
         if max(self.clip, self.offset) < MIN_LEVEL:
-            raise ValueError(f"clip and offset are both below {MIN_LEVEL:g}: log(0) is possible")
+            got = f"{self.clip:g}, with an offset of {self.offset:g}"
+            raise fault("clip", got, f"{MIN_LEVEL:g} or more in one of them: log(0) is possible")
         return self
 
-    def compress(self, mel: Tensor, power: int) -> Tensor:
+    def compress(self, mel: Tensor, power: float) -> Tensor:
         # ln(x + c) = ln c + log1p(x / c), which keeps small values where c is 1 (NeMo 44k).
         mel = mel.clamp_min(self.clip)
         logs = (
@@ -121,20 +126,21 @@ class LogScale(_Scale):
         )
         return logs if self.kind == "ln" else logs / _LN10
 
-    def decompress(self, values: Tensor, power: int) -> Tensor:
+    def decompress(self, values: Tensor, power: float) -> Tensor:
         logs = values if self.kind == "ln" else values * _LN10
         if self.offset < MIN_LEVEL:
             return logs.exp()
         return torch.expm1(logs - math.log(self.offset)).clamp_min(0.0) * self.offset
 
-    def clamp_level(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: float) -> float:
         return self.clip
 
 
 class DecibelScale(_Scale):
     """`10 log10(max(P, floor)) - 10 log10(reference)` of the power `P`, as librosa's `*_to_db`.
 
-    A magnitude mel (power 1) is squared first, which is librosa's `amplitude_to_db`.
+    Of a mel of another power `p` it is `P = mel^(2/p)`; for magnitudes that is librosa's
+    `amplitude_to_db`.
     """
 
     kind: Literal["db"] = "db"
@@ -150,16 +156,21 @@ class DecibelScale(_Scale):
         description="Range kept below the loudest value of the clip, in dB; null for all.",
     )
 
-    def compress(self, mel: Tensor, power: int) -> Tensor:
-        level = mel if power == 2 else mel * mel
-        db = 10.0 * torch.log10(level.clamp_min(self.floor)) - 10.0 * math.log10(self.reference)
+    def compress(self, mel: Tensor, power: float) -> Tensor:
+        if power in (1, 2):
+            level = mel if power == 2 else mel * mel
+            db = 10.0 * torch.log10(level.clamp_min(self.floor))
+        else:  # the same, without a power that overflows
+            least = math.pow(self.floor, power / 2)
+            db = (20.0 / power) * torch.log10(mel.clamp_min(least))
+        db = db - 10.0 * math.log10(self.reference)
         return db if self.top_db is None else torch.maximum(db, db.max() - self.top_db)
 
-    def decompress(self, values: Tensor, power: int) -> Tensor:
-        # 10^(dB/10) is a power; its root is the magnitude.
+    def decompress(self, values: Tensor, power: float) -> Tensor:
+        # 10^(dB/10) is a power, and the mel the p/2-th of it.
         return torch.exp(values * (_LN10 * power / 20.0)) * math.pow(self.reference, power / 2)
 
-    def clamp_level(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: float) -> float:
         floor = math.pow(self.floor, power / 2)
         if self.top_db is None or mel.numel() == 0:
             return floor
@@ -178,17 +189,17 @@ class CoquiScale(_Scale):
     min_db: float = Field(-100.0, ge=-400, lt=0, description="Level stored as -max_norm, dB.")
     max_norm: float = Field(4.0, gt=0, le=100, description="Largest stored value.")
 
-    def compress(self, mel: Tensor, power: int) -> Tensor:
+    def compress(self, mel: Tensor, power: float) -> Tensor:
         db = (20.0 / power) * torch.log10(mel.clamp_min(1e-8)) - self.ref_db
         stored = 2.0 * self.max_norm * (db - self.min_db) / -self.min_db - self.max_norm
         return stored.clamp(-self.max_norm, self.max_norm)
 
-    def decompress(self, values: Tensor, power: int) -> Tensor:
+    def decompress(self, values: Tensor, power: float) -> Tensor:
         values = values.clamp(-self.max_norm, self.max_norm)
         db = (values + self.max_norm) * (-self.min_db / (2.0 * self.max_norm)) + self.min_db
         return torch.exp((db + self.ref_db) * (_LN10 * power / 20.0))
 
-    def clamp_level(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: float) -> float:
         lowest = math.pow(10.0, (self.min_db + self.ref_db) * power / 20.0)
         return max(lowest, 1e-8)
 
@@ -198,16 +209,16 @@ class WhisperScale(_Scale):
 
     kind: Literal["whisper"] = "whisper"
 
-    def compress(self, mel: Tensor, power: int) -> Tensor:
+    def compress(self, mel: Tensor, power: float) -> Tensor:
         logs = torch.log10(mel.clamp_min(1e-10))
         if logs.numel():
             logs = torch.maximum(logs, logs.max() - 8.0)
         return (logs + 4.0) / 4.0
 
-    def decompress(self, values: Tensor, power: int) -> Tensor:
+    def decompress(self, values: Tensor, power: float) -> Tensor:
         return torch.exp((values * 4.0 - 4.0) * _LN10)
 
-    def clamp_level(self, mel: Tensor, power: int) -> float:
+    def clamp_level(self, mel: Tensor, power: float) -> float:
         return max(1e-10, float(mel.max()) * 1e-8) if mel.numel() else 1e-10
 
 

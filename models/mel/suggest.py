@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.validate import Layout, check_mel, full_scale_level
+from unmel.models.mel.statistics import full_scale_level
+from unmel.models.mel.validate import Layout, check_mel
 
 # Levels of speech in its right config, dB: the loudest value relative to full scale, then the upper
 # tenth and the median relative to the loudest. They are the bundled clip's in most presets; a wrong

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
-from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.scale import LinearScale
+from unmel.models.mel.statistics import full_scale_level
 
 Layout = Literal["auto", "bands_first", "frames_first"]
 
@@ -21,7 +21,7 @@ Layout = Literal["auto", "bands_first", "frames_first"]
 _MAX_SAMPLE = 2.0**16
 # A linear mel may be negative by this share of its peak, as a network's output can be.
 _NEGATIVE_SHARE = 1e-2
-# Above this float32 overflows in a reconstruction.
+# Above this float32 overflows in a reconstruction, whose samples are of the level's root.
 _MAX_LINEAR = 1e30
 
 
@@ -42,7 +42,8 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     config
         The mel's config.
     mel
-        Values `[K, T]`, `[1, K, T]` or, where the shape is not ambiguous, `[T, K]`.
+        Values `[K, T]` or, where the shape is not ambiguous, `[T, K]`, among any number of further
+        axes of size 1. Minus infinity is silence on a logarithmic scale: it is the logarithm of 0.
     layout
         The axis of the bands, for a shape that is ambiguous.
 
@@ -59,9 +60,12 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     """
     if mel.dtype.kind not in "fiu":
         raise Invalid("mel", f"an array of {mel.dtype}", "real numbers")
-    values = _bands_last(config, mel, layout)
+    given = _bands_last(config, mel, layout)
     with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is refused below
-        values = np.ascontiguousarray(values, dtype=np.float32)
+        values = np.ascontiguousarray(given, dtype=np.float32)
+    if not isinstance(config.scale, LinearScale) and np.isneginf(values).any():
+        silence = _limits_of(config).silence.astype(np.float32)
+        values = np.where(np.isneginf(given), silence, values)
     if not np.isfinite(values).all():
         t, k = np.argwhere(~np.isfinite(values))[0]
         raise Invalid("mel", f"{values[t, k]} in band {k}, frame {t}", "finite numbers")
@@ -92,6 +96,8 @@ def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArra
     """
     want = f"finite real numbers [{config.n_bins}, {frames}], in radians"
     shape = "x".join(map(str, phases.shape)) or "a single number"
+    if phases.ndim > 2 and _sizes(phases.shape) == _sizes((config.n_bins, frames)):
+        phases = phases.reshape(config.n_bins, frames)
     if phases.dtype.kind not in "fiu" or phases.shape != (config.n_bins, frames):
         raise Invalid("phases", f"shape {shape} of {phases.dtype}", want)
     if not np.isfinite(phases).all():
@@ -105,8 +111,7 @@ def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray
     """The `[T, K]` view of `mel`."""
     shape = "x".join(map(str, mel.shape)) or "a single number"
     want = f"[{config.n_mels}, frames] (bands first) for this config"
-    if mel.ndim == 3 and mel.shape[0] == 1:
-        mel = mel[0]
+    mel = _two_axes(config, mel, layout)
     if mel.ndim != 2:
         raise Invalid("mel", f"shape {shape}", want)
     bands_first = mel.shape[0] == config.n_mels
@@ -121,6 +126,23 @@ def _bands_last(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray
     return mel.T
 
 
+def _two_axes(config: MelConfig, mel: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """The mel without axes of size 1 beyond its two; the mel itself where it has more than two."""
+    sizes = _sizes(mel.shape)
+    if mel.ndim < 3 or len(sizes) > 2:
+        return mel
+    if len(sizes) < 2:  # one frame or one band, in a shape that no longer shows which
+        size = sizes[0] if sizes else 1
+        shape = (size, 1) if size == config.n_mels else (1, size)
+        return mel.reshape(shape[::-1] if layout == "frames_first" else shape)
+    return mel.reshape(sizes)
+
+
+def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes of a shape that are not 1."""
+    return tuple(size for size in shape if size != 1)
+
+
 def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, ...]:
     """Warnings for unlikely values `[T, K]`; Invalid for values that no audio has."""
     low, high = float(values.min()), float(values.max())
@@ -130,8 +152,9 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
             raise Invalid("mel", span, "no negative values: this config's scale is linear")
         return ("small negative values were taken as 0: this config's scale is linear",)
     if isinstance(config.scale, LinearScale):
-        if high > _MAX_LINEAR:
-            raise Invalid("mel", span, f"at most {_MAX_LINEAR:g}")
+        most = _MAX_LINEAR ** min(config.power, 1.0)
+        if high > most:
+            raise Invalid("mel", span, f"at most {most:g}")
         return ()
     return _compare_levels(config, values, span)
 
@@ -199,15 +222,3 @@ def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -
             f"{span}: none is negative, as if linear values were sent to the scale {kind!r}"
         )
     return tuple(warnings)
-
-
-def full_scale_level(config: MelConfig) -> float:
-    """Upper bound of the linear mel of samples within +-1, over all bands."""
-    own = config.filterbank
-    largest_sum = _largest_sum(config) if own is None else own.largest_sum
-    return config.loudest_magnitude**config.power * max(largest_sum, 1e-12)
-
-
-@lru_cache(maxsize=1024)
-def _largest_sum(config: MelConfig) -> float:
-    return float(filterbank(config).sum(axis=1).max())

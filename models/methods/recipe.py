@@ -74,7 +74,7 @@ class Recipe:
 
 
 def resolve(
-    power: int,
+    power: float,
     *,
     octaves: int = MAX_OCTAVES,
     quality: Quality = DEFAULT_QUALITY,
@@ -94,7 +94,7 @@ def resolve(
     Parameters
     ----------
     power
-        Power of the config's mel, 1 or 2.
+        Power of the config's mel.
     octaves
         The config's octaves below the whole band.
     quality

@@ -113,19 +113,42 @@ def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
     }
 
 
-# The joint method's schedules by the mel's power. Found by benchmarks/search.py on half of sixteen
-# clips and checked on the other half, for power 1; for power 2 only the exponents were chosen anew,
-# on four presets.
+# The joint method's schedules by the mel's power; `qualities` has those of other powers. Found by
+# benchmarks/search.py on half of sixteen clips and checked on the other half, for power 1; for
+# power 2 only the exponents were chosen anew, on four presets.
 QUALITIES: dict[int, dict[Quality, Schedule]] = {
     1: _table(standard_exponent=Ramp(1.25, 1.30)),
     2: _table(standard_exponent=Ramp(1.15, 1.20)),
 }
 
+
+def between_powers(power: float) -> float:
+    """A mel's power as a share of the way from 1 to 2; 0 below 1.
+
+    There an exponent may be anything from 0.9 to 1.4 with PESQ within 0.07, and 1.5 breaks it.
+    """
+    return max(power - 1.0, 0.0)
+
+
+def qualities(power: float) -> dict[Quality, Schedule]:
+    """The joint method's schedules for a mel's power, interpolated between those of 1 and 2.
+
+    Parameters
+    ----------
+    power
+        Power of the mel, 0.5 to 2.
+    """
+    if power in QUALITIES:
+        return QUALITIES[int(power)]
+    pairs = zip(QUALITIES[1].items(), QUALITIES[2].values(), strict=True)
+    return {name: one.towards(two, between_powers(power)) for (name, one), two in pairs}
+
+
 # Iterations of each quality of the other methods, which always run the whole band.
 ITERATIONS: dict[Quality, int] = {"draft": 32, "standard": 160, "high": 640}
 
 
-def iterations(power: int, octaves: int, quality: Quality) -> int:
+def iterations(power: float, octaves: int, quality: Quality) -> int:
     """Iterations of a quality of the joint method.
 
     The fewer octaves a config has, the more iterations of the whole band the same result takes.
@@ -133,17 +156,17 @@ def iterations(power: int, octaves: int, quality: Quality) -> int:
     Parameters
     ----------
     power
-        Power of the mel, 1 or 2.
+        Power of the mel, 0.5 to 2.
     octaves
         Octaves below the whole band, `MelConfig.octaves`.
     quality
         The quality.
     """
     missing = 1.0 - octaves / (len(SHARES) - 1)
-    return round(QUALITIES[power][quality].n_iter * (1.0 + missing))
+    return round(qualities(power)[quality].n_iter * (1.0 + missing))
 
 
-def joint_schedule(power: int, n_iter: int) -> Schedule:
+def joint_schedule(power: float, n_iter: int) -> Schedule:
     """The joint method's schedule for a number of iterations.
 
     Interpolated between those of the qualities over log iterations; beyond them the nearest one.
@@ -151,11 +174,11 @@ def joint_schedule(power: int, n_iter: int) -> Schedule:
     Parameters
     ----------
     power
-        Power of the mel, 1 or 2.
+        Power of the mel, 0.5 to 2.
     n_iter
         Number of iterations.
     """
-    knots = list(QUALITIES[power].values())
+    knots = list(qualities(power).values())
     below = max((k for k in knots if k.n_iter <= n_iter), key=lambda k: k.n_iter, default=knots[0])
     above = min((k for k in knots if k.n_iter >= n_iter), key=lambda k: k.n_iter, default=knots[-1])
     if below.n_iter < above.n_iter:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import Backend
 from unmel.models.backends.reference import REFERENCE
+from unmel.models.mel.config import MelConfig
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.transfer import send, staging, upload
 
@@ -36,6 +37,14 @@ def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     period = 2 * (length - 1)
     folded = np.abs(position) % period
     return np.where(folded < length, folded, period - folded)
+
+
+def clip_of(config: MelConfig, support: Tensor, samples: int) -> Tensor:
+    """A clip's own samples `[L]`, copied, of those that its frames' windows reach."""
+    within = support[config.first :][: samples - config.unreached]
+    out = support.new_zeros(samples)
+    out[config.unreached :][: len(within)] = within
+    return out
 
 
 class PackedStft:
@@ -128,16 +137,16 @@ class PackedStft:
             place[: self.overlap - 1] = envelope[: self.overlap - 1]
             place[self.overlap - 1 : frames] = envelope[few - 1 : few]
             place[frames:] = envelope[few:]
-            first = start * hop + config.lead
-            place.reshape(-1)[: config.lead] = 0.0
+            place.reshape(-1)[: config.first] = 0.0
             place.reshape(-1)[config.lead + samples :] = 0.0
-            if config.padding != "center_constant":
+            if config.reflects:
                 support = (frames - 1) * hop + self.win
                 outside = np.concatenate(
                     [np.arange(config.lead), np.arange(config.lead + samples, support)]
                 )
                 targets.append(start * hop + outside)
-                sources.append(first + reflect(outside - config.lead, samples))
+                inside = config.lead + reflect(outside - config.lead, samples)
+                sources.append(start * hop + inside)
         if not targets:
             return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
         return inverse, np.concatenate(targets), np.concatenate(sources)
@@ -260,39 +269,45 @@ class PackedStft:
 
     def audio(self) -> list[Tensor]:
         """The present signal of each clip `[L]`, copied out of the pack."""
-        lead = self.plan.config.lead
         return [
-            self._signal[start * self.hop + lead :][:samples].clone()
-            for (_, samples), start in zip(self.clips, self.starts, strict=True)
+            clip_of(self.plan.config, self._reached(start, frames, samples), samples)
+            for (frames, samples), start in zip(self.clips, self.starts, strict=True)
         ]
 
     def load(self, waves: Sequence[Tensor]) -> None:
         """Make `waves`, one `[L]` for each clip, the present signal."""
         self._signal.zero_()
-        lead = self.plan.config.lead
-        for wave, (_, samples), start in zip(waves, self.clips, self.starts, strict=True):
-            self._signal[start * self.hop + lead :][:samples] = wave
+        config = self.plan.config
+        for wave, (frames, samples), start in zip(waves, self.clips, self.starts, strict=True):
+            within = self._reached(start, frames, samples)[config.first :]
+            kept = wave[config.unreached :][: len(within)]
+            within[: len(kept)] = kept
         self.restore_edges()
 
+    def _reached(self, start: int, frames: int, samples: int) -> Tensor:
+        """A clip's rows of the present signal, which hold all that its windows reach."""
+        rows = self.plan.config.rows(frames, samples)
+        return self._signal[start * self.hop :][: rows * self.hop]
 
-def frame_start_slope(n_fft: int, win_length: int, like: Tensor) -> Tensor:
-    """Phase `[N]` that a shift from the n_fft frame's first sample to the window's adds."""
-    shift = (n_fft - win_length) // 2
+
+def frame_start_slope(config: MelConfig, like: Tensor) -> Tensor:
+    """Phase `[N]` that a shift from the frame's first sample to its window's adds."""
     bins = torch.arange(like.shape[-1], dtype=torch.float64, device=like.device)
-    turns = torch.remainder(bins * shift / n_fft, 1.0)  # before it is rounded to float32
+    # Before it is rounded to float32.
+    turns = torch.remainder(bins * config.window_offset / config.n_fft, 1.0)
     return (2.0 * torch.pi * turns).to(like.real.dtype)
 
 
-def to_frame_start(n_fft: int, win_length: int, spectrum: Tensor) -> Tensor:
-    """Count phases from the n_fft frame's first sample, as torch.stft and librosa do.
+def to_frame_start(config: MelConfig, spectrum: Tensor) -> Tensor:
+    """Count phases from the frame's first sample, as torch.stft and librosa do.
 
     Parameters
     ----------
-    n_fft, win_length
-        Of the config.
+    config
+        The spectrum's config.
     spectrum
-        `[T, N]` with phases counted from the window's first sample, `(n_fft - win) // 2` later.
+        `[T, N]` with phases counted from the window's first sample, `window_offset` later.
 
     """
-    slope = frame_start_slope(n_fft, win_length, spectrum)
+    slope = frame_start_slope(config, spectrum)
     return spectrum * torch.polar(torch.ones_like(slope), -slope)

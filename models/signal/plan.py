@@ -134,24 +134,6 @@ def build_plan(config: MelConfig, device: torch.device, dtype: torch.dtype = tor
     return _plan(config, _widened(filterbank(config)), device, dtype, config.octaves)
 
 
-def _half(config: MelConfig, n_mels: int) -> MelConfig:
-    """The config at half the rate: frames at the same instants, the lower half of the bins.
-
-    A periodic Hann window of half the length has every second sample of the whole one, so that the
-    bins are equal for a signal without an upper half; a symmetric Hann window (NeMo) only nearly.
-    """
-    return config.model_copy(
-        update={
-            "sample_rate": config.sample_rate // 2,
-            "n_fft": config.n_fft // 2,
-            "hop_length": config.hop_length // 2,
-            "win_length": config.win_length // 2,
-            "n_mels": n_mels,
-            "filterbank": None,
-        }
-    )
-
-
 def _below(
     config: MelConfig, bank: Array, device: torch.device, dtype: torch.dtype, octaves: int
 ) -> Plan | None:
@@ -166,7 +148,7 @@ def _below(
         return None
     n_mels = int(np.flatnonzero(inside)[-1]) + 1
     lower = _widened((bank[:, :n_bins] * inside[:, None])[:n_mels])
-    return _plan(_half(config, n_mels), lower, device, dtype, octaves - 1)
+    return _plan(config.halved(n_mels), lower, device, dtype, octaves - 1)
 
 
 def _plan(

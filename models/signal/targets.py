@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.backends.reference import pow_nonnegative
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.transfer import upload
 
@@ -124,4 +125,8 @@ def _without_epsilon(plan: Plan, mel: Tensor) -> Tensor:
     added = math.pow(config.magnitude_eps, config.power / 2) * _band_constants(plan).weight
     if config.power == 2:
         return (mel - added).clamp_min(0.0)
-    return torch.sqrt((mel * mel - added * added).clamp_min(0.0))
+    if config.power == 1:
+        return torch.sqrt((mel * mel - added * added).clamp_min(0.0))
+    # As shares of the mel, whose own square may be too large or too small for a float.
+    share = pow_nonnegative(torch.where(mel > added, added / mel, 1.0), 2.0 / config.power)
+    return mel * pow_nonnegative(1.0 - share, config.power / 2)

@@ -28,9 +28,11 @@ class Span(NamedTuple):
     """Position behind the stream's last sample, or None where the stream goes on."""
 
     def reach(self, config: MelConfig) -> int:
-        """Position behind the last sample that its frames or the stream's end touch."""
+        """Position behind the last sample that is computed: its frames', or the stream's last."""
         support = (self.frames - 1) * config.hop_length + config.win_length
-        return support if self.end is None else max(support, self.end)
+        if self.end is None or config.padding == "none":  # see `MelConfig.rows`
+            return support
+        return max(support, self.end)
 
     def rows(self, config: MelConfig) -> int:
         """Rows of a pack that it takes, its gap included."""
@@ -96,11 +98,11 @@ def _geometry(
     for r in range(config.overlap):
         envelope[r : r + span.frames] += steps[r]
     reach, least = span.reach(config), config.envelope_floor()
-    first = span.settled * hop or config.lead
+    first = span.settled * hop or config.first
     end = reach if span.end is None else span.end
     inverse = np.zeros(envelope.size)
     inverse[first:end] = 1.0 / np.maximum(envelope.ravel()[first:end], least)
-    if config.padding == "center_constant":
+    if not config.reflects:
         return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
     outside = np.arange(end, reach)
     mirrored = 2 * (end - 1) - outside

@@ -20,11 +20,12 @@ from unmel.service.web.disconnect import while_connected
 from unmel.service.web.pipeline import check_admission
 from unmel.service.web.responses import add_warnings, keep_filterbank
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
-from unmel.service.wire.bodies import check_encoding, media_type_of, query_fields, read_body
+from unmel.service.wire.bodies import media_type_of, query_fields, read_body
 from unmel.service.wire.formats import FORMATS, format_for, supported_rate
 from unmel.service.wire.media import FRAMES
-from unmel.service.wire.requests import read_chunked_options, read_chunked_request
+from unmel.service.wire.requests import ChunkedRequest, read_chunked_options, read_chunked_request
 from unmel.service.wire.schemas import ChunkedOptions
+from unmel.service.wire.unpacking import coding_of, unpacked_body
 from unmel.service.wire.writers import STREAMED_FORMATS, Writer, writer
 
 # Frames of a whole mel that are added at once, and frames in a piece of a body.
@@ -53,12 +54,17 @@ async def reconstruct_chunked(request: Request) -> Response:
     components = components_of(request)
     settings, filterbanks = components.settings, components.filterbanks
     query = query_fields(request)
-    query.pop("stream")
     if media_type_of(request) == FRAMES:
-        check_encoding(request)
+        del query["stream"]
+        coding_of(request)  # raises UnsupportedMedia
         return ChunkedResponse(request, read_chunked_options(query, filterbanks), None)
     body = await read_body(request, settings, request.state.reservation)
     wanted = await asyncio.to_thread(read_chunked_request, body, query, settings, filterbanks)
+    return whole_mel_in_chunks(request, wanted)
+
+
+def whole_mel_in_chunks(request: Request, wanted: ChunkedRequest) -> ChunkedResponse:
+    """Answer a checked request for a stream of a whole mel."""
     return ChunkedResponse(request, wanted.options, wanted.mel, wanted.warnings)
 
 
@@ -92,7 +98,7 @@ class ChunkedResponse(Response):
         config, accept = options.config, request.headers.get("accept")
         name = options.format or format_for(accept, STREAMED_FORMATS)
         samples = None if mel is None else config.samples(len(mel))
-        self._writer = writer(name, config.sample_rate, samples)
+        self._writer = writer(name, config.sample_rate, samples, options.peak)
         rate, resampled = supported_rate(name, config.sample_rate)
         super().__init__(None, media_type=FORMATS[name].media_type_at(rate))
         del self.headers["content-length"]
@@ -109,12 +115,15 @@ class ChunkedResponse(Response):
             stream_bytes = session_bytes(config, options.lookahead, _MAX_FRAMES)
             request.state.reservation.resize(mel_bytes + stream_bytes)
             session = await asyncio.to_thread(StreamSession, components, config, options.stream)
+            request.state.noted = noted = {}
             if mel is None:
                 frames = _incoming_frames(request, config, components.settings.client_seconds)
                 await self._send(_encoded(session, frames, self._writer), send)
             else:
                 chunks = _encoded(session, _split(mel), self._writer)
                 await while_connected(request, self._send(chunks, send))
+            if self._writer.warnings:  # the headers are gone
+                noted["warnings"] = list(self._writer.warnings)
 
     async def _send(self, chunks: AsyncIterator[bytes], send: Send) -> None:
         begun = False
@@ -153,7 +162,7 @@ async def _incoming_frames(request: Request, config: MelConfig, limit: float) ->
 
     More of the body is read only after these frames are computed.
     """
-    rest, width, chunks = b"", 4 * config.n_mels, aiter(request.stream())
+    rest, width, chunks = b"", 4 * config.n_mels, aiter(unpacked_body(request))
     while True:
         try:
             async with asyncio.timeout(limit):

@@ -12,17 +12,16 @@ from unmel.service.ops.keys import STATIC
 router = APIRouter(include_in_schema=False)
 
 _FILES = StaticFiles(directory=Path(__file__).parent / "static")
-_METHODS = ["GET", "HEAD"]
 
 
 # Separate routes instead of a mount, because metrics and log name a request by its route.
-@router.api_route("/", methods=_METHODS)
+@router.get("/")
 async def page(request: Request) -> Response:
     """The page."""
     return await static("index.html", request)
 
 
-@router.api_route(f"{STATIC}{{name}}", methods=_METHODS)
+@router.get(f"{STATIC}{{name}}")
 async def static(name: str, request: Request) -> Response:
     """A file of the page."""
     answer = await _FILES.get_response(name, request.scope)

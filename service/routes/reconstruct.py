@@ -7,9 +7,8 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
-from unmel.models.errors import Invalid
 from unmel.service.queue.tickets import Served
-from unmel.service.routes.chunked import reconstruct_chunked
+from unmel.service.routes.chunked import reconstruct_chunked, whole_mel_in_chunks
 from unmel.service.web import openapi, responses
 from unmel.service.web.components import components_of
 from unmel.service.web.pipeline import serve_whole
@@ -18,7 +17,9 @@ from unmel.service.wire.formats import encode_npy
 from unmel.service.wire.requests import (
     AnalyzeRequest,
     ReconstructRequest,
+    StreamWanted,
     read_analyze_request,
+    read_flag,
     read_reconstruct_request,
 )
 from unmel.service.wire.schemas import Progress
@@ -31,13 +32,11 @@ async def reconstruct(request: Request) -> Response:
     """A mel spectrogram in, audio out; in chunks as it is computed, with `stream=true`."""
     components = components_of(request)
     settings, filterbanks = components.settings, components.filterbanks
-    if _wants_stream(request):
+    if read_flag("stream", query_fields(request).get("stream")):
         return await reconstruct_chunked(request)
 
     def read(body: Body) -> ReconstructRequest:
-        query = query_fields(request)
-        query.pop("stream", None)
-        accept = request.headers.get("accept")
+        query, accept = query_fields(request), request.headers.get("accept")
         return read_reconstruct_request(body, query, accept, settings, filterbanks)
 
     def encode(wanted: ReconstructRequest, served: Sequence[Served]) -> Response:
@@ -48,14 +47,10 @@ async def reconstruct(request: Request) -> Response:
         responses.keep_filterbank(response, wanted.item.config, filterbanks)
         return response
 
-    return await serve_whole(request, read, encode)
-
-
-def _wants_stream(request: Request) -> bool:
-    value = request.query_params.get("stream", "false")
-    if value not in ("true", "false"):
-        raise Invalid("stream", repr(value[:40]), "true or false")
-    return value == "true"
+    try:
+        return await serve_whole(request, read, encode)
+    except StreamWanted as stream:
+        return whole_mel_in_chunks(request, stream.wanted)
 
 
 @router.get("/progress/{request_id}")

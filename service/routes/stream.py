@@ -40,7 +40,8 @@ async def stream(socket: WebSocket) -> None:
     """
     components: Components = socket.app.state.components
     await socket.accept()
-    began, session, code, refused = time.monotonic(), None, 1000, None
+    began, session, code = time.monotonic(), None, 1000
+    noted: dict[str, str] = {}
     try:
         components.lanes.check_admission()
         with components.streams.acquire(), components.budget.reserve() as reservation:
@@ -53,7 +54,7 @@ async def stream(socket: WebSocket) -> None:
             reservation.resize(session_bytes(config, options.lookahead, max_frames))
             if config.filterbank is not None:
                 components.filterbanks.hold(config.filterbank)
-            out = writer(_FORMATS[options.format], config.sample_rate, None)
+            out = writer(_FORMATS[options.format], config.sample_rate, None, options.peak)
             await _run(socket, limit, session, out)
             await _send(socket, limit, json.dumps(_summary(session, out, began)))
         await socket.close()
@@ -62,9 +63,9 @@ async def stream(socket: WebSocket) -> None:
     except Exception as error:  # the client gets the detail of its problem
         code = close_code_of(error)
         if isinstance(error, Overloaded):
-            refused = error.reason
-            components.metrics.observe_refused(refused)
-        await _close(socket, error, code)
+            noted["refused"] = error.reason
+            components.metrics.observe_refused(error.reason)
+        noted["broken_off"] = await _close(socket, error, code)
     finally:
         logger.info(
             "stream",
@@ -74,7 +75,7 @@ async def stream(socket: WebSocket) -> None:
                 "frames": session.frames if session else 0,
                 "samples": session.samples if session else 0,
                 "seconds": round(time.monotonic() - began, 4),
-                **({"refused": refused} if refused else {}),
+                **noted,
             },
         )
 
@@ -93,6 +94,7 @@ async def _run(socket: WebSocket, limit: float, session: StreamSession, out: Wri
             await session.feed(parse_frames(message, session.config))
         async for samples in session.settled_samples():
             await _send(socket, limit, out.add(samples))
+    await _send(socket, limit, out.end())
 
 
 def _read_options(text: str, filterbanks: HeldFilterbanks) -> StreamOptions:
@@ -123,6 +125,8 @@ async def _receive_text(socket: WebSocket, limit: float) -> str:
 
 async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
     """Send, at the client's pace; disconnect one that reads nothing within the limit, seconds."""
+    if not data:  # samples that still wait in the limiter
+        return
     try:
         async with asyncio.timeout(limit):
             if isinstance(data, str):
@@ -144,19 +148,22 @@ def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, obj
         "steps": session.steps,
         "queue_seconds": round(session.queue_seconds, 4),
         "compute_seconds": round(session.compute_seconds, 4),
+        "limited": out.limited,
         "clipped": out.clipped,
-        "warnings": list(session.warnings),
+        "warnings": [*session.warnings, *out.warnings],
         **({} if bank is None else {"filterbank": bank.digest}),
     }
 
 
-async def _close(socket: WebSocket, error: Exception, code: int) -> None:
+async def _close(socket: WebSocket, error: Exception, code: int) -> str:
     """Close with the code and the problem's detail, cut to the size of a close frame."""
     status = status_of(error)
     if status == 500:
         logger.error("stream failed", exc_info=error)
-    reason = str(problem_body(error, status)["detail"]).encode()[:_MAX_REASON]
+    detail = str(problem_body(error, status)["detail"])
+    reason = detail.encode()[:_MAX_REASON]
     try:
         await socket.close(code, reason.decode(errors="ignore"))
     except (RuntimeError, WebSocketDisconnect, OSError):  # the client disconnected first
         logger.debug("the client disconnected before the close frame")
+    return detail

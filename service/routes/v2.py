@@ -1,58 +1,32 @@
-"""The Open Inference Protocol, version 2: a preset is a model, its mel the input `mel`.
-
-References: https://github.com/kserve/open-inference-protocol,
-specification/protocol/inference_rest.md; for binary tensors
-https://github.com/triton-inference-server/server, docs/protocol/extension_binary_data.md.
-"""
+"""The Open Inference Protocol, version 2: a preset is a model, its mel the input `mel`."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from numpy.typing import NDArray
 
-from unmel.models.engine import Item
-from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.models.mel import PRESETS, Preset
 from unmel.service import __version__
 from unmel.service.errors import NotFound
-from unmel.service.ops.settings import Settings
 from unmel.service.queue.tickets import Served
 from unmel.service.web import openapi
 from unmel.service.web.components import components_of
 from unmel.service.web.pipeline import serve_whole
 from unmel.service.web.responses import PacedResponse
-from unmel.service.wire.arrays import MAX_JSON_PARTS
 from unmel.service.wire.bodies import Body
-from unmel.service.wire.codecs import parse_json, parse_json_array, reshape
+from unmel.service.wire.infer import HEADER_LENGTH, InferRequest, read_infer_request
 from unmel.service.wire.levels import LevelledAudio, apply_levels
 from unmel.service.wire.media import JSON, OCTET_STREAM
-from unmel.service.wire.problems import brief
-from unmel.service.wire.requests import (
-    ReconstructRequest,
-    make_reconstruct_request,
-    read_options,
-)
+from unmel.service.wire.requests import ReconstructRequest
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 
 VERSION = "1"
-HEADER_LENGTH = "Inference-Header-Content-Length"
-_DTYPES: dict[str, np.dtype[Any]] = {"FP32": np.dtype("<f4"), "FP16": np.dtype("<f2")}
-# The model stands for the config, and the output is always one tensor of floats.
-_FORBIDDEN_PARAMETERS = frozenset({"config", "format", "output"})
-_MICROSECONDS = 1_000_000
-_MAX_DIGITS = 18
-# Each mel of a batch is a request in the queue, however few frames it has.
-_MAX_BATCH = 256
-# A sample in a JSON answer: a float in a list (32 bytes), and its digits as text and encoded.
-_JSON_SAMPLE_BYTES = 84
 
 
 @router.get("")
@@ -102,8 +76,8 @@ async def infer(request: Request, model: str, version: str = VERSION) -> Respons
     preset, settings = _preset(model, version), components_of(request).settings
     length = request.headers.get(HEADER_LENGTH)
 
-    def read(body: Body) -> _InferRequest:
-        return _read(body.data, length, preset, settings)
+    def read(body: Body) -> InferRequest:
+        return read_infer_request(body.data, length, preset, settings)
 
     return await serve_whole(request, read, _answer)
 
@@ -121,126 +95,15 @@ def _preset(model: str, version: str) -> Preset:
     return PRESETS[model]
 
 
-class _InferRequest:
-    """A batch of reconstructions, and the form of the answer."""
-
-    def __init__(self, head: dict[str, Any], model: str) -> None:
-        self.model = model
-        self.id = head.get("id")
-        if self.id is not None and not isinstance(self.id, str):
-            raise Invalid("id", brief(self.id), "a string")
-        self.parameters = _object("parameters", head.get("parameters", {}))
-        self.binary = _flag(self.parameters.pop("binary_data_output", False))
-        timeout = self.parameters.pop("timeout", None)
-        if timeout is not None and not (type(timeout) is int and timeout > 0):
-            raise Invalid("parameters.timeout", brief(timeout), "microseconds, above 0")
-        self.timeout = None if timeout is None else timeout / _MICROSECONDS
-        for output in _list("outputs", head.get("outputs", [])):
-            entry = _object("outputs", output)
-            if entry.get("name") != "audio":
-                raise Invalid("outputs", brief(entry.get("name")), "'audio'")
-            given = _object("outputs.parameters", entry.get("parameters", {}))
-            self.binary = _flag(given.get("binary_data", self.binary))
-        self.clips: list[ReconstructRequest] = []
-        self.batched = False
-
-    @property
-    def items(self) -> list[Item]:
-        return [clip.item for clip in self.clips]
-
-    @property
-    def nbytes(self) -> int:
-        nbytes = sum(clip.nbytes for clip in self.clips)
-        if self.binary:
-            return nbytes
-        return nbytes + _JSON_SAMPLE_BYTES * sum(map(_output_samples, self.clips))
-
-
-def _output_samples(clip: ReconstructRequest) -> int:
-    """Samples of a clip at the rate of the answer."""
-    rate = clip.item.config.sample_rate
-    return math.ceil(clip.item.samples * (clip.levels.sample_rate or rate) / rate)
-
-
-def _read(data: bytes, length: str | None, preset: Preset, settings: Settings) -> _InferRequest:
-    """Read and check the JSON head and the binary tensor after it."""
-    size = len(data)
-    if length is not None:
-        # int() refuses thousands of digits, be they zeros.
-        digits = length.isascii() and length.isdecimal() and len(length) <= _MAX_DIGITS
-        if not digits or int(length) > size:
-            raise Unreadable(HEADER_LENGTH, repr(length[:40]), f"at most the body's {size} bytes")
-        size = int(length)
-    if size > settings.max_json_bytes:
-        raise TooLarge("body", f"{size} bytes of JSON", f"at most {settings.max_json_bytes}")
-    head = parse_json(data[:size], settings.max_frames + MAX_JSON_PARTS)
-    wanted = _InferRequest(head, preset.name)
-    mels = _mels(_list("inputs", head.get("inputs")), memoryview(data)[size:])
-    wanted.batched = mels.ndim == 3
-    refused = sorted(_FORBIDDEN_PARAMETERS & set(wanted.parameters))
-    if refused:
-        raise Invalid(f"parameters.{refused[0]}", "a value", "nothing: the model determines it")
-    options = read_options({**wanted.parameters, "config": preset.name})
-    if mels.size > settings.max_frames * preset.config.n_mels:
-        shape = "x".join(map(str, mels.shape))
-        raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames in total")
-    batch = mels if wanted.batched else mels[None]
-    if len(batch) > _MAX_BATCH:
-        raise TooLarge("mel", f"a batch of {len(batch)} mels", f"at most {_MAX_BATCH}")
-    wanted.clips = [
-        make_reconstruct_request(mel, None, options, "pcm_f32", settings) for mel in batch
-    ]
-    if not wanted.clips:
-        raise Invalid("mel", "an empty batch", "at least one mel")
-    return wanted
-
-
-def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
-    """The input tensor from the JSON or the bytes after it: two axes, or three for a batch."""
-    if len(inputs) != 1:
-        raise Invalid("inputs", brief(inputs), "one input, 'mel'")
-    tensor = _object("inputs", inputs[0])
-    if tensor.get("name") != "mel":
-        raise Invalid("inputs", brief(tensor.get("name")), "'mel'")
-    name, shape = tensor.get("datatype"), tensor.get("shape")
-    dtype = _DTYPES.get(name) if isinstance(name, str) else None
-    if dtype is None:
-        raise Invalid("mel", f"datatype {brief(name)}", "FP32 or FP16")
-    if (
-        not isinstance(shape, list)
-        or len(shape) not in (2, 3)
-        or not all(type(n) is int and 0 <= n < 2**31 for n in shape)
-    ):
-        raise Invalid(
-            "mel", f"shape {brief(shape)}", "[n_mels, frames], or [batch, n_mels, frames]"
-        )
-    count = math.prod(shape)
-    parameters = _object("mel.parameters", tensor.get("parameters", {}))
-    size = parameters.get("binary_data_size")
-    if size is None:
-        values = parse_json_array("mel", tensor.get("data")).reshape(-1)
-        if values.size != count:
-            raise Invalid("mel", f"{values.size} numbers for shape {shape}", f"{count} numbers")
-        with np.errstate(over="ignore"):  # check_mel refuses infinite values
-            return reshape("mel", values.astype(dtype), shape)
-    if type(size) is not int or size != count * dtype.itemsize or size != len(raw):
-        raise Invalid(
-            "mel",
-            f"binary_data_size {brief(size)} and {len(raw)} bytes for shape {shape} of {name}",
-            f"{count * dtype.itemsize} bytes",
-        )
-    return reshape("mel", np.frombuffer(raw, dtype), shape)
-
-
-def _answer(wanted: _InferRequest, served: Sequence[Served]) -> Response:
+def _answer(wanted: InferRequest, served: Sequence[Served]) -> Response:
     audio = [_levelled(clip, one) for clip, one in zip(wanted.clips, served, strict=True)]
     samples = np.stack([one.samples for one in audio]).astype("<f4", copy=False)
     if not wanted.batched:
         samples = samples[0]
     warnings = {
         warning
-        for clip, one in zip(wanted.clips, served, strict=True)
-        for warning in (*clip.warnings, *one.result.warnings)
+        for clip, one, levelled in zip(wanted.clips, served, audio, strict=True)
+        for warning in (*clip.warnings, *one.result.warnings, *levelled.warnings)
     }
     output: dict[str, Any] = {"name": "audio", "datatype": "FP32", "shape": list(samples.shape)}
     parameters: dict[str, Any] = {"sample_rate": audio[0].sample_rate}
@@ -266,21 +129,3 @@ def _answer(wanted: _InferRequest, served: Sequence[Served]) -> Response:
 def _levelled(clip: ReconstructRequest, served: Served) -> LevelledAudio:
     wave = np.asarray(served.result.values, np.float32)
     return apply_levels(wave, clip.item.config.sample_rate, clip.levels, bounded=False)
-
-
-def _object(field: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise Invalid(field, brief(value), "an object")
-    return dict(value)
-
-
-def _list(field: str, value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise Invalid(field, brief(value), "a list")
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Invalid("parameters", brief(value), "true or false for binary data")
-    return value

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from unmel.service.errors import Overloaded, Unauthorized
+from unmel.service.errors import BrokenOff, Overloaded, Unauthorized
 from unmel.service.ops.keys import Keys, is_open
 from unmel.service.ops.limits import MemoryBudget
 from unmel.service.ops.logs import request_id
 from unmel.service.ops.metrics import Metrics
 from unmel.service.queue.lanes import RESTART_SECONDS
-from unmel.service.wire.problems import problem_response
+from unmel.service.wire.problems import note_problem, problem_response, status_of
 
 logger = logging.getLogger("unmel.access")
 
@@ -119,19 +119,25 @@ class AccessMiddleware:
         try:
             with self.budget.reserve() as state["reservation"]:
                 await self.app(scope, receive, send_with_headers)
-        except asyncio.CancelledError:
-            # Only a server that stops cancels requests, at the end of its grace period; they are
-            # answered as well.
-            if status or not self.closing():
-                raise
-            error = Overloaded(
-                "draining", "The service shut down before the request was done.", RESTART_SECONDS
-            )
-            await problem_response(Request(scope), error)(scope, receive, send_with_headers)
-        except Exception as error:
-            if status:  # the answer has begun and can only be broken off
-                raise
-            await problem_response(Request(scope), error)(scope, receive, send_with_headers)
+        except (asyncio.CancelledError, Exception) as raised:
+            error = raised
+            if isinstance(raised, asyncio.CancelledError):
+                # Only a server that stops cancels requests, at the end of its grace period; they
+                # are answered as well.
+                if not self.closing():
+                    raise
+                error = Overloaded(
+                    "draining",
+                    "The service shut down before the request was done.",
+                    RESTART_SECONDS,
+                )
+            if not status:
+                await problem_response(Request(scope), error)(scope, receive, send_with_headers)
+                return
+            problem = note_problem(Request(scope), _handled(error))
+            status = problem["status"]
+            state.setdefault("noted", {})["broken_off"] = problem["detail"]
+            raise BrokenOff from None
         finally:
             self._account(scope, status, time.monotonic() - began)
             request_id.reset(token)
@@ -153,9 +159,17 @@ class AccessMiddleware:
                 "status": status,
                 "seconds": round(seconds, 4),
                 **({"refused": refused} if refused else {}),
+                **state.get("noted", {}),
                 **state.get("stages", {}),
             },
         )
+
+
+def _handled(error: BaseException) -> BaseException:
+    """The exception itself, where Starlette says that it could not be handled any more."""
+    cause = error.__cause__
+    unhandled = isinstance(error, RuntimeError) and cause is not None and status_of(cause) != 500
+    return cause if unhandled and cause is not None else error
 
 
 class KeyMiddleware:

@@ -83,7 +83,7 @@ class Components:
             probe = _probe(self.settings)
             self.engine.run([probe])
             stream = self.engine.stream(probe.config, Options())
-            first = probe.config.lead // probe.config.hop_length + stream.options.lookahead + 1
+            first = probe.config.first // probe.config.hop_length + stream.options.lookahead + 1
             stream.feed(np.zeros((first + 1, probe.config.n_mels), np.float32))
             stream.end()
             while (step := stream.step) is not None:  # the first, a middle one, and the last

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from unmel.models.mel import PRESETS, MelConfig
-from unmel.service.wire.codecs import BASE64_DTYPES
+from unmel.service.wire.codecs import BASE64_DTYPES, MAX_AXES
 from unmel.service.wire.media import FORM, JSON, NPY, NPZ, SAFETENSORS
 from unmel.service.wire.schemas import AnalyzeOptions, ReconstructOptions
 
@@ -69,7 +69,7 @@ def _array(description: str) -> dict[str, Any]:
                         "type": "array",
                         "items": {"type": "integer", "minimum": 0},
                         "minItems": 1,
-                        "maxItems": 3,
+                        "maxItems": MAX_AXES,
                     },
                 },
             },
@@ -81,6 +81,8 @@ def _array(description: str) -> dict[str, Any]:
 def reconstruct_body() -> dict[str, Any]:
     """Document the bodies of `POST /reconstruct`."""
     options = _schemas(ReconstructOptions)
+    options["stream"] = {"type": "boolean", "description": "As in the query string."}
+    options["lookahead"] = {"type": "integer", "minimum": 1, "description": "With `stream`."}
     members = {
         "mel": _array("The mel [n_mels, frames]"),
         "phases": _array("First phases [n_fft/2 + 1, frames] in radians"),

@@ -5,48 +5,69 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
-from unmel.service.errors import SlowClient, UnsupportedMedia
+from unmel.service.errors import SlowClient
 from unmel.service.ops.limits import Reservation
 from unmel.service.ops.settings import Settings
 from unmel.service.wire.media import FORM, JSON
+from unmel.service.wire.unpacking import coding_of, unpacked_body
 
 # Bytes reserved for each byte of the body: for the body, its contiguous copy, and the arrays; more
 # for JSON, whose "1.5," becomes an object of some tens of bytes.
 _WEIGHT = 3
 _JSON_WEIGHT = 12
+# A form or a query has only texts: these are what JSON's null, Python's None and an empty input
+# of a page become.
+_NOT_GIVEN = frozenset({"", "null", "None"})
+
+# Options may come as files too: a browser's FormData makes one of every Blob.
+_MAX_FILES, _MAX_FIELDS = 32, 64
+# Text of an option.
+_MAX_TEXT = 2**20
 
 
 @dataclass(frozen=True)
 class Body:
-    """A body: either `data` as a whole, or a form's files and fields by name."""
+    """A body: either `data` as a whole, or a form's files and fields by name.
+
+    A field is None if its text says that nothing is given.
+    """
 
     media_type: str
     data: bytes
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str | None] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
     def file(self, name: str) -> bytes:
         """Content of a form's file; Invalid if it is missing or empty."""
         if name not in self.files:
+            text = self.fields.get(name)
             got = ", ".join(f"a file field {other[:80]!r}" for other in self.files) or "no file"
-            raise Invalid(name, got, f"a file field {name!r}")
+            if text is not None:
+                got = f"a text field of {len(text)} characters"
+            raise Invalid(name, got, f"a file field {name!r}: curl -F {name}=@FILE")
         if not self.files[name]:
             raise Unreadable(name, "an empty file", "a file with content")
         return self.files[name]
 
+    def options(self, *files: str) -> dict[str, Any]:
+        """Options of a form: its fields and files, but for the files named."""
+        given = {**self.fields, **self.files}
+        return {name: value for name, value in given.items() if name not in files}
 
-def query_fields(request: Request) -> dict[str, str]:
+
+def query_fields(request: Request) -> dict[str, str | None]:
     """Parse the query string.
 
     Returns
     -------
-    Values by name.
+    Values by name, None for those that say that nothing is given.
 
     Raises
     ------
@@ -54,12 +75,47 @@ def query_fields(request: Request) -> dict[str, str]:
         A parameter is given twice.
 
     """
-    fields: dict[str, str] = {}
+    fields: dict[str, str | None] = {}
     for name, value in request.query_params.multi_items():
         if name in fields:
             raise Invalid(name[:80], "two values", "one value")
-        fields[name] = value
+        fields[name] = _given(value)
     return fields
+
+
+def read_text(name: str, data: bytes) -> str | None:
+    """Read an option that is a form's file, as browsers and `curl -F config=@config.json` send it.
+
+    Parameters
+    ----------
+    name
+        Name of the option.
+    data
+        Content of the file, UTF-8.
+
+    Returns
+    -------
+    The text, or None if it says that nothing is given.
+
+    Raises
+    ------
+    Invalid
+        The content is no text, or too long.
+
+    """
+    if len(data) > _MAX_TEXT:
+        raise TooLarge(name, f"a file of {len(data)} bytes", f"at most {_MAX_TEXT} bytes of text")
+    try:
+        return _given(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        got = f"a file of {len(data)} bytes that are not UTF-8"
+        raise Invalid(name, got, "the option's text, in UTF-8") from None
+
+
+def _given(text: str) -> str | None:
+    """The text of an option; None if it says that nothing is given."""
+    text = text.strip()
+    return None if text in _NOT_GIVEN else text
 
 
 def media_type_of(request: Request) -> str:
@@ -67,17 +123,8 @@ def media_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-def check_encoding(request: Request) -> None:
-    """Raise UnsupportedMedia for a compressed body."""
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
-        raise UnsupportedMedia(
-            "Content-Encoding", repr(coding[:40]), "none: compressed bodies are not supported"
-        )
-
-
 async def read_body(request: Request, settings: Settings, reservation: Reservation) -> Body:
-    """Read a body, with or without a stated length, within all limits.
+    """Read a body, packed or not, with or without a stated length, within all limits.
 
     Parameters
     ----------
@@ -97,10 +144,10 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
     SlowClient
         The body did not arrive in time.
     Invalid
-        The body is compressed, or a form that cannot be parsed.
+        The body is not packed as it says, or is a form that cannot be parsed.
 
     """
-    check_encoding(request)
+    coding_of(request)  # before a word about its length
     media_type = media_type_of(request)
     max_bytes, weight = settings.max_body_bytes, _WEIGHT
     if media_type == JSON:
@@ -112,7 +159,7 @@ async def read_body(request: Request, settings: Settings, reservation: Reservati
     data = bytearray()
     try:
         async with asyncio.timeout(settings.client_seconds):
-            async for chunk in request.stream():
+            async for chunk in unpacked_body(request):
                 data += chunk
                 if len(data) > max_bytes:
                     raise TooLarge("body", f"more than {max_bytes} bytes", want)
@@ -136,19 +183,29 @@ async def _read_form(headers: Headers, data: bytes) -> Body:
         yield data
 
     try:
-        parser = _Parser(headers, once(), max_files=3, max_fields=64)
+        parser = _Parser(
+            headers,
+            once(),
+            max_files=_MAX_FILES,
+            max_fields=_MAX_FIELDS,
+            max_part_size=_MAX_TEXT,
+        )
         form = await parser.parse()
     except (MultiPartException, KeyError, UnicodeError, LookupError) as error:
         reason = getattr(error, "message", "a form without a boundary")
-        raise Unreadable("body", reason, "multipart/form-data with its files") from error
-    fields: dict[str, str] = {}
+        want = f"multipart/form-data with its files: at most {_MAX_FILES} of them, and "
+        want += f"{_MAX_FIELDS} fields of {_MAX_TEXT} bytes"
+        raise Unreadable("body", reason, want) from error
+    fields: dict[str, str | None] = {}
     files: dict[str, bytes] = {}
     for name, value in form.multi_items():
         if name in fields or name in files:
             raise Invalid(name[:80], "two values", "one value")
         if isinstance(value, UploadFile):
-            files[name] = await value.read()
+            content = await value.read()
+            if content or value.filename:  # a page sends neither where no file was chosen
+                files[name] = content
         else:
-            fields[name] = value
+            fields[name] = _given(value)
     await form.close()
     return Body(FORM, b"", fields, files)

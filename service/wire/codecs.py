@@ -7,6 +7,7 @@ import binascii
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,13 +18,17 @@ from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.service.wire.levels import RESAMPLER
+from unmel.service.wire.piped_audio import audio_stream
 from unmel.service.wire.problems import brief
+from unmel.service.wire.recognise import recognise, unreadable_array, unreadable_audio
 
 BASE64_DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(code)
     for name, code in (("float16", "<f2"), ("float32", "<f4"), ("float64", "<f8"))
 }
 
+MAX_AXES = 6
+"""Axes of a mel in JSON: two, and those of size 1 that a model's batches and channels have."""
 
 # An axis longer than this overflows numpy's own sizes.
 _LARGEST_SIZE = 2**31
@@ -32,6 +37,8 @@ _RATES = (1000, 768_000)
 # Decoded samples of all channels allowed per output sample, as for stereo at 96 kHz to 24 kHz.
 _DECODED_RATIO = 8
 _PIECE = 2**18
+# libsndfile's number of samples for a file whose header states none, or nearly.
+_UNKNOWN = 2**62
 
 # --- mels -------------------------------------------------------------------------------------
 
@@ -65,14 +72,18 @@ def parse_npy(field: str, data: bytes) -> NDArray[Any]:
         else:
             raise ValueError(f"npy version {version}")
     except Exception as error:  # the header is parsed as Python, which raises a dozen kinds
-        raise Unreadable(
-            field, f"{len(data)} bytes that are not an npy file", "the output of np.save"
-        ) from error
+        want = "the output of np.save, which has the shape that raw numbers lack"
+        if data.startswith(b"\x93NUMPY"):
+            raise Unreadable(field, "an npy file with a broken header", want) from error
+        raise unreadable_array(field, data, want) from error
     shape, fortran, dtype = header
     if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape):
         raise Unreadable(field, "an npy header with an impossible shape", "the output of np.save")
     if dtype.kind not in "fiu":
-        raise Invalid(field, f"an npy file of dtype {dtype}", "an array of real numbers")
+        way = "an array of real numbers"
+        if dtype.hasobject:
+            way += ", one mel in it: mel.astype(np.float32); objects are never unpickled"
+        raise Invalid(field, f"an npy file of dtype {dtype}", way)
     start, count = stream.tell(), math.prod(shape)
     if count * dtype.itemsize != len(data) - start:
         raise Unreadable(
@@ -135,9 +146,13 @@ def parse_json(data: bytes, max_parts: int) -> dict[str, Any]:
     if parts > max_parts:
         raise TooLarge("body", f"{parts} lists and objects", f"at most {max_parts}")
     try:
-        value = pydantic_core.from_json(data)
+        value = pydantic_core.from_json(data.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
-        raise Unreadable("body", f"JSON that does not parse: {error}", "a JSON object") from None
+        known = recognise(data)
+        got = f"JSON that does not parse: {error}"
+        if known is not None and known[1] not in ("json", "text"):
+            got = f"{known[0]}, sent as JSON"
+        raise Unreadable("body", got, "a JSON object") from None
     if not isinstance(value, dict):
         raise Invalid("body", brief(value), "a JSON object")
     return value
@@ -176,7 +191,7 @@ def parse_json_array(field: str, value: object) -> NDArray[Any]:
     return mel
 
 
-def _only_numbers(value: list[object], depth: int = 3) -> bool:
+def _only_numbers(value: list[object], depth: int = MAX_AXES) -> bool:
     """Whether nested lists, at most `depth` deep, hold only numbers."""
     kinds = {type(item) for item in value}
     if kinds <= {int, float}:
@@ -192,16 +207,17 @@ def _from_base64(field: str, value: Mapping[str, object]) -> NDArray[Any]:
     unknown = set(value) - {"data", "dtype", "shape"}
     if unknown:
         raise Invalid(field, f"a member {sorted(unknown)[0]!r}", "data, dtype and shape")
-    data, name, shape = value.get("data"), value.get("dtype", "float32"), value.get("shape")
+    data, name, shape = value.get("data"), value.get("dtype"), value.get("shape")
+    name = "float32" if name is None else name
     dtype = BASE64_DTYPES.get(name) if isinstance(name, str) else None
     if dtype is None:
         raise Invalid(f"{field}.dtype", brief(name), "one of " + ", ".join(BASE64_DTYPES))
     if (
         not isinstance(shape, list)
-        or not 1 <= len(shape) <= 3
+        or not 1 <= len(shape) <= MAX_AXES
         or not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape)
     ):
-        raise Invalid(f"{field}.shape", brief(shape), "a list of one to three sizes")
+        raise Invalid(f"{field}.shape", brief(shape), f"a list of one to {MAX_AXES} sizes")
     if not isinstance(data, str):
         raise Invalid(f"{field}.data", brief(data), "a base64 string")
     try:
@@ -250,30 +266,20 @@ def read_audio(
     """
     warnings: list[str] = []
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with _Forward(audio_stream(data)) as file:
             rate = file.samplerate
             if not _RATES[0] <= rate <= _RATES[1]:
                 raise Invalid("audio", f"{rate} Hz", f"{_RATES[0]} to {_RATES[1]} Hz")
             if file.channels > _CHANNELS:
                 raise Invalid("audio", f"{file.channels} channels", f"at most {_CHANNELS}")
-            # Checked before decoding: a small FLAC file can hold hours of silence.
-            samples = file.frames * sample_rate // rate
-            if samples > max_samples:
-                raise TooLarge(
-                    "audio", f"{samples} samples at {sample_rate} Hz", f"at most {max_samples}"
-                )
-            most = _DECODED_RATIO * max_samples
-            if file.frames * file.channels > most:
-                raise TooLarge(
-                    "audio", f"{file.frames} samples of {file.channels} channels", f"at most {most}"
-                )
-            channels, mono = file.channels, _read_mono(file)
+            limit = _Limit(rate, file.channels, sample_rate, max_samples)
+            # Checked before decoding: a small FLAC file can hold hours of silence. A stream of
+            # unknown length states the largest one, and libsndfile estimates an mp3's.
+            if file.frames < _UNKNOWN and file.format != "MP3":
+                limit.check(file.frames, str(file.frames * sample_rate // rate))
+            channels, mono = file.channels, _read_mono(file, limit)
     except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError) as error:
-        raise Unreadable(
-            "audio",
-            f"{len(data)} bytes that no decoder can read",
-            "a wav, flac, ogg, opus or mp3 file",
-        ) from error
+        raise unreadable_audio(data) from error
     if mono.shape[0] == 0:
         raise Invalid("audio", "no samples", "at least one sample")
     if channels > 1:
@@ -286,9 +292,48 @@ def read_audio(
     return np.ascontiguousarray(mono, dtype=np.float32), tuple(warnings)
 
 
-def _read_mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """Samples `[L]` of a file, channels averaged piece by piece to save memory."""
-    pieces = [np.zeros(0, np.float32)]
-    while (piece := file.read(_PIECE, dtype="float32", always_2d=True)).shape[0]:
-        pieces.append(piece.mean(axis=1))
+class _Forward(soundfile.SoundFile):  # type: ignore[misc] # it has no types
+    """A file that is read once, from its beginning: a FLAC of unknown length cannot be sought in.
+
+    soundfile seeks after every read of a file that it takes for seekable.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Bound of the samples that are decoded."""
+
+    rate: int
+    channels: int
+    sample_rate: int
+    max_samples: int
+
+    def check(self, samples: int, words: str) -> None:
+        """Raise TooLarge if `samples` of each channel are too many; `words` says their number."""
+        if samples * self.sample_rate // self.rate > self.max_samples:
+            raise TooLarge(
+                "audio", f"{words} samples at {self.sample_rate} Hz", f"at most {self.max_samples}"
+            )
+        most = _DECODED_RATIO * self.max_samples
+        if samples * self.channels > most:
+            raise TooLarge(
+                "audio", f"{samples} samples of {self.channels} channels", f"at most {most}"
+            )
+
+
+def _read_mono(file: soundfile.SoundFile, limit: _Limit) -> NDArray[np.float32]:
+    """Samples `[L]` of a file up to the limit, channels averaged piece by piece to save memory."""
+    pieces, samples = [np.zeros(0, np.float32)], 0
+    try:
+        while (piece := file.read(_PIECE, dtype="float32", always_2d=True)).shape[0]:
+            samples += piece.shape[0]
+            limit.check(samples, f"more than {limit.max_samples}")
+            pieces.append(piece.mean(axis=1))
+    except soundfile.LibsndfileError as error:
+        raise Unreadable(
+            "audio", f"a file that cannot be decoded after {samples} samples", "a whole file"
+        ) from error
     return np.concatenate(pieces)

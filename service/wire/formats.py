@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -184,7 +184,7 @@ class Encoded:
     data: bytes
     media_type: str
     gain: float = 1.0
-    """Factor that was applied to the samples."""
+    """Factor that was applied to all samples."""
     sample_rate: int = 0
     """Hz; 0 for a result that is not audio."""
     warnings: tuple[str, ...] = ()
@@ -265,8 +265,8 @@ def encode_audio(
         raise Invalid(
             "sample_rate", f"{wanted} for {format_name!r}", f"another rate, such as {out} Hz"
         )
-    wanted_levels = LevelOptions(options.normalize, options.gain, out)
-    levelled = apply_levels(wave, rate, wanted_levels, bounded=form.bounded)
+    levelled = apply_levels(wave, rate, replace(options, sample_rate=out), bounded=form.bounded)
+    warnings += levelled.warnings
     samples: NDArray[Any] = levelled.samples
     if form.fixed_point:
         samples = to_fixed(levelled.samples)

@@ -1,4 +1,4 @@
-"""Levels of mono audio: loudness by ITU-R BS.1770-4, normalisation, gain, and the sample rate."""
+"""Levels of mono audio: loudness by ITU-R BS.1770-4, normalisation, gain, peaks, sample rate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from unmel.service.wire.limiter import limit
+
 RESAMPLER = "VHQ"
 """Quality of soxr."""
 PEAK_LEVEL = -1.0
 """Level of the loudest sample after `peak`, dB of full scale."""
 LOUDNESS_LEVEL = -23.0
 """Level of a clip after `loudness`, LUFS: the programme level of EBU R 128."""
+MAX_LIMITED = 12.0
+"""Highest peak that is limited, dB above full scale; a clip with a higher one is scaled."""
 
 # The two stages of the K weighting as analogue prototypes: they give the standard's coefficients
 # at 48 kHz, and its curve at any other rate (see `sections`).
@@ -125,6 +129,8 @@ class LevelOptions:
     """Gain after normalisation, dB."""
     sample_rate: int | None = None
     """Rate of the result, Hz; None keeps the rate of the samples."""
+    peak: str | None = None
+    """`limit`, `scale` or `clip`; None limits in bounded formats only."""
 
 
 UNCHANGED = LevelOptions()
@@ -138,16 +144,30 @@ class LevelledAudio:
     """`[L]`."""
     sample_rate: int
     gain: float
-    """Factor that was applied to the samples."""
+    """Factor that was applied to all samples."""
+    warnings: tuple[str, ...] = ()
+
+
+def peak_warning(peak: float, done: str) -> str:
+    """Say what the peak was, and what was done about it.
+
+    Parameters
+    ----------
+    peak
+        Largest magnitude before, full scale at 1.
+    done
+        Past participle.
+
+    """
+    return f"peak {peak:.4g} ({20.0 * math.log10(peak):+.1f} dB) above full scale: {done}"
 
 
 def apply_levels(
     wave: NDArray[np.float32], rate: int, options: LevelOptions, *, bounded: bool
 ) -> LevelledAudio:
-    """Resample, normalise and amplify a clip.
+    """Resample, normalise and amplify a clip, and keep it within full scale.
 
-    Silence is never scaled. In a bounded format a clip whose peak would exceed full scale is
-    scaled down as a whole; other formats keep the requested level.
+    Silence is never scaled.
 
     Parameters
     ----------
@@ -158,7 +178,8 @@ def apply_levels(
     options
         Requested processing.
     bounded
-        Whether the format clips samples beyond full scale.
+        Whether the format clips samples beyond full scale; one that does not keeps them unless
+        `options` say what becomes of them.
 
     """
     out = options.sample_rate or rate
@@ -175,8 +196,22 @@ def apply_levels(
         level = loudness(wave, out)
         decibels += LOUDNESS_LEVEL - level if np.isfinite(level) else 0.0
     gain = float(10.0 ** (decibels / 20.0)) if decibels else 1.0
-    if bounded and gain * peak > 1.0:
-        gain = 1.0 / peak
-    if gain != 1.0:  # in double precision: near silence the gain may exceed 1e38
-        wave = (wave.astype(np.float64) * gain).astype(np.float32)
-    return LevelledAudio(wave, out, gain)
+    high = gain * peak
+    how = options.peak or ("limit" if bounded else None)
+    if how is None or high <= 1.0:
+        return LevelledAudio(_amplified(wave, gain), out, gain)
+    if how == "limit" and high <= 10.0 ** (MAX_LIMITED / 20.0):
+        limited = limit(_amplified(wave, gain), out)
+        return LevelledAudio(limited, out, gain, (peak_warning(high, "limited"),))
+    if how == "clip":
+        clipped = np.clip(wave.astype(np.float64) * gain, -1.0, 1.0).astype(np.float32)
+        return LevelledAudio(clipped, out, gain, (peak_warning(high, "clipped"),))
+    scaled = _amplified(wave, 1.0 / peak)
+    return LevelledAudio(scaled, out, 1.0 / peak, (peak_warning(high, "scaled as a whole"),))
+
+
+def _amplified(wave: NDArray[np.float32], gain: float) -> NDArray[np.float32]:
+    if gain == 1.0:
+        return wave
+    # In double precision: near silence the gain may exceed 1e38.
+    return (wave.astype(np.float64) * gain).astype(np.float32)

@@ -30,6 +30,22 @@ from unmel.service.wire.media import PROBLEM
 
 logger = logging.getLogger("unmel.problems")
 
+# A member whose value is one of several kinds: pydantic puts the kind's name behind it.
+_OF_KINDS = "scale"
+
+# What would do, by pydantic's type of a fault.
+_WANTED = {
+    "missing": "a value",
+    "extra_forbidden": "no field of this name",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "an object"),
+    "string_type": "text",
+    "finite_number": "a finite number",
+}
+
 # Largest number of faults in one answer.
 _MAX_FAULTS = 16
 
@@ -109,6 +125,31 @@ def brief(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def _is_variant(part: int | str) -> bool:
+    """Whether a part of a location is pydantic's name for one type of several."""
+    return isinstance(part, str) and not part.isidentifier()
+
+
+def _field_of(location: tuple[int | str, ...]) -> str:
+    """The member as the client wrote it: a location without the names of variants."""
+    parts = []
+    for before, part in zip(("", *location), location, strict=False):
+        kind = before == _OF_KINDS and part != "kind"
+        if part not in ("query", "") and not kind and not _is_variant(part):
+            parts.append(str(part)[:40])
+    return ".".join(parts)[:120] or ALL_FIELDS
+
+
+def _expected_by(fault: Any) -> str:
+    """What would do, by a fault of pydantic's; some of its messages end in the fault itself."""
+    if fault["type"] in _WANTED:
+        return _WANTED[fault["type"]]
+    expected = str(fault["msg"])
+    for prefix in ("Value error, ", "Input should be "):
+        expected = expected.removeprefix(prefix)
+    return expected.split(" after validation")[0]
+
+
 def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
     """List the faults of a validation.
 
@@ -121,15 +162,20 @@ def faults_of(error: ValidationError | RequestValidationError) -> list[dict[str,
     for fault in islice(error.errors(), _MAX_FAULTS):
         if fault["type"] == "default_factory_not_called":
             continue  # its default follows from a faulty field, which is listed itself
-        got, expected = brief(fault.get("input")), str(fault["msg"])
-        if fault["type"] == "missing":
-            got, expected = "nothing", "a value"
-        elif fault["type"] == "extra_forbidden":
-            expected = "no field of this name"
-        for prefix in ("Value error, ", "Input should be "):
-            expected = expected.removeprefix(prefix)
-        field = ".".join(str(part)[:40] for part in fault["loc"] if part != "query")[:120]
-        faults.append({"field": field or ALL_FIELDS, "got": got, "expected": expected})
+        field = _field_of(fault["loc"])
+        got, expected = brief(fault.get("input")), _expected_by(fault)
+        context = fault.get("ctx", {})
+        if {"got", "expected"} <= set(context):
+            got, expected = context["got"], context["expected"]
+        elif fault["type"] == "missing":
+            got = "nothing"
+        elif fault["type"] == "float_type" and _is_variant(fault["loc"][-1]):
+            if isinstance(fault.get("input"), list | tuple):
+                continue  # the other variant's faults say which of its values is wrong
+            expected = "a number, or a list of numbers"
+        elif fault["type"] == "tuple_type" and _is_variant(fault["loc"][-1]):
+            continue
+        faults.append({"field": field, "got": got, "expected": expected})
     return faults
 
 
@@ -177,8 +223,8 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
     return body
 
 
-def problem_response(request: Request, error: BaseException) -> Response:
-    """Make the answer to a failed request.
+def note_problem(request: Request, error: BaseException) -> dict[str, Any]:
+    """Make the problem of a failed request; a fault of the service is logged.
 
     Parameters
     ----------
@@ -191,12 +237,18 @@ def problem_response(request: Request, error: BaseException) -> Response:
     status = status_of(error)
     if status == 500:
         logger.error("request failed", exc_info=error)
-    body = problem_body(error, status)
+    if isinstance(error, Overloaded):
+        request.state.refused = error.reason
+    return problem_body(error, status)
+
+
+def problem_response(request: Request, error: BaseException) -> Response:
+    """Make the answer to a failed request; parameters as of `note_problem`."""
+    body = note_problem(request, error)
+    status = body["status"]
     request_id = getattr(request.state, "request_id", None)
     if request_id:
         body["request_id"] = request_id
-    if isinstance(error, Overloaded):
-        request.state.refused = error.reason
     if request.url.path.startswith(_V2):  # the form of the Open Inference Protocol
         return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
     return JSONResponse(body, status, _headers_of(error, status), PROBLEM)
@@ -208,6 +260,8 @@ def _headers_of(error: BaseException, status: int) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         fault = ', error="invalid_token"' if error.given else ""
         return {"WWW-Authenticate": f'Bearer realm="unmel"{fault}'}
+    if isinstance(error, UnsupportedMedia) and error.field == "Content-Encoding":
+        return {"Accept-Encoding": "gzip, deflate"}  # RFC 9110, section 15.5.16
     if isinstance(error, SlowClient):
         return {"Connection": "close"}  # the rest of the body would be read as a request
     if status == 503:

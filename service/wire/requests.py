@@ -7,21 +7,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import TypeAdapter, ValidationError
 
 from unmel.models.engine import Analysis, Item
 from unmel.models.errors import Invalid, TooLarge
-from unmel.models.mel import Checked, MelConfig, check_mel, check_phases, presets_that_fit
+from unmel.models.mel import Checked, MelConfig, Members, check_mel, check_phases, presets_that_fit
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
-from unmel.service.wire.arrays import parse_arrays, read_mel
-from unmel.service.wire.bodies import Body
+from unmel.service.wire.arrays import FILTERBANK, parse_form_arrays, read_mel
+from unmel.service.wire.bodies import Body, read_text
 from unmel.service.wire.codecs import read_audio
 from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.formats import format_for
 from unmel.service.wire.levels import LevelOptions
 from unmel.service.wire.media import FORM, OCTET_STREAM
+from unmel.service.wire.problems import brief
 from unmel.service.wire.schemas import (
     AnalyzeOptions,
     ChunkedOptions,
@@ -29,7 +30,9 @@ from unmel.service.wire.schemas import (
     config_with,
 )
 
-OptionsT = TypeVar("OptionsT", bound=BaseModel)
+OptionsT = TypeVar("OptionsT", bound=Members)
+
+_FLAG = TypeAdapter(bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,14 @@ class ChunkedRequest:
     warnings: tuple[str, ...]
 
 
+class StreamWanted(Exception):
+    """A body, read for a whole answer, turns out to ask for a stream."""
+
+    def __init__(self, wanted: ChunkedRequest) -> None:
+        self.wanted = wanted
+        super().__init__("a stream is wanted")
+
+
 @dataclass(frozen=True, eq=False)
 class AnalyzeRequest:
     """An analysis of audio."""
@@ -90,7 +101,7 @@ class AnalyzeRequest:
 
 def read_reconstruct_request(
     body: Body,
-    query: dict[str, str],
+    query: dict[str, str | None],
     accept: str | None,
     settings: Settings,
     filterbanks: HeldFilterbanks | None = None,
@@ -114,9 +125,13 @@ def read_reconstruct_request(
     ------
     Invalid
         Or a subclass; the request is faulty.
+    StreamWanted
+        The body has `stream`, as a form or JSON may; it is checked as such.
 
     """
     mel, phases, fields = read_mel(body, settings)
+    if _wants_stream(fields, query):
+        raise StreamWanted(_chunked_request(mel, phases, fields, query, settings, filterbanks))
     options = _read_options(ReconstructOptions, fields, query, filterbanks)
     format_name = _output_format(options, accept)
     return make_reconstruct_request(mel, phases, options, format_name, settings)
@@ -125,6 +140,30 @@ def read_reconstruct_request(
 def read_options(fields: dict[str, Any]) -> ReconstructOptions:
     """Read options from the fields of another protocol; raises Invalid or ValidationError."""
     return _read_options(ReconstructOptions, fields, {})
+
+
+def read_flag(field: str, value: object, *, default: bool = False) -> bool:
+    """Read a boolean: true or false, as JSON or as text in any case, yes or no, on or off, 1 or 0.
+
+    Parameters
+    ----------
+    field
+        Name of the option.
+    value
+        Value of a JSON body, a form or a query string; None if it is not given.
+    default
+        Result for None.
+
+    Raises
+    ------
+    Invalid
+        For any other value.
+
+    """
+    try:
+        return default if value is None else _FLAG.validate_python(value)
+    except ValidationError:
+        raise Invalid(field, brief(value), "true or false") from None
 
 
 def make_reconstruct_request(
@@ -193,13 +232,13 @@ def make_reconstruct_request(
         options.output,
         None if phases is None else check_phases(config, phases, frames),
     )
-    levels = LevelOptions(options.normalize, options.gain, options.sample_rate)
+    levels = LevelOptions(options.normalize, options.gain, options.sample_rate, options.peak)
     return ReconstructRequest(item, format_name, levels, checked.warnings)
 
 
 def read_chunked_request(
     body: Body,
-    query: dict[str, str],
+    query: dict[str, str | None],
     settings: Settings,
     filterbanks: HeldFilterbanks | None = None,
 ) -> ChunkedRequest:
@@ -208,6 +247,26 @@ def read_chunked_request(
     Parameters and errors are those of `read_reconstruct_request`.
     """
     mel, phases, fields = read_mel(body, settings)
+    _wants_stream(fields, query)
+    return _chunked_request(mel, phases, fields, query, settings, filterbanks)
+
+
+def _wants_stream(fields: dict[str, Any], query: dict[str, str | None]) -> bool:
+    """Take the option `stream` of a body; the route has read that of the query."""
+    value, asked = _as_text("stream", fields.pop("stream", None)), query.pop("stream", None)
+    if value is not None and asked is not None:
+        raise _two_values("stream")
+    return read_flag("stream", value)
+
+
+def _chunked_request(
+    mel: NDArray[Any],
+    phases: NDArray[Any] | None,
+    fields: dict[str, Any],
+    query: dict[str, str | None],
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None,
+) -> ChunkedRequest:
     if phases is not None:
         raise Invalid("phases", "phases", "none: a stream computes its own")
     options = _read_options(ChunkedOptions, fields, query, filterbanks)
@@ -215,14 +274,16 @@ def read_chunked_request(
     return ChunkedRequest(options, checked.values, checked.warnings)
 
 
-def read_chunked_options(query: dict[str, str], filterbanks: HeldFilterbanks) -> ChunkedOptions:
+def read_chunked_options(
+    query: dict[str, str | None], filterbanks: HeldFilterbanks
+) -> ChunkedOptions:
     """Read the options of a stream whose frames are still to come."""
     return _read_options(ChunkedOptions, {}, query, filterbanks)
 
 
 def read_analyze_request(
     body: Body,
-    query: dict[str, str],
+    query: dict[str, str | None],
     settings: Settings,
     filterbanks: HeldFilterbanks | None = None,
 ) -> AnalyzeRequest:
@@ -245,13 +306,10 @@ def read_analyze_request(
         Or a subclass; the request is faulty.
 
     """
-    data, fields = body.data, dict[str, Any](body.fields)
+    data, fields = body.data, body.options("audio", FILTERBANK)
     if body.media_type == FORM:
         data = body.file("audio")
-        if "filterbank" in body.files:
-            file, most = body.files["filterbank"], settings.max_body_bytes
-            arrays = parse_arrays("filterbank", file, OCTET_STREAM, most)
-            fields["filterbank"] = arrays["filterbank"]
+        fields |= parse_form_arrays(body, (FILTERBANK,), settings.max_body_bytes)
     elif not (body.media_type.startswith("audio/") or body.media_type == OCTET_STREAM):
         raise UnsupportedMedia(
             "Content-Type",
@@ -292,23 +350,35 @@ def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) 
 def _read_options(
     kind: type[OptionsT],
     fields: dict[str, Any],
-    query: dict[str, str],
+    query: dict[str, str | None],
     filterbanks: HeldFilterbanks | None = None,
 ) -> OptionsT:
     """Options of the body and the query string; Invalid if one is in both."""
-    bank = fields.get("filterbank")
+    bank = fields.get(FILTERBANK)
     if isinstance(bank, np.ndarray):
-        fields = {name: value for name, value in fields.items() if name != "filterbank"}
+        fields = {name: value for name, value in fields.items() if name != FILTERBANK}
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
-        raise Invalid(unknown[0][:80], "a value", "one of " + ", ".join(kind.model_fields))
-    twice = sorted(set(fields) & set(query))
+        got = "a file" if isinstance(fields.get(unknown[0]), bytes) else "a value"
+        raise Invalid(unknown[0][:80], got, kind.suggest(unknown[0]))
+    fields = {name: _as_text(name, value) for name, value in fields.items()}
+    given = {name: text for name, text in query.items() if text is not None}
+    twice = sorted(name for name in given if fields.get(name) is not None)
     if twice:
-        raise Invalid(twice[0], "a value in the body and one in the query", "one value")
-    values: dict[str, Any] = {**query, **fields}
-    if isinstance(bank, np.ndarray) and "config" in values:
+        raise _two_values(twice[0])
+    values = {**fields, **given}
+    if isinstance(bank, np.ndarray) and values.get("config") is not None:
         values["config"] = config_with(values["config"], bank)
     return kind.model_validate(values, context=filterbanks)
+
+
+def _two_values(name: str) -> Invalid:
+    return Invalid(name, "a value in the body and one in the query", "one value")
+
+
+def _as_text(name: str, value: object) -> object:
+    """The value of an option; its text, if it is a form's file."""
+    return read_text(name, value) if isinstance(value, bytes) else value
 
 
 def _output_format(options: ReconstructOptions, accept: str | None) -> str:

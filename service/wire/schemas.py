@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo
 
 from unmel.models.engine import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options, Output
 from unmel.models.errors import Invalid
-from unmel.models.mel import Layout, MelConfig, preset
+from unmel.models.mel import CONFIG_SYNONYMS, Layout, MelConfig, Members, preset
 from unmel.models.methods import (
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
@@ -32,6 +32,11 @@ from unmel.service.wire.problems import brief
 
 Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32", "npy"]
 Normalize = Literal["none", "peak", "loudness"]
+Peak = Literal["limit", "scale", "clip"]
+StreamPeak = Literal["limit", "clip"]
+
+
+_CONFIG_WANTED = "a preset's name (GET /presets), or a MelConfig as an object or JSON"
 
 
 def _config(value: object, info: ValidationInfo) -> object:
@@ -43,6 +48,8 @@ def _config(value: object, info: ValidationInfo) -> object:
         if not value.lstrip().startswith("{"):
             return preset(value).config
         value = _config_of(value)
+    if not isinstance(value, dict | MelConfig):
+        raise ValueError(_CONFIG_WANTED)
     bank = value.get("filterbank") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(bank, str | list | dict):
         return value
@@ -56,7 +63,7 @@ def _config_of(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise ValueError("neither a preset's name nor the JSON of a MelConfig") from None
+        raise ValueError(_CONFIG_WANTED) from None
 
 
 def config_with(config: object, bank: NDArray[Any]) -> object:
@@ -83,12 +90,14 @@ def config_with(config: object, bank: NDArray[Any]) -> object:
 
 
 def _object(value: object) -> object:
-    """Parse an object, or its JSON text in a query string."""
+    """Parse an object, or its JSON text in a query string; members that are null are left out."""
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            value = json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError("not the JSON of an object") from None
+            raise ValueError("an object as JSON") from None
+    if isinstance(value, dict):
+        return {name: member for name, member in value.items() if member is not None}
     return value
 
 
@@ -97,14 +106,34 @@ def _names(table: Mapping[str, Any], *more: str) -> dict[str, Any]:
     return {"enum": [*table, *more]}
 
 
+# What other projects call an option, and what to write here; the config's members are in it.
+_SYNONYMS = {name: f"{said} in 'config'" for name, said in CONFIG_SYNONYMS.items()}
+_SYNONYMS |= {name: f"{name!r} in 'config'" for name in MelConfig.model_fields}
+for _said, _words in {
+    "'config'": "preset model mel_config mel_spec voice",
+    "'n_iter'": "iterations iters niter n_iters num_iters n_iterations num_iterations steps",
+    "'format'": "response_format output_format fmt codec audio_format container",
+    "'sample_rate'": "sr fs rate samplerate sampling_rate",
+    "'gain'": "volume gain_db",
+    "'seed'": "random_seed random_state",
+    "'normalize'": "norm normalise normalize_audio loudness",
+    "'stream'": "streaming chunked",
+}.items():
+    _SYNONYMS |= dict.fromkeys(_words.split(), _said)
+
+
+class _Options(Members):
+    """Options of a request."""
+
+    synonyms: ClassVar[Mapping[str, str]] = _SYNONYMS
+
+
 ConfigField = Annotated[MelConfig, BeforeValidator(_config)]
 Params = Annotated[dict[str, float], BeforeValidator(_object)]
 
 
-class ReconstructOptions(BaseModel):
+class ReconstructOptions(_Options):
     """Options of `POST /reconstruct`, in the query string, the form or the JSON body."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the mel: a preset's name (GET /presets) or a MelConfig."
@@ -170,16 +199,20 @@ class ReconstructOptions(BaseModel):
     gain: float = Field(
         0.0, ge=-60, le=60, allow_inf_nan=False, description="Gain after `normalize`, dB."
     )
+    peak: Peak | None = Field(
+        None,
+        description="What becomes of a peak above full scale. limit: a look-ahead limiter, above "
+        "12 dB scale; scale: the whole clip is scaled down; clip: samples are clipped. By default "
+        "limit; float formats keep all samples.",
+    )
     output: Output = Field(
         "audio",
         description="audio, or the linear magnitude or complex STFT [N, T] as npy.",
     )
 
 
-class _StreamingOptions(BaseModel):
+class _StreamingOptions(_Options):
     """Options of all streams."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the mel: a preset's name (GET /presets) or a MelConfig."
@@ -192,6 +225,11 @@ class _StreamingOptions(BaseModel):
         description="Frames that must follow before a frame's samples are final.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
+    peak: StreamPeak | None = Field(
+        None,
+        description="What becomes of samples above full scale. limit: a limiter, which delays "
+        "5 ms; clip: they are clipped. By default limit; float formats keep them.",
+    )
 
     @property
     def stream(self) -> Options:
@@ -224,10 +262,8 @@ class ChunkedOptions(_StreamingOptions):
     layout: Layout = Field("auto", description="Order of the axes of a whole mel.")
 
 
-class AnalyzeOptions(BaseModel):
+class AnalyzeOptions(_Options):
     """Options of `POST /analyze`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: ConfigField = Field(
         description="Config of the result: a preset's name (GET /presets) or a MelConfig."
@@ -271,7 +307,10 @@ class QualityInfo(BaseModel):
     """Schedule of a quality of the joint method."""
 
     name: str
-    power: int = Field(description="Power of the mels that it applies to.")
+    power: int = Field(
+        description="Power of the mels that it applies to; between 1 and 2 it is interpolated, "
+        "below 1 it is that of 1."
+    )
     n_iter: int = Field(
         description="Work, in iterations over the whole band; up to twice as many for configs "
         "with fewer than four octaves."

@@ -18,7 +18,8 @@ from unmel.service.wire.formats import (
     to_fixed,
     write_samples,
 )
-from unmel.service.wire.levels import RESAMPLER
+from unmel.service.wire.levels import RESAMPLER, peak_warning
+from unmel.service.wire.limiter import Bounds, Clipper, Limiter
 
 STREAMED_FORMATS = frozenset({"wav", "wav_f32", "flac", "ogg", "opus", "pcm", "pcm_f32"})
 """Formats of a stream. mp3 is missing: its header has the length and the encoder's delay, which are
@@ -31,12 +32,8 @@ _UNKNOWN = 0xFFFFFFFF
 _FLAC_COUNT = slice(21, 26)
 
 
-class Writer(Protocol):
+class _Encoder(Protocol):
     """Encodes samples `[k]` as they arrive."""
-
-    @property
-    def clipped(self) -> int:
-        """Samples beyond full scale that were clipped: the peak is unknown when they are sent."""
 
     def begin(self) -> bytes:
         """Bytes before the first sample."""
@@ -48,7 +45,66 @@ class Writer(Protocol):
         """Remaining bytes."""
 
 
-def writer(name: str, sample_rate: int, samples: int | None) -> Writer:
+class Writer:
+    """Samples `[k]` to bytes: resampled, kept within full scale, encoded.
+
+    Parameters
+    ----------
+    encoder
+        Encodes what comes out of the others.
+    resampler
+        It delays some milliseconds; None keeps the rate.
+    bounds
+        A limiter, which delays by its look-ahead, or a clipper; None keeps all samples.
+
+    """
+
+    def __init__(
+        self, encoder: _Encoder, resampler: soxr.ResampleStream | None, bounds: Bounds | None
+    ) -> None:
+        self._encoder, self._resampler, self._bounds = encoder, resampler, bounds
+
+    @property
+    def limited(self) -> int:
+        """Samples beyond full scale that a limiter turned down."""
+        return self._bounds.over if isinstance(self._bounds, Limiter) else 0
+
+    @property
+    def clipped(self) -> int:
+        """Samples beyond full scale that were clipped."""
+        return self._bounds.over if isinstance(self._bounds, Clipper) else 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What became of the peak, if it was above full scale."""
+        if self._bounds is None or not self._bounds.over:
+            return ()
+        done = "limited" if self.limited else "clipped"
+        return (peak_warning(self._bounds.peak, f"{self._bounds.over} samples {done}"),)
+
+    def begin(self) -> bytes:
+        """Bytes before the first sample."""
+        return self._encoder.begin()
+
+    def add(self, samples: NDArray[np.float32]) -> bytes:
+        """Bytes that are ready after these samples."""
+        if self._resampler:
+            samples = self._resampler.resample_chunk(samples)
+        if self._bounds:
+            samples = self._bounds.add(samples)
+        return self._encoder.add(samples)
+
+    def end(self) -> bytes:
+        """Remaining bytes."""
+        rest = np.zeros(0, np.float32)
+        if self._resampler:
+            rest = self._resampler.resample_chunk(rest, last=True)
+        if self._bounds:
+            rest = np.concatenate([self._bounds.add(rest), self._bounds.end()])
+        return self._encoder.add(rest) + self._encoder.end()
+
+
+def writer(name: str, sample_rate: int, samples: int | None, peak: str | None = None) -> Writer:
     """Make the writer of a format.
 
     Parameters
@@ -59,22 +115,29 @@ def writer(name: str, sample_rate: int, samples: int | None) -> Writer:
         Rate of the samples, Hz; the writer resamples to a rate that the format supports.
     samples
         Number of samples that will follow; None if it is unknown.
+    peak
+        `limit` or `clip`; None limits in bounded formats only.
 
     """
     form, (rate, _) = FORMATS[name], supported_rate(name, sample_rate)
+    resampler = None
     if rate != sample_rate:
-        return _Resampled(_Encoded(form, rate, None), sample_rate, rate)
-    if form.container in ("FLAC", "OGG"):
-        return _Encoded(form, rate, samples)
-    return _Raw(form, rate, samples)
+        resampler = soxr.ResampleStream(sample_rate, rate, 1, dtype="float32", quality=RESAMPLER)
+        samples = None
+    kind = _Encoded if form.container in ("FLAC", "OGG") else _Raw
+    bounds: Bounds | None = None
+    if peak == "clip":
+        bounds = Clipper()
+    elif peak == "limit" or form.bounded:
+        bounds = Limiter(rate)
+    return Writer(kind(form, rate, samples), resampler, bounds)
 
 
 class _Raw:
     """Raw samples, after a header for WAV."""
 
     def __init__(self, form: AudioFormat, sample_rate: int, samples: int | None) -> None:
-        self.clipped, self._form = 0, form
-        self._rate, self._samples = sample_rate, samples
+        self._form, self._rate, self._samples = form, sample_rate, samples
 
     def begin(self) -> bytes:
         if self._form.container is None:
@@ -82,15 +145,13 @@ class _Raw:
         width = 2 if self._form.fixed_point else 4
         size = _UNKNOWN if self._samples is None else self._samples * width
         # Tag 1 is PCM; 3 is IEEE float, which has an (empty) extension and the number of samples.
+        # Where that is unknown there is no such chunk: players believe any number in it.
         form = struct.pack(
             "<HHIIHH", 1 if width == 2 else 3, 1, self._rate, self._rate * width, width, 8 * width
         )
-        count = min(_UNKNOWN if self._samples is None else self._samples, _UNKNOWN)
-        parts = (
-            _chunk(b"fmt ", form)
-            if width == 2
-            else (_chunk(b"fmt ", form + b"\0\0") + _chunk(b"fact", struct.pack("<I", count)))
-        )
+        parts = _chunk(b"fmt ", form if width == 2 else form + b"\0\0")
+        if width == 4 and self._samples is not None and self._samples < _UNKNOWN:
+            parts += _chunk(b"fact", struct.pack("<I", self._samples))
         size = min(size, _UNKNOWN)
         whole = min(4 + len(parts) + 8 + size, _UNKNOWN)
         return (
@@ -100,7 +161,6 @@ class _Raw:
     def add(self, samples: NDArray[np.float32]) -> bytes:
         if not self._form.fixed_point:
             return samples.astype("<f4").tobytes()
-        self.clipped += _count_clipped(samples)
         return to_fixed(samples).tobytes()
 
     def end(self) -> bytes:
@@ -109,10 +169,6 @@ class _Raw:
 
 def _chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data
-
-
-def _count_clipped(samples: NDArray[np.float32]) -> int:
-    return int((np.abs(samples) > 1.0).sum())
 
 
 class _Sink(io.RawIOBase):
@@ -157,7 +213,7 @@ class _Encoded:
     """
 
     def __init__(self, form: AudioFormat, sample_rate: int, samples: int | None) -> None:
-        self.clipped, self._form, self._samples = 0, form, samples
+        self._form, self._samples = form, samples
         self._sink = _Sink()
         self._file = soundfile.SoundFile(
             self._sink, "w", sample_rate, 1, form.subtype, format=form.container
@@ -168,9 +224,7 @@ class _Encoded:
         return b""  # libsndfile writes the header with the first samples
 
     def add(self, samples: NDArray[np.float32]) -> bytes:
-        self.clipped += _count_clipped(samples)
-        bounded = to_fixed(samples) if self._form.fixed_point else np.clip(samples, -1.0, 1.0)
-        write_samples(self._file, bounded)
+        write_samples(self._file, to_fixed(samples) if self._form.fixed_point else samples)
         return self._taken()
 
     def end(self) -> bytes:
@@ -186,25 +240,3 @@ class _Encoded:
                 count = data[_FLAC_COUNT][0] >> 4 << 36 | self._samples
                 data[_FLAC_COUNT] = count.to_bytes(5, "big")
         return bytes(data)
-
-
-class _Resampled:
-    """Another writer after a resampler, which delays some milliseconds."""
-
-    def __init__(self, inner: Writer, rate: int, out: int) -> None:
-        self._inner = inner
-        self._soxr = soxr.ResampleStream(rate, out, 1, dtype="float32", quality=RESAMPLER)
-
-    @property
-    def clipped(self) -> int:
-        return self._inner.clipped
-
-    def begin(self) -> bytes:
-        return self._inner.begin()
-
-    def add(self, samples: NDArray[np.float32]) -> bytes:
-        return self._inner.add(self._soxr.resample_chunk(samples))
-
-    def end(self) -> bytes:
-        rest = self._soxr.resample_chunk(np.zeros(0, np.float32), last=True)
-        return self._inner.add(rest) + self._inner.end()

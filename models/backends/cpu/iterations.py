@@ -88,7 +88,7 @@ def backward(spectra: Floats, rows: Floats, n: int, table: Places, axes: Places)
     "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4[::1], f4[::1], i8[::1],"
     " i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], i8, i8[::1],"
     " i8[::1], f4[::1],"
-    f" i4[::1], f4[:, ::1], {LISTS}, f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], i8, i8, i8, i8)"
+    f" i4[::1], f4[:, ::1], {LISTS}, f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], f4, i8, i8, i8)"
 )
 def _iterate(
     signal: Floats,
@@ -117,7 +117,7 @@ def _iterate(
     table: Places,
     axes: Places,
     space: Floats,
-    power: int,
+    power: float,
     used: int,
     hop: int,
     n: int,

@@ -45,7 +45,7 @@ LISTS = "Tuple((i4[::1], i8[::1], i4[::1], f4[::1]))"
 
 _TINY, _LARGEST_RATIO = np.float32(TINY), np.float32(LARGEST_RATIO)
 _SMALLEST = np.float32(1e-36)  # whose inverse root is far from the largest number
-_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_ZERO, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.float32(2.0)
 
 
 @loop()
@@ -74,12 +74,12 @@ def _levels(
     pasts: Floats,
     past_pitch: int,
     step: Floats,
-    power: int,
+    squared: bool,
     level: Floats,
     quotients: Floats,
     chunks: int,
 ) -> None:
-    """`Q^p` of a group by columns, and `Q / |t|` by rows of each eight bins."""
+    """`Q` of a group, or its square, by columns, and `Q / |t|` by rows of each eight bins."""
     numbers = fill(step[0]), fill(step[1]), fill(step[2])
     for n in range(chunks):
         h, p, q = 16 * n, 16 * n, 64 * n
@@ -94,7 +94,7 @@ def _levels(
             _relaxed(parts, h + 7 * pitch, pasts, p + 7 * past_pitch, quotients, q + 56, numbers),
         )
         a, b, e, f, c, d, g, h_ = transposed(rows)  # the order `PAIRS`
-        if power == 2:
+        if squared:
             a, b, c, d, e, f, g, h_ = a * a, b * b, c * c, d * d, e * e, f * f, g * g, h_ * h_
         store(level, q, a)
         store(level, q + 8, b)
@@ -265,7 +265,7 @@ def spread(
 
 @loop(
     "void(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
-    f" i4[::1], f4[:, ::1], {LISTS}, f4[::1], i8, f4[::1])",
+    f" i4[::1], f4[:, ::1], {LISTS}, f4[::1], f4, f4[::1])",
 )
 def correct_rows(
     spectrum: Floats,
@@ -280,7 +280,7 @@ def correct_rows(
     shares: Floats,
     lists: Lists,
     step: Floats,
-    power: int,
+    power: float,
     space: Floats,
 ) -> None:
     """The mel step on whole groups of rows, the first of which is the pack's `row`.
@@ -299,10 +299,13 @@ def correct_rows(
     held = GROUP * bands
     bins, places, owners, portions = lists
     listed = places.shape[0] > 0
+    squared, raised = power == _TWO, power not in (_ONE, _TWO)
     for start in range(0, spectrum.shape[0], GROUP):
         here = parts[start * pitch + 2 * low : (start + GROUP) * pitch]
         past = pasts[(row + start) * past_pitch : (row + start + GROUP) * past_pitch]
-        _levels(here, pitch, past, past_pitch, step, power, level, quotients, chunks)
+        _levels(here, pitch, past, past_pitch, step, squared, level, quotients, chunks)
+        if raised:
+            raise_eights(level, power)
         if listed:
             _listed_sums(level, bins, offsets, weights, ratio)
         else:

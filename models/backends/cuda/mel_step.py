@@ -63,6 +63,13 @@ def _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest):
     return to_re, to_im, level, level / length
 
 
+@triton.jit
+def _raised(values, exponent):
+    """`values^exponent`; what is not positive becomes zero, and its logarithm is never taken."""
+    raised = tl.exp2(exponent * tl.log2(tl.where(values > 0.0, values, 1.0)))
+    return tl.where(values > 0.0, raised, 0.0)
+
+
 @triton.jit(do_not_specialize=["rows", "bands", "all_bands", "width", "count", "low"])
 def _ratios(
     here,
@@ -84,7 +91,8 @@ def _ratios(
     blend,
     rest,
     exponent,
-    power: tl.constexpr,
+    power,
+    kind: tl.constexpr,
     some_rows: tl.constexpr,
     some_bands: tl.constexpr,
 ):
@@ -104,8 +112,10 @@ def _ratios(
         re, im = _parts(spectrum + 2 * m, held)
         past_re, past_im = _parts(state + 2 * m, held)
         _, _, level, _ = _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest)
-        if power == 2:
+        if kind == 2:
             level = level * level
+        if kind == 0:
+            level = _raised(level, power)
         weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
         total += weight[None, :] * level
     there = (row < rows) & real[None, :]
@@ -113,9 +123,7 @@ def _ratios(
     is_bound = tl.load(bound + row * all_bands + k[None, :], mask=there, other=0)
     limit = tl.where(is_bound != 0, 1.0, _LARGEST_RATIO)
     found = tl.minimum(target / (total + _TINY), limit)
-    # The logarithm of what is not positive is never taken.
-    raised = tl.exp2(exponent * tl.log2(tl.where(found > 0.0, found, 1.0)))
-    found = tl.where(exponent == 1.0, found, tl.where(found > 0.0, raised, 0.0))
+    found = tl.where(exponent == 1.0, found, _raised(found, exponent))
     tl.store(ratio + row * bands + k[None, :], found, mask=there)
 
 
@@ -188,7 +196,9 @@ def apply(state: MelState, spectrum: Tensor, step: StepCoefficients) -> None:
             step.blend,
             step.rest,
             step.exponent,
-            power=state.power,
+            state.power,
+            # One kernel for all other powers: each that is compiled takes a second.
+            kind=int(state.power) if state.power in (1, 2) else 0,
             some_rows=_ROWS,
             some_bands=_BANDS,
         )

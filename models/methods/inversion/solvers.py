@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from unmel.models.backends.reference import root_
 from unmel.models.methods.lbfgs import Curvature, dot, lowest_of_quartic
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan
@@ -22,7 +23,7 @@ _START_STEPS = 10  # Richardson-Lucy steps of the start
 
 
 def magnitude(pack: PackedStft, spectrum: Tensor) -> Tensor:
-    """A spectrum of the config's power as a magnitude, in place.
+    """A spectrum of the config's power as a magnitude; it may be overwritten.
 
     Parameters
     ----------
@@ -31,7 +32,8 @@ def magnitude(pack: PackedStft, spectrum: Tensor) -> Tensor:
     spectrum
         Spectrum `[rows, N]`.
     """
-    return spectrum.sqrt_() if pack.plan.config.power == 2 else spectrum
+    power = pack.plan.config.power
+    return spectrum.sqrt_() if power == 2 else root_(spectrum, power)
 
 
 def _by_block(pack: PackedStft, mel: Tensor, solve: Callable[[Plan, Tensor], Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import LARGEST_RATIO, TINY
-from unmel.models.backends.reference import squared_magnitude
+from unmel.models.backends.reference import raised, root_, squared_magnitude
 from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.schedule import Schedule
 from unmel.models.methods.start.starts import kept_spectrum, synthesize
@@ -36,7 +36,7 @@ def admm_mel(
 
     Here `V = Y + U` alone is kept: `D = 2 P(V) - V`, `V' = Y + V - P(V)`. `r` is in units of
     `F F'`'s mean diagonal. Where `bound` holds `m - F|D|` is at most 0; bins that no band covers
-    are zero. Of a mel of power 2 the step aims at `F|D| (M / F|D|^2)^(1/2)` in place of `m`, the
+    are zero. Of a mel of power `p` the step aims at `F|D| (M / F|D|^p)^(1/p)` in place of `m`, the
     magnitude mel of a spectrum with `D`'s shape in each band and the mel asked for; at a fixed
     point that is exact. Of the schedule only `n_iter` counts.
     """
@@ -57,8 +57,10 @@ def admm_mel(
             if power == 1:
                 short = mel[block] - has
             else:
-                ratio = mel[block] / torch.mm(reach, plan.bank).add_(TINY)
-                short = has * (ratio.clamp_max_(LARGEST_RATIO).sqrt_() - 1.0)
+                present = reach if power == 2 else raised(level, power)
+                ratio = mel[block] / torch.mm(present, plan.bank).add_(TINY)
+                ratio.clamp_max_(LARGEST_RATIO)
+                short = has * ((ratio.sqrt_() if power == 2 else root_(ratio, power)) - 1.0)
             short = torch.where(bound[block], short.clamp_max(0.0), short)
             level.add_(torch.mm(short, meet)).clamp_min_(0.0).mul_(covered)
             met = toward.mul_(level.mul_(inverse)).mul_(clips[block])

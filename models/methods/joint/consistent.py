@@ -101,7 +101,7 @@ def _run(
 
 
 @lru_cache(maxsize=256)  # a draft's coefficients take as long to compute as one of its iterations
-def _steps(schedule: Schedule, power: int) -> tuple[StepCoefficients, ...]:
+def _steps(schedule: Schedule, power: float) -> tuple[StepCoefficients, ...]:
     """The coefficients of each of a stage's iterations, for a mel of `power`."""
     n, steps = schedule.n_iter, []
     for i in range(n):

@@ -24,7 +24,7 @@ JOINT: dict[str, Method] = {
         "Masuyama, Ueno and Ono 2025, arXiv 2501.05557",
         Cost(
             step=Work(products=2, pairs=1),
-            note="; 3 products where the mel's power is 2",
+            note="; 3 products where the mel's power is not 1",
         ),
         (Parameter("rho", 0.1, 1e-6, 100.0, "how far the mel may be missed in one step"),),
     ),

@@ -71,7 +71,8 @@ class _Problem:
     def __init__(self, pack: PackedStft, magnitude: Tensor) -> None:
         self._pack, self._magnitude, self._clips = pack, magnitude, clip_mask(pack)
         self._slope = torch.zeros_like(pack.signal)
-        n_fft, lead = pack.plan.config.n_fft, pack.plan.config.lead
+        config = pack.plan.config
+        n_fft, reach = config.n_fft, (pack.overlap - 1) * pack.hop
         # Weights that make sums over the one-sided spectrum those over both sides.
         self._sides = torch.full_like(magnitude[0], 2.0 / n_fft)
         self._sides[0] = 1.0 / n_fft
@@ -79,8 +80,8 @@ class _Problem:
             self._sides[-1] = 1.0 / n_fft
         self.insides = [
             slice(
-                start * pack.hop + lead,
-                start * pack.hop + min(lead + samples, (frames + pack.overlap - 1) * pack.hop),
+                start * pack.hop + config.first,
+                start * pack.hop + min(config.lead + samples, frames * pack.hop + reach),
             )
             for start, (frames, samples) in zip(pack.starts, pack.clips, strict=True)
         ]

@@ -11,10 +11,9 @@ from torch import Tensor
 from unmel.models.backends.base import Backend, Doubles, Islands
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
+from unmel.models.mel.window import SHAPES
 from unmel.models.signal.packed_stft import PackedStft
 
-# The Gaussian exp(-pi t^2 / g) nearest to a Hann window of length w has g = 0.25645 w^2.
-_GAUSS_OF_HANN = 0.25645
 # Bins below this share of a clip's loudest are not integrated.
 _FAINT = 1e-5
 _MIN_OVERLAP = 4
@@ -61,7 +60,7 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
     """
     config = pack.plan.config
     check_overlap(config)
-    gauss = _GAUSS_OF_HANN * config.win_length**2
+    gauss = SHAPES[config.window].gauss * config.win_length**2
     steps = config.hop_length * config.n_fft / gauss
     bins = np.arange(config.n_bins)
     turning = 2.0 * np.pi * bins * config.hop_length / config.n_fft

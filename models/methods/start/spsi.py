@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unmel.models.mel.window import SHAPES, Window
 from unmel.models.signal.clip_order import ClipsByLength
 from unmel.models.signal.packed_stft import PackedStft
 
@@ -17,7 +18,7 @@ def spsi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
     A parabola through a peak bin `j` and its neighbours places the peak at `j + p`; its phase
     advances by `2 pi (j + p) hop / n_fft` from that of bin `j` in the frame before. The bins down
     to the troughs on both sides are locked to the peak's phase at the window's middle, plus half
-    a circle where the Hann window's transform is negative. Phases start at zero.
+    a circle where the window's transform is negative. Phases start at zero.
 
     Parameters
     ----------
@@ -43,7 +44,8 @@ def spsi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
     owner, distance, frequency = _peaks(magnitude)
     # In turns and in float64: float32 would lose the fraction of a long clip's phase.
     advance = torch.remainder(frequency * (config.hop_length / config.n_fft), 1.0)
-    flips = _negative(distance * (config.win_length / config.n_fft)).to(torch.float64) * 0.5
+    negative = _negative(config.window, distance * (config.win_length / config.n_fft))
+    flips = negative.to(torch.float64) * 0.5
     out = torch.zeros(magnitude.shape, dtype=torch.float64, device=magnitude.device)
     clips = ClipsByLength(pack)
     turns = torch.zeros(len(clips), magnitude.shape[1], dtype=torch.float64, device=out.device)
@@ -87,10 +89,10 @@ def _peaks(magnitude: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return owner, bins - position.gather(1, owner), position
 
 
-def _negative(widths: Tensor) -> Tensor:
-    """Whether a Hann window's transform is negative at `widths` of 1/win from its peak.
+def _negative(window: Window, widths: Tensor) -> Tensor:
+    """Whether a window's transform is negative at `widths` of 1/win from its peak.
 
-    It is between the second and third zero, the fourth and fifth, and so on.
+    It is between its first two zeros (Hann's are 2 and 3), the next two, and so on.
     """
-    zero = widths.abs().floor()
-    return (zero >= 2) & (zero % 2 == 0)
+    zero, first = widths.abs().floor(), SHAPES[window].first_negative
+    return (zero >= first) & (zero % 2 == first % 2)

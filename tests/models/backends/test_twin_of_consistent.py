@@ -39,8 +39,8 @@ FEW = 2
 HIFIGAN = PRESETS["hifigan-22k"].config
 
 
-def altered(**changes: object) -> MelConfig:
-    return MelConfig.model_validate(HIFIGAN.model_dump() | changes)
+def altered(name: str = "hifigan-22k", **changes: object) -> MelConfig:
+    return MelConfig.model_validate(PRESETS[name].config.model_dump() | changes)
 
 
 CONFIGS = {
@@ -52,14 +52,30 @@ CONFIGS = {
     # and four stages; empty bands; a filterbank of another rate; zeros beyond the edges.
     **{name: PRESETS[name].config for name in ("whisper-80", "whisper-128", "torchaudio")},
     **{name: PRESETS[name].config for name in ("styletts2-24k", "librosa")},
+    # Other powers. An epsilon; empty bands; a floor below the peak, and a hop that does not divide
+    # the window; a floor in dB.
+    "power-0.5": altered(power=0.5),
+    "power-1.3": altered("torchaudio", power=1.3),
+    "power-1.7": altered("whisper-80", power=1.7),
+    "power-0.8-in-dB": altered(power=0.8, scale={"kind": "db", "top_db": 80.0}),
     "one-stage": altered(n_fft=2048, hop_length=275, win_length=1100),
     "an-octave-of-seven-bands": altered(n_mels=20, fmax=11025),
     "an-octave-of-eight-bands": altered(n_mels=24, fmax=11025),
     # Bands that are no rising runs, hence one stage; those of powers, many bands to a bin.
     "shuffled-bands": config_of(OUT_OF_ORDER["shuffled"]),
     "wide-bands-of-powers": config_of(OUT_OF_ORDER["wide"], power=2),
+    "wide-bands-of-power-1.3": config_of(OUT_OF_ORDER["wide"], power=1.3),
     "triangles-over-mels": altered(triangles="mel", mel_scale="htk", norm=None),
     "a-window-from-an-odd-sample-on": altered(hop_length=254, win_length=1022),
+    # Samples that no window reaches; as many as the frames take, by an even and an odd window.
+    "no-padding": altered(padding="none", win_length=992, window="blackman"),
+    "kaldi": altered(padding="none", win_length=800, window_place="start", window="povey"),
+    "python-speech-features": altered(
+        padding="none", win_length=551, hop_length=220, window_place="start", window="rectangular"
+    ),
+    "a-centred-window-at-the-start": altered(
+        padding="center_reflect", win_length=800, window_place="start", window="hamming_symmetric"
+    ),
 }
 
 

@@ -19,10 +19,13 @@ from unmel.models.engine.analysis import Analysis
 from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import filterbank
+from unmel.models.mel.mismatch import scale_warning
 from unmel.models.mel.own_filterbank import MAX_WEIGHTS, OwnFilterbank, is_banded
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.validate import check_mel, full_scale_level
+from unmel.models.mel.statistics import full_scale_level
+from unmel.models.mel.validate import check_mel
 from unmel.models.methods.recipe import resolve
+from unmel.models.signal.plan import build_plan
 
 
 def test_the_digest_is_of_the_sizes_and_the_weights_in_float64() -> None:
@@ -60,8 +63,8 @@ def test_it_is_a_copy_that_cannot_be_altered() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (MELS[:79], "80x513, not 79x513"),
-        (MELS.T, "80x513, not 513x80"),
+        (MELS[:79], "got an array 79x513; expected [n_mels, n_fft/2 + 1], here 80x513"),
+        (MELS.T, "got an array 513x80"),
         (MELS[None], "not 1x80x513"),
         (np.where(MELS.max() == MELS, np.nan, MELS), "not nan in band 10, bin 19"),
         (np.where(MELS.max() == MELS, np.inf, MELS), "not inf in band 10, bin 19"),
@@ -120,6 +123,20 @@ def test_every_presets_bands_are_rising_runs(name: str) -> None:
     assert is_banded(filterbank(PRESETS[name].config))
 
 
+def test_the_octave_below_has_the_lower_half_of_the_bank_and_no_whole_one() -> None:
+    below = build_plan(config_of(MELS), torch.device("cpu")).below
+    assert below is not None
+    assert below.config.filterbank is None
+    assert below.config.n_mels < 80
+
+
+@pytest.mark.parametrize("bank", [MELS, OUT_OF_ORDER["shuffled"]], ids=["rising", "shuffled"])
+def test_minus_infinity_is_the_silence_of_the_config_too(bank: np.ndarray) -> None:
+    mel = np.full((80, 3), -4.0)
+    mel[5, 1] = -np.inf
+    assert check_mel(config_of(bank), mel).values[1, 5] == np.float32(np.log(1e-5))
+
+
 def test_a_full_scale_constant_is_no_louder_than_the_levels_bound() -> None:
     config = config_of(gammatone(64))
     flat = np.full(HIFIGAN.n_bins, config.loudest_magnitude)
@@ -130,8 +147,9 @@ def test_what_outlives_a_request_does_not_keep_its_filterbank() -> None:
     config = config_of(np.random.default_rng(0).random((80, 513)))
     assert config.filterbank is not None
     weights = weakref.ref(config.filterbank.values)
-    mel = np.full((80, 5), -4.0, np.float32)
+    mel = np.random.default_rng(1).uniform(-1.0, 1.0, (80, 100)).astype(np.float32)
     values = check_mel(config, mel).values
+    assert scale_warning(config, values) is not None
     item = Item(values, config, resolve(1), 1024)
     kept = item.speed_key, Analysis(np.zeros(2048, np.float32), config).speed_key
     del config, item

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import librosa
 import numpy as np
 import pytest
 import torch
 from nnAudio.features import MelSpectrogram
-from transformers import SpeechT5FeatureExtractor, WhisperFeatureExtractor
+from transformers import ClapFeatureExtractor, SpeechT5FeatureExtractor, WhisperFeatureExtractor
 
 from benchmarks.peers import extract
 from tests.signals import voice
@@ -52,6 +54,19 @@ def test_speecht5_preset_equals_the_feature_extractor_of_transformers() -> None:
         audio_target=wave, sampling_rate=16000, return_tensors="np"
     ).input_values[0]
     np.testing.assert_allclose(mel_of("speecht5-16k", wave).T, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "truncation"), [("clap-48k", "rand_trunc"), ("clap-fused-48k", "fusion")]
+)
+def test_clap_presets_equal_the_feature_extractor_of_transformers(
+    name: str, truncation: str
+) -> None:
+    wave = voice(1.0, 48000)
+    theirs = ClapFeatureExtractor(truncation=truncation, max_length_s=1)(
+        wave, sampling_rate=48000, return_tensors="np"
+    ).input_features[0, 0]
+    np.testing.assert_allclose(mel_of(name, wave).T, theirs, atol=2e-3)  # dB
 
 
 def test_the_librosa_preset_is_librosas_own_defaults() -> None:
@@ -101,6 +116,21 @@ whisper-128       16000 400/400/160   128 0-8000   whisper
 torchaudio        16000 400/400/200   128 0-8000   htk linear power=2
 librosa           22050 2048/2048/512 128 0-11025  linear power=2 constant
 nnaudio           22050 2048/2048/512 128 0-11025  linear power=2
+gptsovits3-24k    24000 1024/1024/256 100 0-12000  H magnitude_eps=1e-8 mean=-5 std=7
+gptsovits4-32k    32000 1280/1280/320 100 0-16000  H magnitude_eps=1e-8 mean=-5 std=7
+chatterbox-24k    24000 1920/1920/480  80 0-8000   H
+vevo-24k          24000 1920/1920/480 128 0-12000  H mean=-4.92 var=8.14
+mmaudio-16k       16000 1024/1024/256  80 0-8000   H log10=1e-5
+mmaudio-44k       44100 2048/2048/512 128 0-22050  H
+diffsinger-44k    44100 2048/2048/512 128 40-16000 H magnitude_eps=0
+seedvc-44k        44100 2048/2048/512 128 0-22050  H
+indextts2-22k     22050 1024/1024/256  80 0-11025  H
+acestep-44k       44100 2048/2048/512 128 40-16000 H magnitude_eps=1e-6
+clap-48k          48000 1024/1024/480  64 0-14000  db power=2
+clap-fused-48k    48000 1024/1024/480  64 0-14000  htk db power=2
+zipvoice-24k      24000 1024/1024/256 100 0-12000  htk ln=1e-7 std=10
+rvc-40k           40000 2048/2048/400 125 0-20000  H ln=2e-6 magnitude_eps=2e-7
+rvc-48k           48000 2048/2048/480 128 0-24000  H ln=2e-6 magnitude_eps=2e-7
 """  # noqa: E501 - one row a line
 
 WORDS: dict[str, dict[str, object]] = {
@@ -113,6 +143,7 @@ WORDS: dict[str, dict[str, object]] = {
     "whisper": {"scale": "whisper", "power": 2, "drop_last": True},
     "coqui": {"scale": {"kind": "coqui", "ref_db": 20, "min_db": -100, "max_norm": 4}},
     "linear": {"scale": "linear"},
+    "db": {"scale": {"kind": "db", "reference": 1, "floor": 1e-10, "top_db": None}},
 }
 
 
@@ -131,6 +162,8 @@ def transcribed(line: str) -> tuple[str, MelConfig]:
         elif key in ("ln", "log10"):
             clip, _, offset = value.partition("+")
             fields["scale"] = {"kind": key, "clip": float(clip), "offset": float(offset or 0)}
+        elif key == "var":
+            fields["std"] = math.sqrt(float(value))
         else:
             fields[key] = float(value)
     return name, MelConfig.model_validate(fields)

@@ -31,6 +31,12 @@ SCALES: list[dict[str, Any]] = [
     {"scale": "coqui"},
     {"scale": {"kind": "coqui", "ref_db": 20.0, "min_db": -80.0, "max_norm": 1.0}},
     {"scale": "whisper", "power": 2},
+    {"scale": {"kind": "ln", "clip": 1e-6}, "power": 1.7},
+    {"scale": "db", "power": 0.5},
+    {"scale": {"kind": "db", "reference": 4.0, "floor": 1e-8, "top_db": 80.0}, "power": 1.3},
+    {"scale": {"kind": "coqui", "ref_db": 60.0, "min_db": -200.0}, "power": 0.5},
+    {"scale": "coqui", "power": 1.7},
+    {"scale": "whisper", "power": 1.3},
 ]
 
 

@@ -31,6 +31,17 @@ def ramp(*shape: int) -> np.ndarray:
         (ramp(1, 80, 5), "auto", ramp(80, 5)[:, 0]),
         (ramp(5, 80), "auto", ramp(5, 80)[0]),
         (ramp(1, 5, 80), "auto", ramp(5, 80)[0]),
+        (ramp(1, 1, 5, 80), "auto", ramp(5, 80)[0]),
+        (ramp(1, 1, 1, 80, 5), "auto", ramp(80, 5)[:, 0]),
+        (ramp(80, 5, 1), "auto", ramp(80, 5)[:, 0]),
+        (ramp(5, 1, 80), "auto", ramp(5, 80)[0]),
+        (ramp(1, 80, 5, 1), "auto", ramp(80, 5)[:, 0]),
+        (ramp(1, 1, 80, 80), "frames_first", ramp(80, 80)[0]),
+        (ramp(1, 1, 80), "auto", ramp(80)),
+        (ramp(1, 80, 1), "bands_first", ramp(80)),
+        (ramp(1, 80, 1), "frames_first", ramp(80)),
+        (ramp(80, 1, 1), "auto", ramp(80)),
+        (ramp(1, 80), "auto", ramp(80)),
         (ramp(80, 80), "auto", ramp(80, 80)[:, 0]),
         (ramp(80, 80), "bands_first", ramp(80, 80)[:, 0]),
         (ramp(80, 80), "frames_first", ramp(80, 80)[0]),
@@ -55,6 +66,10 @@ def test_accepted_shapes(mel: np.ndarray, layout: Any, first_frame: np.ndarray) 
         (ramp(80, 5), "frames_first", "shape 80x5"),
         (ramp(80), "auto", "shape 80"),
         (ramp(2, 80, 5), "auto", "shape 2x80x5"),
+        (ramp(2, 1, 80, 5), "auto", "shape 2x1x80x5"),
+        (ramp(1, 1, 79), "auto", "shape 1x1x79"),
+        (ramp(1, 1, 1), "auto", "shape 1x1x1"),
+        (np.zeros((1, 80, 0), np.float32), "auto", "no frames"),
         (np.float32(3.0).reshape(()), "auto", "a single number"),
         (np.zeros((80, 0), np.float32), "auto", "no frames"),
         (np.zeros((0, 80), np.float32), "auto", "no frames"),
@@ -71,7 +86,25 @@ def test_a_refused_shape_is_answered_with_the_expected_one(
     assert caught.value.expected
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e39])
+ONE_BAND = HIFIGAN.model_copy(update={"n_mels": 1})
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (7, 1), (1, 1, 7), (7, 1, 1), (1, 7, 1), (1, 1, 1, 7)])
+def test_an_axis_of_one_band_is_kept(shape: tuple[int, ...]) -> None:
+    for layout in ("auto", "bands_first", "frames_first"):
+        if len(shape) > 2 or layout == "auto":
+            values = check_mel(ONE_BAND, ramp(*shape), layout).values  # type: ignore[arg-type]
+            np.testing.assert_array_equal(values, ramp(7, 1))
+    assert check_mel(ONE_BAND, ramp(1, 1, 1)).values.shape == (1, 1)
+
+
+def test_phases_may_have_further_axes_of_size_one() -> None:
+    phases = ramp(HIFIGAN.n_bins, 5) + 11
+    want = check_phases(HIFIGAN, phases, 5)
+    np.testing.assert_array_equal(check_phases(HIFIGAN, phases[None, ..., None], 5), want)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39, -1e39])
 def test_a_value_that_is_not_finite_is_refused_with_its_position(bad: float) -> None:
     mel = ramp(80, 5).astype(np.float64)
     mel[3, 2] = bad
@@ -147,3 +180,39 @@ def test_phases_keep_their_fraction_of_a_turn_however_far_they_are_unwrapped() -
     phases = np.linspace(0.1, 6.1, config.n_bins * 3).reshape(config.n_bins, 3)
     far = check_phases(config, phases + 2.0 * np.pi * 1e6, 3)
     np.testing.assert_allclose(far, phases.T, atol=1e-6)
+
+
+# --- the logarithm of zero ----------------------------------------------------------------------
+
+LOGARITHMIC = [name for name in PRESETS if PRESETS[name].config.scale.kind != "linear"]
+
+
+@pytest.mark.parametrize("name", LOGARITHMIC)
+def test_minus_infinity_is_the_silence_of_every_logarithmic_scale(name: str) -> None:
+    config = PRESETS[name].config
+    plan = build_plan(config, torch.device("cpu"))
+    silence = analyze(plan, np.zeros(config.sample_rate // 2, np.float32))
+    checked = check_mel(config, np.full(silence.shape, -np.inf, np.float16))
+    assert (checked.values <= silence.T + 1e-5).all()
+    if not (config.magnitude_eps or config.magnitude_floor):  # which keep an extractor from it
+        np.testing.assert_allclose(checked.values, silence.T, rtol=1e-5, atol=1e-5)
+    assert checked.warnings == ()
+    mel = analyze(plan, voice(0.5, config.sample_rate))
+    holes = mel.copy()
+    holes[3:5, 2] = -np.inf
+    values = check_mel(config, holes).values
+    np.testing.assert_array_equal(values[:2], mel.T[:2])
+    np.testing.assert_array_equal(values[2, 3:5], checked.values[0, 3:5])
+
+
+def test_minus_infinity_is_no_number_of_a_linear_scale() -> None:
+    config = PRESETS["librosa"].config
+    for one in (config, config.model_copy(update={"mean": 1.0})):
+        with pytest.raises(Invalid, match="-inf in band 0, frame 0"):
+            check_mel(one, np.full((config.n_mels, 3), -np.inf, np.float32))
+
+
+def test_half_precision_that_overflowed_downwards_is_silence() -> None:
+    with np.errstate(over="ignore"):
+        mel = np.full((80, 3), -70_000.0).astype(np.float16)
+    assert (check_mel(HIFIGAN, mel).values == np.float32(np.log(1e-5))).all()

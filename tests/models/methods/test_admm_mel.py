@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.twins import joint as twins
 from benchmarks.twins.frames import Frames
-from tests.models.packs import pack_of, plan_of, voices
+from tests.models.packs import pack_of, voices
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
@@ -20,6 +20,7 @@ from unmel.models.methods.inversion.inversions import transpose
 from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.recipe import resolve
 from unmel.models.methods.schedule import joint_schedule
+from unmel.models.signal.plan import build_plan
 
 pytestmark = pytest.mark.loops
 
@@ -33,9 +34,16 @@ def mel_error(config: MelConfig, mel: np.ndarray, result: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("floors", [False, True])
-@pytest.mark.parametrize("name", ["tacotron2-22k", "hifigan-22k", "whisper-80", "pwg-24k"])
-def test_it_is_its_three_steps_written_out(name: str, floors: bool) -> None:
-    plan = plan_of(name)
+@pytest.mark.parametrize(
+    ("name", "power"),
+    [
+        *(("tacotron2-22k", 1), ("hifigan-22k", 1), ("whisper-80", 2), ("pwg-24k", 1)),
+        *(("tacotron2-22k", 0.5), ("whisper-80", 1.3), ("pwg-24k", 1.7)),
+    ],
+)
+def test_it_is_its_three_steps_written_out(name: str, power: float, floors: bool) -> None:
+    config = MelConfig.model_validate(PRESETS[name].config.model_dump() | {"power": power})
+    plan = build_plan(config, torch.device("cpu"), torch.float64)
     [wave] = voices(plan, [0.4])
     bank = filterbank(plan.config)
     alive = bank.sum(axis=1) > 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from unmel.models.errors import Invalid
@@ -11,7 +14,7 @@ from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.method import Method
 from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import resolve
-from unmel.models.methods.schedule import QUALITIES, Ramp
+from unmel.models.methods.schedule import QUALITIES, Quality, Ramp
 from unmel.models.methods.start.starts import STARTS
 
 
@@ -21,6 +24,31 @@ def test_a_quality_runs_its_own_schedule(power: int, quality: str) -> None:
     recipe = resolve(power, quality=quality)  # type: ignore[arg-type] # from the table above
     assert recipe.schedule == QUALITIES[power][quality]  # type: ignore[index] # likewise
     assert (recipe.method, recipe.inversion) == ("consistent", None)
+
+
+@pytest.mark.parametrize("quality", ["draft", "standard", "high"])
+def test_a_schedule_of_another_power_lies_between_those_of_1_and_2(quality: Quality) -> None:
+    one, two = (QUALITIES[power][quality] for power in (1, 2))
+    assert resolve(0.5, quality=quality).schedule == one  # as below 1 every exponent is
+    for power in (1.3, 1.7):
+        made = resolve(power, quality=quality).schedule
+        assert made == dataclasses.replace(one, exponent=made.exponent)
+        share = power - 1.0
+        for end in ("first", "last"):
+            ends = (getattr(row.exponent, end) for row in (one, two))
+            expected = np.interp(share, [0.0, 1.0], list(ends))
+            assert getattr(made.exponent, end) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.3, 1.7])
+def test_iterations_and_stages_do_not_depend_on_the_power(power: float) -> None:
+    for options in ({}, {"n_iter": 1}, {"n_iter": 57}, {"octaves": 0}, {"method": "admm_mel"}):
+        ours, theirs = (resolve(p, **options) for p in (power, 1))  # type: ignore[arg-type] # names of options
+        assert ours.n_iter == theirs.n_iter
+        stages = [
+            [s.n_iter for s in r.schedule.stages(len(r.schedule.shares))] for r in (ours, theirs)
+        ]
+        assert stages[0] == stages[1]
 
 
 def test_the_schedules_are_the_defaults_own() -> None:

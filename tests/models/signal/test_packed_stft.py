@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-import librosa
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.peers import stft
 from tests.signals import voice
+from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.signal.packed_stft import CPU_BLOCK, PackedStft, reflect, to_frame_start
 from unmel.models.signal.plan import build_plan
 
 CPU = torch.device("cpu")
-SHAPES = ["hifigan-22k", "tacotron2-22k", "whisper-80", "pwg-24k", "nemo-22k", "torchaudio"]
+_NONE: dict[str, Any] = {
+    "sample_rate": 16000,
+    "n_fft": 512,
+    "hop_length": 160,
+    "n_mels": 40,
+    "scale": "ln",
+    "padding": "none",
+}
+NAMES = ["hifigan-22k", "tacotron2-22k", "whisper-80", "pwg-24k", "nemo-22k", "torchaudio"]
+SHAPES = {name: PRESETS[name].config for name in NAMES} | {
+    "no padding": MelConfig(**_NONE),
+    "a short window": MelConfig(**_NONE, win_length=399, window="hamming"),
+    "a window at the start": MelConfig(**_NONE, win_length=400, window_place="start"),
+    "no window": MelConfig(**_NONE, win_length=400, window_place="start", window="rectangular"),
+}
 
 
 def packed(name: str, lengths: list[int]) -> tuple[PackedStft, list[torch.Tensor]]:
-    config = PRESETS[name].config
+    config = SHAPES[name]
     plan = build_plan(config, CPU, torch.float64)
     waves = [
         torch.from_numpy(voice(2.0, config.sample_rate, seed)[:n]).double()
@@ -41,35 +58,29 @@ def round_trip(pack: PackedStft) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_spectrum_of_a_signal_gives_that_signal_back(name: str) -> None:
-    hop = PRESETS[name].config.hop_length
+    config = SHAPES[name]
+    hop = config.hop_length
     pack, waves = packed(name, [40 * hop, 300 * 40, 3000, 40 * hop + 17])
     for wave, back in zip(waves, round_trip(pack), strict=True):
         # The tail of a centred clip may lie past its last window's middle, where little of it is
-        # left: there the envelope is floored.
-        kept = len(wave) - hop
-        assert torch.allclose(back[:kept], wave[:kept], atol=1e-9)
+        # left: there the envelope is floored. Without padding it is at both ends.
+        first = hop if config.padding == "none" else 0
+        kept = slice(first, len(wave) - first - hop)
+        assert torch.allclose(back[kept], wave[kept], atol=1e-9)
+        if config.padding == "none":
+            assert not back[: config.unreached].any()
+            assert (back.abs() <= wave.abs() + 1e-9).all()  # edges fade
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_spectrum_is_librosas_of_each_clip_alone(name: str) -> None:
-    config = PRESETS[name].config
+    config = SHAPES[name]
     pack, waves = packed(name, [9000, 5001])
     rows = torch.cat([pack.spectrum(block).clone() for block in pack.blocks()])
-    rows = to_frame_start(config.n_fft, config.win_length, rows)
+    rows = to_frame_start(config, rows)
     for wave, start, (frames, _) in zip(waves, pack.starts, pack.clips, strict=True):
-        samples = wave.numpy()
-        if config.padding == "hifigan":
-            samples = np.pad(samples, config.pad, mode="reflect")
-        theirs = librosa.stft(
-            samples,
-            n_fft=config.n_fft,
-            hop_length=config.hop_length,
-            win_length=config.win_length,
-            window="hann" if config.window == "hann" else np.hanning(config.win_length),
-            center=config.padding != "hifigan",
-            pad_mode="constant" if config.padding == "center_constant" else "reflect",
-        )[:, :frames]
+        theirs = stft(config, wave.numpy())[:, :frames]
         np.testing.assert_allclose(rows[start : start + frames].numpy().T, theirs, atol=1e-6)
 
 
@@ -93,3 +104,11 @@ def test_reflection_repeats_for_clips_shorter_than_it() -> None:
     np.testing.assert_array_equal(
         wave[reflect(np.arange(-4, 7), 3)], np.pad(wave, 4, mode="reflect")
     )
+
+
+def test_samples_that_no_window_reaches_take_no_rows() -> None:
+    config = MelConfig(**{**_NONE, "n_fft": 16384, "hop_length": 100}, win_length=200)
+    assert config.rows(1, config.samples(1)) == 2
+    pack = PackedStft(build_plan(config, CPU), [(1, 16384), (2, 16484)])
+    assert pack.used == 5
+    assert [len(wave) for wave in pack.audio()] == [16384, 16484]

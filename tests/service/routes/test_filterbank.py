@@ -259,6 +259,17 @@ def test_a_refusal_says_the_sizes_that_came(client: TestClient) -> None:
     assert problem(send(client, config), 422, "config.filterbank")["got"] == "an array 513x80"
 
 
-def test_a_config_of_null_has_the_triangles(client: TestClient) -> None:
+def test_null_is_no_filterbank(client: TestClient) -> None:
     config = {**HIFIGAN.model_dump(), "filterbank": None}
     assert send(client, config, n_iter=4).content == post(client).content
+    form = {"config": "hifigan-22k", "n_iter": "4", "filterbank": "null", "phases": ""}
+    answer = client.post("/reconstruct", data=form, files={"mel": npy(MEL)})
+    assert answer.content == post(client).content
+
+
+def test_another_name_and_another_field_are_told_the_right_one(client: TestClient) -> None:
+    config = {**CONFIG, "mel_basis": SINGLE.tolist()}
+    assert "filterbank" in problem(send(client, config), 422, "config.mel_basis")["expected"]
+    form = {"config": json.dumps(CONFIG), "filterbank": "[[1, 2]]"}
+    answer = client.post("/reconstruct", data=form, files={"mel": npy(MEL)})
+    assert "a file field" in problem(answer, 422, "filterbank")["expected"]

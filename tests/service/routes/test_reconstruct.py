@@ -135,6 +135,21 @@ def test_normalize_and_an_overflow_say_the_gain(client: TestClient) -> None:
     assert "x-gain" not in post(client, npy(MEL + np.log(20.0)), format="wav_f32").headers
 
 
+def test_a_peak_above_full_scale_is_limited_and_its_height_said(client: TestClient) -> None:
+    mel = npy(MEL + np.log(4.0))
+    limited, kept = post(client, mel), read(post(client, mel, format="wav_f32"))
+    assert "x-gain" not in limited.headers
+    peak = np.abs(kept).max()
+    assert limited.headers["x-warning"].startswith(f"peak {peak:.4g} (+")
+    assert limited.headers["x-warning"].endswith("above full scale: limited")
+    quiet = np.abs(kept) < 0.01
+    assert np.median(read(limited)[quiet] / kept[quiet]) == pytest.approx(1.0, abs=0.05)
+    scaled = post(client, mel, peak="scale")
+    assert float(scaled.headers["x-gain"]) == pytest.approx(1 / peak, rel=1e-4)
+    assert np.abs(read(post(client, mel, peak="clip")) - np.clip(kept, -1, 1)).max() < 1e-4
+    problem(post(client, mel, peak="squash"), 422, "peak")
+
+
 def test_quality_method_seed_and_momentum_change_the_audio(client: TestClient) -> None:
     options: list[dict[str, Any]] = [
         {},

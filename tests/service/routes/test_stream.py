@@ -30,6 +30,7 @@ from unmel.models.engine.engine import Engine
 from unmel.models.engine.session import Session
 from unmel.models.engine.streams import Options
 from unmel.models.engine.work import Result, Work
+from unmel.models.errors import NonFiniteOutput, OutOfMemory
 from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import stream
@@ -139,21 +140,35 @@ def test_samples_come_before_the_end_was_said(service: Live) -> None:
         assert len(first) == 2 * 256 - CONFIG.lead
 
 
+@pytest.mark.parametrize(("peak", "counter"), [(None, "limited"), ("clip", "clipped")])
 def test_sixteen_bits_are_the_default_and_what_is_beyond_full_scale_is_counted(
-    service: Live,
+    service: Live, peak: str | None, counter: str
 ) -> None:
-    hello = {"config": "hifigan-22k", "quality": "draft"}
+    hello = {"config": "hifigan-22k", "quality": "draft", "peak": peak}
     with dialled(service) as connection:
         connection.send(json.dumps(hello))
         connection.send((MEL + np.float32(1.5)).tobytes())
         connection.send(json.dumps({"end": True}))
         data = b""
         while isinstance(message := connection.recv(30), bytes):
+            assert message
             data += message
     samples = np.frombuffer(data, "<i2")
-    assert len(samples) == CONFIG.samples(len(MEL))
+    numbers = json.loads(message)
+    assert numbers["samples"] == len(samples) == CONFIG.samples(len(MEL))
     assert np.abs(samples.astype(int)).max() == 32767
-    assert json.loads(message)["clipped"] > 0
+    assert {name for name in ("limited", "clipped") if numbers[name]} == {counter}
+    assert f"samples {counter}" in numbers["warnings"][0]
+
+
+def test_sixteen_bits_have_the_same_samples_however_the_frames_are_cut(service: Live) -> None:
+    def heard(pieces: Sequence[NDArray[np.float32]]) -> bytes:
+        with opened(service, format="s16le") as connection:
+            for piece in pieces:
+                connection.send((piece + np.float32(1.5)).tobytes())
+            return ended(connection)[0].tobytes()
+
+    assert heard([MEL]) == heard([MEL[:1], MEL[1:20], MEL[20:]])
 
 
 @pytest.mark.parametrize(
@@ -170,8 +185,9 @@ def test_sixteen_bits_are_the_default_and_what_is_beyond_full_scale_is_counted(
     ],
 )
 def test_a_protocol_error_closes_with_1008_and_says_why(
-    service: Live, messages: list[str | bytes], word: str
+    service: Live, messages: list[str | bytes], word: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     with dialled(service) as connection:
         for message in messages:
             connection.send(message)
@@ -180,6 +196,10 @@ def test_a_protocol_error_closes_with_1008_and_says_why(
     assert word in reason
     assert len(reason.encode()) <= 123
     assert_free(service)
+    service.until(lambda: any(r.name == "unmel.streaming" for r in caplog.records))
+    [line] = [r for r in caplog.records if r.name == "unmel.streaming"]
+    assert (line.levelname, line.code) == ("INFO", 1008)
+    assert line.broken_off.startswith(reason[:100])
 
 
 def test_a_message_that_is_too_large_closes_with_1009(service: Live) -> None:
@@ -397,7 +417,10 @@ class Both:
 
     def hear(self) -> bool:
         """More of the answer; False if that was all."""
-        piece = self.socket.recv(65536)
+        try:
+            piece = self.socket.recv(65536)
+        except ConnectionResetError:  # broken off with some of the body unread
+            return False
         self.heard += piece
         return bool(piece)
 
@@ -431,6 +454,79 @@ def test_what_is_wrong_later_breaks_the_answer_off(service: Live) -> None:
     assert_free(service)
 
 
+class Faulty(Gated):
+    """Computes until it has a fault."""
+
+    fault: Exception | None = None
+
+    def run(self, items: Sequence[Work]) -> list[Result]:
+        if self.fault is not None:
+            raise self.fault
+        return super().run(items)
+
+
+RAGGED, NAN = MEL[12:24].tobytes()[:-4], np.full((1, 80), np.nan, "<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fault", "body"),
+    [
+        (422, "finite", None, [NAN]),
+        (422, "whole frames", None, [RAGGED, b""]),
+        (422, "overflowed", NonFiniteOutput("nan"), [MEL[12:].tobytes()]),
+        (503, "not enough memory", OutOfMemory("2 bytes"), [MEL[12:].tobytes()]),
+        (500, "Internal error", ZeroDivisionError("inside"), [MEL[12:].tobytes()]),
+        (503, "shutting down", "drain", [MEL[12:].tobytes()]),
+        (408, "No frame arrived", "slow", []),
+        (499, "closed the connection", "leave", []),
+    ],
+)
+def test_an_answer_that_is_broken_off_is_one_line_with_its_reason(
+    status: int,
+    words: str,
+    fault: Exception | str | None,
+    body: list[bytes],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """200 went out, but the log and the metrics have the status that would have; a traceback only
+    where the service is at fault, and once.
+    """
+    engine, labels = Faulty(), {"route": "/reconstruct", "status": str(status)}
+    with live(engine, client_seconds=1.0 if fault == "slow" else 30.0) as service:
+        caplog.set_level("INFO")
+        both = Both(service)
+        with both.socket:
+            both.send(MEL[:12].tobytes())
+            both.hear_samples()
+            engine.fault = fault if isinstance(fault, Exception) else None
+            if fault == "drain":
+                service.lanes.drain()
+            for piece in body:
+                both.send(piece)
+            while fault != "leave" and both.hear():
+                pass
+        service.until(lambda: service.metric("requests_total", **labels) == 1)
+        assert not both.heard.endswith(b"\r\n0\r\n\r\n")
+        engine.fault = None
+    [line] = [r for r in caplog.records if getattr(r, "route", None) == "/reconstruct"]
+    assert (line.levelname, line.status) == ("INFO", status)
+    assert words in line.broken_off
+    about = {"unmel.access", "unmel.problems", "uvicorn.error"}  # lanes tell of their own faults
+    loud = [r.exc_info for r in caplog.records if r.levelname == "ERROR" and r.name in about]
+    assert [bool(one) for one in loud] == ([True] if status == 500 else [])
+
+
+def test_a_stream_that_is_limited_says_so_in_the_log(
+    service: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    loud = MEL + np.float32(1.5)
+    assert chunked(service, saved(loud), "application/x-npy", format="pcm").status_code == 200
+    service.until(lambda: any(getattr(r, "warnings", None) for r in caplog.records))
+    [line] = [r for r in caplog.records if getattr(r, "warnings", None)]
+    assert "samples limited" in line.warnings[0]
+
+
 def test_a_client_that_goes_away_half_way_through_its_body_leaves_nothing(service: Live) -> None:
     both = Both(service)
     with both.socket:
@@ -439,11 +535,24 @@ def test_a_client_that_goes_away_half_way_through_its_body_leaves_nothing(servic
     assert_free(service)
 
 
-def test_a_wav_of_unknown_length_says_so_in_its_header(service: Live) -> None:
-    answer = chunked(service, iter([MEL.tobytes()]), FRAMES)
-    assert answer.content[4:8] == answer.content[40:44] == b"\xff" * 4
-    assert len(answer.content) == 44 + 2 * CONFIG.samples(len(MEL))
+@pytest.mark.parametrize(("name", "width"), [("wav", 2), ("wav_f32", 4)])
+def test_a_wav_of_unknown_length_claims_none(service: Live, name: str, width: int) -> None:
+    """Its sizes are those of pipes, and there is no `fact`: players take its number for true."""
+    answer = chunked(service, iter([MEL.tobytes()]), FRAMES, format=name)
+    head, mark, rest = answer.content.partition(b"data")
+    assert mark
+    assert b"fact" not in head
+    assert head[4:8] == rest[:4] == b"\xff" * 4
+    assert len(rest) == 4 + width * CONFIG.samples(len(MEL))
     assert "x-audio-seconds" not in answer.headers
+    wave, rate = soundfile.read(io.BytesIO(answer.content))
+    assert (len(wave), rate) == (CONFIG.samples(len(MEL)), 22050)
+
+
+def test_a_flac_of_unknown_length_claims_none(service: Live) -> None:
+    """RFC 9639, section 8.2: 36 bits for the number of samples, 0 for unknown."""
+    answer = chunked(service, iter([MEL.tobytes()]), FRAMES, format="flac")
+    assert int.from_bytes(answer.content[21:26], "big") & (2**36 - 1) == 0
 
 
 @pytest.mark.parametrize(

@@ -104,11 +104,94 @@ def test_json_and_binary_tensors_carry_the_same(
     assert said["parameters"] == {"sample_rate": 22050}
 
 
+def test_axes_of_size_one_beside_the_batch_are_dropped(client: Any, url: str) -> None:
+    want = reconstructed(url, MEL)
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[None]), want[None])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[None, None]), want[None])
+    two = np.stack([MEL.T[None], MEL.T[None]])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", two), [want, want])
+    np.testing.assert_array_equal(ask(client, "hifigan-22k", MEL[..., None]), want)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritons_client_may_pack_its_request(
+    client: Any, url: str, coding: str, *, binary: bool
+) -> None:
+    """The length of the JSON head is that of the unpacked one."""
+    answer = client.infer(
+        "hifigan-22k",
+        [given(MEL, binary=binary)],
+        parameters=PARAMETERS,
+        request_compression_algorithm=coding,
+    )
+    np.testing.assert_array_equal(answer.as_numpy("audio"), reconstructed(url, MEL))
+
+
 def test_half_precision_is_the_same_as_its_values_in_single(client: Any, url: str) -> None:
     half = MEL.astype(np.float16)
     answer = client.infer("hifigan-22k", [given(half, datatype="FP16")], parameters=PARAMETERS)
     expected = reconstructed(url, half.astype(np.float32))
     np.testing.assert_array_equal(answer.as_numpy("audio"), expected)
+
+
+def test_double_precision_and_bfloat16_are_taken_too(client: Any, url: str) -> None:
+    """BF16 is the upper half of a float32's bits; Triton's client needs another package for it."""
+    double = client.infer(
+        "hifigan-22k", [given(MEL.astype("f8"), datatype="FP64")], parameters=PARAMETERS
+    )
+    np.testing.assert_array_equal(double.as_numpy("audio"), reconstructed(url, MEL))
+    halves = (MEL.astype("<f4").view("<u4") >> 16).astype("<u2")
+    brain = tensor(
+        datatype="BF16",
+        shape=list(MEL.shape),
+        data=None,
+        parameters={"binary_data_size": halves.nbytes},
+    )
+    head = json.dumps({"inputs": [brain], "parameters": PARAMETERS}).encode()
+    answer = httpx.post(
+        f"{url}/v2/models/hifigan-22k/infer",
+        content=head + halves.tobytes(),
+        headers={"Inference-Header-Content-Length": str(len(head))},
+        timeout=60,
+    )
+    expected = reconstructed(url, (halves.astype("<u4") << 16).view("<f4"))
+    np.testing.assert_array_equal(np.float32(answer.json()["outputs"][0]["data"]), expected)
+
+
+def test_all_that_tritons_client_can_say_is_taken(client: Any, url: str) -> None:
+    answer = client.infer(
+        "hifigan-22k",
+        [given(MEL)],
+        model_version="1",
+        request_id="7",
+        sequence_id=7,
+        sequence_start=True,
+        sequence_end=True,
+        priority=1,
+        timeout=60_000_000,
+        headers={"X-Extra": "1"},
+        query_params={"extra": 1},
+        parameters=PARAMETERS,
+    )
+    np.testing.assert_array_equal(answer.as_numpy("audio"), reconstructed(url, MEL))
+
+
+@pytest.mark.parametrize("where", ["output", "input"])
+def test_shared_memory_is_refused_in_words(client: Any, where: str) -> None:
+    mel, audio = given(MEL), triton.InferRequestedOutput("audio")
+    (mel if where == "input" else audio).set_shared_memory("region", 320)
+    with pytest.raises(InferenceServerException, match=r"shared_memory_region.*in the body"):
+        client.infer("hifigan-22k", [mel], outputs=[audio])
+
+
+def test_classes_of_audio_are_refused_in_words(client: Any) -> None:
+    with pytest.raises(InferenceServerException, match=r"classification: got 3.*no classes"):
+        client.infer(
+            "hifigan-22k",
+            [given(MEL)],
+            outputs=[triton.InferRequestedOutput("audio", class_count=3)],
+        )
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -197,6 +280,38 @@ def test_nested_lists_are_read_too(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        {"id": None, "parameters": None, "outputs": None},
+        {"parameters": {"content_type": "np", "headers": {"Ce-Id": "1"}}},
+        {"parameters": {"content_type": None, "headers": None, "seed": None, "timeout": None}},
+        {"parameters": {"sequence_id": "a", "priority": 0, "timeout": 0, "triton_x": True}},
+        {"model_name": "hifigan-22k", "outputs": []},
+        {"outputs": [{"name": "audio", "parameters": None}]},
+        {
+            "outputs": [
+                {
+                    "name": "audio",
+                    "parameters": {"content_type": "np", "headers": None, "binary_data": None},
+                }
+            ]
+        },
+        {"outputs": [{"name": "audio", "parameters": {"classification": 0}}]},
+    ],
+)
+@pytest.mark.parametrize("own", [None, {"content_type": "np", "headers": None}])
+def test_what_mlservers_and_kserves_clients_send_is_taken(
+    url: str, more: dict[str, Any], own: dict[str, Any] | None
+) -> None:
+    """Their models write null for what is not given (mlserver/types/dataplane.py)."""
+    inputs = [{**tensor(datatype="FP64"), "parameters": own}]
+    path = f"{url}/v2/models/hifigan-22k/infer"
+    answer = httpx.post(path, json={"inputs": inputs, **more})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["outputs"][0]["shape"] == [256]
+
+
+@pytest.mark.parametrize(
     ("body", "words"),
     [
         (b"{", "JSON that does not parse"),
@@ -206,7 +321,13 @@ def test_nested_lists_are_read_too(url: str) -> None:
         ({"inputs": [3]}, "an object"),
         ({"inputs": [tensor(), tensor()]}, "one input, 'mel'"),
         ({"inputs": [tensor(name="text")]}, "'mel'"),
-        ({"inputs": [tensor(datatype="INT8")]}, "FP32 or FP16"),
+        ({"inputs": [tensor(name="predict")]}, "an input 'predict'; expected 'mel'"),
+        ({"inputs": [tensor(datatype="INT8")]}, "FP32, FP16, FP64, BF16"),
+        ({"inputs": [tensor(datatype="BYTES")]}, "FP32, FP16, FP64, BF16"),
+        (
+            {"inputs": [tensor(data=None, parameters={"shared_memory_region": "r"})]},
+            "no shared memory",
+        ),
         ({"inputs": [tensor(shape=[80])]}, "n_mels, frames"),
         ({"inputs": [tensor(shape=[80, -1])]}, "n_mels, frames"),
         ({"inputs": [tensor(shape=[80, 2])]}, "160 numbers"),
@@ -219,8 +340,16 @@ def test_nested_lists_are_read_too(url: str) -> None:
         ({"inputs": [tensor(parameters=3)]}, "mel.parameters"),
         ({"inputs": [tensor()], "parameters": []}, "parameters"),
         ({"inputs": [tensor()], "parameters": {"timeout": -1}}, "timeout"),
-        ({"inputs": [tensor()], "parameters": {"binary_data_output": 1}}, "true or false"),
+        ({"inputs": [tensor()], "parameters": {"binary_data_output": 2}}, "true or false"),
         ({"inputs": [tensor()], "outputs": [{"name": "mel"}]}, "'audio'"),
+        (
+            {"inputs": [tensor()], "parameters": {"nonsense": 1}},
+            "one of quality, method",
+        ),
+        (
+            {"inputs": [tensor()], "parameters": {"nonsense": 1}},
+            "binary_data_output, timeout; content_type, headers, priority",
+        ),
         ({"inputs": [tensor()], "id": 7}, "id"),
     ],
 )

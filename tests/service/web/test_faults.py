@@ -135,12 +135,17 @@ def test_a_device_that_fails_at_everything_makes_the_service_unready() -> None:
 # --- clients ------------------------------------------------------------------------------------
 
 
-def test_a_client_that_leaves_the_queue_is_never_computed(service: Live) -> None:
+@pytest.mark.parametrize("half", [False, True])
+def test_a_client_that_leaves_the_queue_is_never_computed(service: Live, *, half: bool) -> None:
+    """Nor one that closes its sending side alone: both send the same FIN (docs/api.md)."""
     futures = service.busy()
     gone = service.raw(npy(), seed=2)
     service.until(lambda: service.lanes.waiting == 1)
     futures += service.later(3)
     service.until(lambda: service.lanes.waiting == 2)
+    if half:
+        gone.shutdown(socket.SHUT_WR)
+        assert gone.recv(1) == b""
     gone.close()
     service.until(lambda: service.lanes.waiting == 1)
     assert statuses(finish(service, futures)) == [200, 200]

@@ -129,7 +129,8 @@ def test_base64_mel_round_trip(name: str) -> None:
         ({"data": ""}, "mel.shape"),
         ({"data": "", "shape": [0, 10**30]}, "mel.shape"),
         ([["a" * 1000] + [""] * 1000], "mel"),
-        ([[[[1.0]]]], "mel"),
+        ([[[[[[[1.0]]]]]]], "mel"),
+        ({"data": "", "shape": [0] * 7}, "mel.shape"),
         ([1.0, [2.0]], "mel"),
         ({"data": "", "shape": [0], "extra": 1}, "mel"),
         ([[1, 2], [3]], "mel"),
@@ -146,6 +147,14 @@ def test_a_json_mel_that_is_none_names_its_field(value: object, field: str) -> N
     with pytest.raises(Invalid) as caught:
         parse_json_array("mel", value)
     assert caught.value.field == field
+
+
+def test_a_json_mel_may_have_axes_of_size_one() -> None:
+    data = base64.b64encode(MEL.tobytes()).decode()
+    for shape in ([1, 1, 3, 4], [1, 1, 1, 1, 3, 4], [3, 4, 1], [1, 3, 4, 1]):
+        want = MEL.reshape(shape)
+        np.testing.assert_array_equal(parse_json_array("mel", want.tolist()), want)
+        np.testing.assert_array_equal(parse_json_array("mel", {"data": data, "shape": shape}), want)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000, b'{"a": 1} x'])

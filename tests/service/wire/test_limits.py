@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import io
 import json
 import tracemalloc
@@ -171,17 +170,6 @@ def test_the_largest_json_that_is_parsed_takes_no_more_than_is_held_for_it() -> 
 
 
 # --- over HTTP ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-def test_packed_bodies_are_not_unpacked(client: TestClient, coding: str) -> None:
-    answer = client.post(
-        "/reconstruct?config=hifigan-22k",
-        content=gzip.compress(bytes(MB)),
-        headers={"Content-Type": NPY, "Content-Encoding": coding},
-    )
-    assert answer.status_code == 415
-    assert answer.json()["field"] == "Content-Encoding"
 
 
 @pytest.mark.parametrize("length", ["99999999999", "9" * 400])

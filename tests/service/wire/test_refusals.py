@@ -23,7 +23,7 @@ from tests.service.asking import HIFIGAN, MEL, NPY, npy, post, problem, read
         (npy(np.zeros((80, 0), np.float32)), 422, "mel"),
         (npy(np.zeros(80, np.float32)), 422, "mel"),
         (npy(np.full((80, 9), np.nan, np.float32)), 422, "mel"),
-        (npy(np.full((80, 9), -np.inf, np.float32)), 422, "mel"),
+        (npy(np.full((80, 9), np.inf, np.float32)), 422, "mel"),
         (npy(np.full((80, 9), 40.0, np.float32)), 422, "mel"),
         (npy(np.zeros((80, 2001), np.float32)), 413, "mel"),
         (npy(np.zeros((80, 9), complex)), 422, "mel"),
@@ -74,6 +74,84 @@ def test_wrong_options_are_refused_by_name(
     client: TestClient, options: dict[str, Any], field: str
 ) -> None:
     problem(post(client, **options), 422, field)
+
+
+CONFIG = json.loads(HIFIGAN.model_dump_json())
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "got", "expected"),
+    [
+        ({"win_length": 2048}, "win_length", "2048", "at most n_fft, 1024"),
+        ({"fmin": 9000}, "fmin", "9000", "less than fmax, 8000"),
+        ({"mean": [0] * 79}, "mean", "79 values", "one number, or 80: as many as n_mels"),
+        ({"std": []}, "std", "0 values", "one number, or 80: as many as n_mels"),
+        ({"mean": "loud"}, "mean", "'loud'", "a number"),
+        ({"mean": [0, "x"]}, "mean.1", "'x'", "a number"),
+        ({"mean": {"a": 1}}, "mean", "an object with 1 members", "a number, or a list of numbers"),
+        ({"scale": "log"}, "scale", "'log'", "'ln', the natural logarithm, or 'log10'"),
+        ({"scale": {"kind": "log"}}, "scale.kind", "'log'", "'ln', the natural logarithm"),
+        ({"scale": "dB"}, "scale", "'dB'", "one of linear, ln, log10, db"),
+        ({"scale": "decibel"}, "scale", "'decibel'", "'db'"),
+        ({"scale": 3}, "scale", "3", "the name of a scale, or an object"),
+        ({"scale": {"clip": 1e-5}}, "scale.kind", "nothing", "one of linear, ln"),
+        ({"scale": {"kind": "ln", "amin": 1}}, "scale.amin", "an unknown member", "'clip'"),
+        ({"scale": {"kind": "ln", "clip": 0}}, "scale.clip", "0", "1e-30 or more"),
+        ({"scale": {"kind": "db", "top_db": -1}}, "scale.top_db", "-1", "greater than 0"),
+        ({"n_fft": "1,024"}, "n_fft", "'1,024'", "a whole number"),
+        ({"n_fft": 1024.5}, "n_fft", "1024.5", "a whole number"),
+        ({"fmax": "8 kHz"}, "fmax", "'8 kHz'", "a number"),
+        ({"drop_last": "perhaps"}, "drop_last", "'perhaps'", "true or false"),
+        ({"n_mel": 80}, "n_mel", "an unknown member", "'n_mels'"),
+        ({"hop": 256}, "hop", "an unknown member", "'hop_length'"),
+        ({"sr": 22050}, "sr", "an unknown member", "'sample_rate'"),
+        ({"f_max": 8000}, "f_max", "an unknown member", "'fmax'"),
+        ({"filter_length": 1024}, "filter_length", "an unknown member", "'n_fft'"),
+        ({"num_mels": 80}, "num_mels", "an unknown member", "'n_mels'"),
+        ({"clip_val": 80}, "clip_val", "an unknown member", "'clip' in 'scale'"),
+        ({"hop_lenght": 256}, "hop_lenght", "an unknown member", "'hop_length'"),
+        ({"colour": 1}, "colour", "an unknown member", "one of sample_rate, n_fft"),
+    ],
+)
+def test_a_wrong_member_of_a_config_is_told_what_would_do(
+    client: TestClient, change: dict[str, Any], field: str, got: str, expected: str
+) -> None:
+    body = {"mel": MEL.tolist(), "config": {**CONFIG, **change}}
+    refused = problem(client.post("/reconstruct", json=body), 422, f"config.{field}")
+    assert refused["got"].startswith(got)
+    assert refused["expected"].startswith(expected)
+    assert "errors" not in refused
+
+
+def test_a_config_of_another_project_is_told_all_of_its_names(client: TestClient) -> None:
+    config = {"sampling_rate": 22050, "n_fft": 1024, "hop_size": 256, "win_size": 1024}
+    body = {"mel": MEL.tolist(), "config": {**config, "num_mels": 80, "mel_fmax": 8000}}
+    refused = problem(client.post("/reconstruct", json=body), 422, None)
+    assert {fault["field"]: fault["expected"] for fault in refused["errors"]} == {
+        "config.sampling_rate": "'sample_rate'",
+        "config.hop_size": "'hop_length'",
+        "config.win_size": "'win_length'",
+        "config.num_mels": "'n_mels'",
+        "config.mel_fmax": "'fmax'",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("preset", "'config'"),
+        ("iterations", "'n_iter'"),
+        ("response_format", "'format'"),
+        ("n_fft", "'n_fft' in 'config'"),
+        ("mel_fmax", "'fmax' in 'config'"),
+        ("qualty", "'quality'"),
+        ("colour", "one of config, quality"),
+    ],
+)
+def test_an_unknown_option_is_told_the_one_that_is_meant(
+    client: TestClient, name: str, expected: str
+) -> None:
+    assert problem(post(client, **{name: "1"}), 422, name)["expected"].startswith(expected)
 
 
 def test_every_wrong_field_is_named_at_once(client: TestClient) -> None:

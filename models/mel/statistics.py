@@ -1,0 +1,212 @@
+"""Statistics of a mel's levels that hardly depend on the audio: what any recording looks like.
+
+Most cells of a mel are noise, or look like it: the level of a band in one frame differs from that
+of its neighbours by an amount that physics fixes, whatever the recording and however loud. A
+logarithm to another base, a power taken for a magnitude or a normalisation multiplies all
+differences, which shows at any level.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from unmel.models.mel.config import MelConfig
+from unmel.models.mel.filterbank import filterbank
+from unmel.models.mel.scale import LogScale
+
+Levels = NDArray[np.float32]
+
+# Frames that are looked at, in blocks over the clip; fewer frames or cells tell too little.
+_BLOCKS, _BLOCK_FRAMES = 8, 32
+MIN_FRAMES, MIN_SECONDS, _MIN_CELLS = 20, 0.6, 400
+# Levels within this of the least one, or of the config's floor, are a floor and no levels, dB.
+_FLOOR_MARGIN = 0.1
+# Bands this much below the loudest one hold nothing but leakage, dB: speech of a telephone.
+_SILENT_BAND = 60.0
+# Least and largest level, dB of full scale: below, all is silence.
+_FAINTEST = -400.0
+_NOISE_FRAMES = 96
+# Share of a scale's offset below which its values are all alike.
+_OFFSET_SHARE = 0.1
+_MOST_KEPT = 1024
+
+T = TypeVar("T")
+
+
+def _kept(function: Callable[[MelConfig], T]) -> Callable[[MelConfig], T]:
+    """The function with its last results, by `MelConfig.kind`: without clients' filterbanks."""
+    kept: OrderedDict[Hashable, T] = OrderedDict()
+    lock = threading.Lock()
+
+    @wraps(function)
+    def result(config: MelConfig) -> T:
+        kind = config.kind
+        with lock:
+            if kind in kept:
+                kept.move_to_end(kind)
+                return kept[kind]
+        made = function(config)
+        with lock:
+            kept[kind] = made
+            if len(kept) > _MOST_KEPT:
+                kept.popitem(last=False)
+        return made
+
+    return result
+
+
+@dataclass(frozen=True)
+class LevelStatistics:
+    """Statistics of the levels of a mel, floors left out."""
+
+    roughness: float
+    """Change of a band's level against its neighbour's from frame to frame, as a share of the same
+    in noise: the 90th percentile of the absolute mixed difference. 0.75 to 1.8 in recordings."""
+    evenness: float
+    """The same of the median, as a share of `roughness`: small where some cells are very smooth."""
+    spread: float
+    """From the 5th to the 99th percentile of all levels, dB."""
+    median: float
+    """dB of full scale."""
+    loud: float
+    """The 99th percentile of all levels, dB of full scale."""
+    heard: float
+    """Share of the cells that are above the floor."""
+
+
+def sampled_frames(frames: int) -> NDArray[np.int64]:
+    """Numbers of the frames that are looked at: all, or blocks spread over the clip.
+
+    Parameters
+    ----------
+    frames
+        Frames `T` of the clip.
+    """
+    if frames <= _BLOCKS * _BLOCK_FRAMES:
+        return np.arange(frames)
+    starts = np.linspace(0, frames - _BLOCK_FRAMES, _BLOCKS).astype(np.int64)
+    return np.asarray((starts[:, None] + np.arange(_BLOCK_FRAMES)).ravel())
+
+
+def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelStatistics | None:
+    """The statistics of stored values; None for too few levels above the floor.
+
+    Parameters
+    ----------
+    config
+        The config that the values are said to be of.
+    values
+        Stored values `[T, K]`.
+    """
+    frames = len(values)
+    if frames < MIN_FRAMES or frames * config.hop_length < MIN_SECONDS * config.sample_rate:
+        return None
+    index = sampled_frames(frames)
+    levels = levels_of(config, values[index])[:, _live_bands(config)]
+    heard = levels > max(float(levels.min()), floor_levels(config)[1]) + _FLOOR_MARGIN
+    loud = np.where(heard, levels, _FAINTEST).max(axis=0, initial=_FAINTEST)
+    inside = loud > loud.max(initial=_FAINTEST) - _SILENT_BAND
+    heard &= inside
+    # Neighbours of another block are no neighbours.
+    following = np.diff(index) == 1
+    change = np.abs(np.diff(np.diff(levels, axis=0), axis=1))
+    quads = heard[1:, 1:] & heard[:-1, 1:] & heard[1:, :-1] & heard[:-1, :-1]
+    changes = change[quads & following[:, None]]
+    if changes.size < _MIN_CELLS:
+        return None
+    median_change, rough_change = np.quantile(changes, [0.5, 0.9])
+    low, median, high = np.quantile(levels[heard], [0.05, 0.5, 0.99])
+    noise_median, noise_rough = _noise(config)
+    roughness = float(rough_change) / noise_rough
+    return LevelStatistics(
+        roughness=roughness,
+        evenness=float(median_change) / noise_median / max(roughness, 1e-9),
+        spread=float(high - low),
+        median=float(median),
+        loud=float(high),
+        heard=float(heard[:, inside].mean()),
+    )
+
+
+def levels_of(config: MelConfig, values: NDArray[np.float32]) -> Levels:
+    """Levels of stored values, dB of the loudest that a bounded signal has.
+
+    Parameters
+    ----------
+    config
+        The config that the values are said to be of.
+    values
+        Stored values `[T, K]`.
+    """
+    linear = config.decompress(torch.tensor(values, dtype=torch.float64)).numpy()
+    return _decibels(config, linear / full_scale_level(config)).astype(np.float32)
+
+
+@_kept
+def floor_levels(config: MelConfig) -> tuple[float, float]:
+    """Least and greatest level of silence over the bands, dB of full scale; -400 for none.
+
+    Values of a scale with an offset tell nothing of what is far below it: that is its floor.
+    """
+    scale, bands = config.scale, filterbank(config).sum(axis=1)[_live_bands(config)]
+    quiet = math.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
+    silence = torch.zeros(1, config.n_mels, dtype=torch.float64)
+    least = max(scale.clamp_level(silence, config.power), _OFFSET_SHARE * offset_of(config))
+    floors = _decibels(config, np.maximum(quiet * bands, least) / full_scale_level(config))
+    return float(floors.min(initial=0.0)), float(floors.max(initial=_FAINTEST))
+
+
+def offset_of(config: MelConfig) -> float:
+    """What the scale adds to the linear mel before its logarithm; 0 for nothing."""
+    return config.scale.offset if isinstance(config.scale, LogScale) else 0.0
+
+
+def _decibels(config: MelConfig, linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    least = 10.0 ** (_FAINTEST * config.power / 20.0)
+    return np.asarray(20.0 / config.power * np.log10(np.maximum(linear, least)))
+
+
+def full_scale_level(config: MelConfig) -> float:
+    """Upper bound of the linear mel of samples within +-1, over all bands."""
+    own = config.filterbank
+    largest_sum = _largest_sum(config) if own is None else own.largest_sum
+    return float(config.loudest_magnitude**config.power) * max(largest_sum, 1e-12)
+
+
+@_kept
+def _largest_sum(config: MelConfig) -> float:
+    return float(filterbank(config).sum(axis=1).max())
+
+
+@_kept
+def _live_bands(config: MelConfig) -> NDArray[np.bool_]:
+    """Bands `[K]` that hold a bin, and not the same bin as the band before."""
+    bank = filterbank(config)
+    shape = bank / np.maximum(bank.sum(axis=1, keepdims=True), 1e-30)
+    other = np.abs(np.diff(shape, axis=0)).max(axis=1) > 1e-6
+    return np.asarray((bank.sum(axis=1) > 0) & np.concatenate([[True], other]))
+
+
+@_kept
+def _noise(config: MelConfig) -> tuple[float, float]:
+    """Median and 90th percentile of the mixed differences of noise, dB."""
+    hop, length = config.hop_length, config.win_length
+    samples = np.random.default_rng(0).standard_normal((_NOISE_FRAMES - 1) * hop + length)
+    rows = np.lib.stride_tricks.sliding_window_view(samples, length)[::hop]
+    magnitude = np.abs(np.fft.rfft(rows * config.window_values(), config.n_fft))
+    linear = magnitude**config.power @ filterbank(config)[_live_bands(config)].T
+    levels = _decibels(config, linear)
+    if levels.shape[1] < 2:
+        return 1.0, 1.0
+    median, rough = np.quantile(np.abs(np.diff(np.diff(levels, axis=0), axis=1)), [0.5, 0.9])
+    return max(float(median), 1e-3), max(float(rough), 1e-3)
