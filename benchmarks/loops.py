@@ -58,7 +58,7 @@ def loops_table(config: MelConfig, length: float) -> str:
         hop, bands, state = pack.hop, plan.bands, iteration.state
         momentum = state.kept.numpy().view(np.float32)
         tables, coefficients = mel_step.tables(bands), mel_step.coefficients((step,))[0]
-        scratch = np.zeros(mel_step.scratch_size(bands.count, len(bands.begins)), np.float32)
+        scratch = np.zeros(mel_step.scratch_size(bands.count, len(tables[0])), np.float32)
         # A loop is not given here what it would be; its time does not depend on it.
         each: dict[str, Callable[[int, int], object]] = {
             "frame": lambda at, m: frame_loops.frame(signal, window, space[:m], at, hop),

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from unmel.models.mel.config import MelConfig
+from unmel.models.mel.filterbank import filterbank
 from unmel.models.mel.scale import LogScale
 
 Wave = NDArray[np.float32]
@@ -33,7 +34,9 @@ class Mel:
 
 
 def bank(config: MelConfig) -> NDArray[np.float32]:
-    """Librosa's filterbank `[K, N]`."""
+    """Librosa's filterbank `[K, N]`, or one that librosa does not have."""
+    if config.filterbank is not None or config.triangles != "hz":
+        return filterbank(config).astype(np.float32)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Empty filters")
         values: NDArray[np.float32] = librosa.filters.mel(

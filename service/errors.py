@@ -19,7 +19,7 @@ class NotAcceptable(Invalid):
 
 
 class NotFound(Invalid):
-    """A name in the path does not exist."""
+    """A name does not exist: of the path, or of what the service holds."""
 
 
 class Unauthorized(Exception):

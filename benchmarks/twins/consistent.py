@@ -77,7 +77,17 @@ def iterated(
 
 
 def below(config: MelConfig, bank: Real) -> tuple[MelConfig, Real] | None:
-    """The config of the octave below and the bands that lie in it whole, or None."""
+    """The config of the octave below and the bands that lie in it whole, or None.
+
+    There is none of bands that are not runs of bins, each beginning and ending no lower than the
+    one before and touching none but its neighbours.
+    """
+    runs = [np.flatnonzero(band) for band in bank]
+    if any(len(run) <= run[-1] - run[0] for run in runs):
+        return None
+    for k, run in enumerate(runs[1:]):
+        if run[0] < runs[k][0] or run[-1] < runs[k][-1] or (k and run[0] <= runs[k - 1][-1]):
+            return None
     lengths = config.n_fft // 2, config.hop_length, config.win_length, config.lead
     if config.n_fft < 64 or config.n_fft % 2 or any(length % 2 for length in lengths):
         return None

@@ -21,7 +21,8 @@ Places = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Spectra = NDArray[np.complex64]
-Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats]
+Lists = tuple[NDArray[np.int32], Places, NDArray[np.int32], Floats]
+Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats, Lists]
 
 # |t|^2 may be this small before its phase is taken as nothing; targets are of the order of 1.
 TINY = 1e-20
@@ -61,7 +62,7 @@ class MelTarget:
 
 
 class BandTables(Protocol):
-    """A filterbank as sparse tables; bins `[W]` count from `first`. See `signal.band_tables`."""
+    """Products with a filterbank; bins `[W]` count from `first`. See `signal.band_tables`."""
 
     @property
     def first(self) -> int: ...
@@ -71,6 +72,9 @@ class BandTables(Protocol):
 
     @property
     def inside(self) -> slice: ...
+
+    @property
+    def banded(self) -> bool: ...
 
     @property
     def tables(self) -> Tables: ...

@@ -46,7 +46,10 @@ class Analysis:
         """Analyses of one key are computed in one call, one by one."""
         return self.config, Analysis
 
-    speed_key = key
+    @property
+    def speed_key(self) -> Hashable:
+        """Analyses of one key are computed at one speed."""
+        return self.config.kind, Analysis
 
     @property
     def nbytes(self) -> int:

@@ -60,7 +60,7 @@ class Item:
     @property
     def speed_key(self) -> Hashable:
         """Items of one key are computed at one speed, however many iterations they take."""
-        return self.config, replace(self.recipe, schedule=_ANY_SCHEDULE)
+        return self.config.kind, replace(self.recipe, schedule=_ANY_SCHEDULE)
 
     @property
     def rows(self) -> int:

@@ -267,7 +267,7 @@ class StreamStep:
     @property
     def speed_key(self) -> Hashable:
         """Steps of one key are computed at one speed."""
-        return self.config, StreamStep
+        return self.config.kind, StreamStep
 
     @property
     def config(self) -> MelConfig:

@@ -4,6 +4,7 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.mel.layout import Layout
 from unmel.models.mel.members import Members
 from unmel.models.mel.mismatch import value_warnings
+from unmel.models.mel.own_filterbank import OwnFilterbank
 from unmel.models.mel.preset_row import Preset
 from unmel.models.mel.presets import PRESETS, preset
 from unmel.models.mel.suggest import presets_that_fit
@@ -17,6 +18,7 @@ __all__ = [
     "Layout",
     "MelConfig",
     "Members",
+    "OwnFilterbank",
     "Preset",
     "check_mel",
     "check_phases",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from torch import Tensor
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.members import Members, fault
+from unmel.models.mel.own_filterbank import OwnFilterbank
 from unmel.models.mel.scale import (
     CoquiScale,
     DecibelScale,
@@ -94,6 +102,13 @@ class MelConfig(Members):
         "Hann window to the power of 0.85; or none: rectangular.",
     )
     n_mels: int = Field(ge=1, le=1024, description="Number of mel bands.")
+    filterbank: OwnFilterbank | None = Field(
+        None,
+        description="A filterbank of one's own [n_mels, n_fft/2 + 1], finite and not negative, in "
+        "place of triangles; none of fmin, fmax, mel_scale, norm, triangles and filterbank_rate "
+        "is given beside it. In JSON nested lists, {data, dtype, shape} with base64, or the digest "
+        "of one that the service holds.",
+    )
     fmin: float = Field(0.0, ge=0, le=192_000, description="Lower edge of the lowest band, Hz.")
     fmax: float = Field(
         default_factory=lambda given: given["sample_rate"] / 2,
@@ -106,7 +121,13 @@ class MelConfig(Members):
     )
     norm: Literal["slaney"] | None = Field(
         "slaney",
-        description="'slaney': each triangle divided by half its width in Hz; null: peaks of 1.",
+        description="'slaney': each triangle divided by half its width, in Hz (in mels where the "
+        "triangles are over mels); null: peaks of 1.",
+    )
+    triangles: Literal["hz", "mel"] = Field(
+        "hz",
+        description="Axis on which the bands are triangles: frequency (librosa, torchaudio), or "
+        "mels (Kaldi).",
     )
     filterbank_rate: int = Field(
         default_factory=lambda given: given["sample_rate"],
@@ -169,6 +190,29 @@ class MelConfig(Members):
     # Samples at the whole rate for one of this config's: above 1 in octaves (see `halved`).
     _step: int = PrivateAttr(1)
 
+    @field_validator("filterbank")
+    @classmethod
+    def _check_sizes(
+        cls, value: OwnFilterbank | None, info: ValidationInfo
+    ) -> OwnFilterbank | None:
+        if value is not None and {"n_mels", "n_fft"} <= set(info.data):
+            want = info.data["n_mels"], info.data["n_fft"] // 2 + 1
+            if value.values.shape != want:
+                got = "x".join(map(str, value.values.shape))
+                sizes = f"[n_mels, n_fft/2 + 1], here {want[0]}x{want[1]}"
+                raise fault("", f"an array {got}", sizes)
+        return value
+
+    @field_validator(
+        "fmin", "fmax", "mel_scale", "norm", "triangles", "filterbank_rate", mode="before"
+    )
+    @classmethod
+    def _refuse_beside_filterbank(cls, value: object, info: ValidationInfo) -> object:
+        if info.data.get("filterbank") is not None:
+            said = "nothing beside a filterbank of one's own, which determines it"
+            raise fault("", repr(value)[:40], said)
+        return value
+
     @model_validator(mode="after")
     def _check_consistency(self) -> MelConfig:
         if self.win_length > self.n_fft:
@@ -215,8 +259,11 @@ class MelConfig(Members):
     def octaves(self) -> int:
         """Number of times that all lengths can be halved with the frames at the same instants.
 
-        At most `MAX_OCTAVES`, and down to transforms of `MIN_FFT` points.
+        At most `MAX_OCTAVES`, and down to transforms of `MIN_FFT` points. There are none of a
+        filterbank whose bands are not contiguous and rising.
         """
+        if self.filterbank is not None and not self.filterbank.banded:
+            return 0
         lengths = self.n_fft // 2, self.hop_length, self.win_length, self.lead
         even = min((n & -n).bit_length() - 1 if n else MAX_OCTAVES for n in lengths)
         small = (self.n_fft // MIN_FFT).bit_length() - 1
@@ -226,7 +273,8 @@ class MelConfig(Members):
         """The config at half the rate: frames at the same instants, the lower half of the bins.
 
         Its window has every second value of this one's, so that the bins are equal for a signal
-        without an upper half (nearly so for a rectangular window, which has one itself).
+        without an upper half (nearly so for a rectangular window, which has one itself). A
+        filterbank of one's own is left out: its lower half is that of the plan.
 
         Parameters
         ----------
@@ -235,7 +283,7 @@ class MelConfig(Members):
         """
         names = "sample_rate", "n_fft", "hop_length", "win_length"
         halves = {name: getattr(self, name) // 2 for name in names}
-        half = self.model_copy(update={**halves, "n_mels": n_mels})
+        half = self.model_copy(update={**halves, "n_mels": n_mels, "filterbank": None})
         half._step = 2 * self._step
         return half
 
@@ -432,6 +480,18 @@ class MelConfig(Members):
                 f"{lowest} to {highest} samples for {frames} frames of this config",
             )
         return length
+
+    @property
+    def filterbank_bytes(self) -> int:
+        """Bytes of the filterbank of one's own; 0 without one."""
+        return 0 if self.filterbank is None else self.filterbank.nbytes
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for equal configs, and small: a key for what may outlive a filterbank."""
+        if self.filterbank is None:
+            return self
+        return self.model_copy(update={"filterbank": None}), self.filterbank.digest
 
     # --- levels ---------------------------------------------------------------------------
 

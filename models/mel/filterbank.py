@@ -1,4 +1,4 @@
-"""Mel filterbanks: triangles on the Slaney or HTK mel scale, as in librosa and torchaudio."""
+"""Mel filterbanks: triangles on the Slaney or HTK scale, as in librosa, torchaudio and Kaldi."""
 
 from __future__ import annotations
 
@@ -54,23 +54,32 @@ def filterbank(config: MelConfig) -> Array:
 
     Band k rises from edge k to edge k + 1 and falls to edge k + 2; the K + 2 edges are equally
     spaced in mels from fmin to fmax. Norm "slaney" divides by half the band's width in Hz.
-    A band narrower than a bin can be empty: see `empty_bands`.
+    A band narrower than a bin can be empty: see `empty_bands`. With `triangles` "mel" the sides
+    are straight over mels in place of Hz, as in Kaldi (feat/mel-computations.cc), whose
+    1127 ln(1 + f/700) is HTK's scale, and the norm is by half the width in mels, as in
+    transformers (audio_utils.py). A config with a filterbank of its own has that.
 
     Returns
     -------
     Array
-        Triangles `[K, N]`, float64.
+        Triangles `[K, N]`, float64; not to be altered.
     """
+    if config.filterbank is not None:
+        return config.filterbank.values
     ends = hz_to_mel(np.array([config.fmin, config.fmax]), config.mel_scale)
-    edges = mel_to_hz(np.linspace(ends[0], ends[1], config.n_mels + 2), config.mel_scale)
-    bins = np.arange(config.n_bins) * (config.filterbank_rate / config.n_fft)
-    widths = np.diff(edges)[:, None]
-    slopes = edges[:, None] - bins[None, :]
+    mels: Array = np.linspace(ends[0], ends[1], config.n_mels + 2)
+    edges = mel_to_hz(mels, config.mel_scale)
+    bins = np.arange(config.n_bins, dtype=np.float64) * (config.filterbank_rate / config.n_fft)
+    corners, places = edges, bins
+    if config.triangles == "mel":
+        corners, places = mels, hz_to_mel(bins, config.mel_scale)
+    widths = np.diff(corners)[:, None]
+    slopes = corners[:, None] - places[None, :]
     rising = -slopes[:-2] / widths[:-1]
     falling = slopes[2:] / widths[1:]
     bank = np.maximum(0.0, np.minimum(rising, falling))
     if config.norm == "slaney":
-        bank *= (2.0 / (edges[2:] - edges[:-2]))[:, None]
+        bank *= (2.0 / (corners[2:] - corners[:-2]))[:, None]
     return bank
 
 

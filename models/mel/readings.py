@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,39 +65,37 @@ def distance_from_speech(statistics: LevelStatistics) -> float:
     return math.sqrt(rough**2 + spread**2 + loud**2 + median**2)
 
 
-@lru_cache(maxsize=256)
-def _readings(config: MelConfig) -> tuple[Reading, ...]:
-    """Presets of as many bands, then the config itself with another scale or power."""
-    return tuple(_unique(config))
+def _readings(config: MelConfig) -> Iterator[Reading]:
+    """Presets of as many bands, then the config itself with another scale or power.
 
-
-def _unique(config: MelConfig) -> Iterator[Reading]:
+    No preset has a client's own filterbank.
+    """
     seen = {_key(config)}
-    geometry = (config.sample_rate, config.n_fft, config.hop_length)
-    rows = sorted(
-        (row for row in PRESETS.values() if row.config.n_mels == config.n_mels),
-        key=lambda row: (
-            (row.config.sample_rate, row.config.n_fft, row.config.hop_length) != geometry
-        ),
-    )
-    for row in rows:
+    geometry = _geometry(config)
+    rows = [row for row in PRESETS.values() if row.config.n_mels == config.n_mels]
+    rows.sort(key=lambda row: _geometry(row.config) != geometry)
+    for row in rows if config.filterbank is None else ():
         if _key(row.config) not in seen:
             seen.add(_key(row.config))
             yield Reading(row.config, f"config={row.name}")
-    plain = {"mean": 0.0, "std": 1.0}
     for scale, powers in (
-        (LogScale(kind="ln"), (1, 2)),
-        (LogScale(kind="log10", clip=1e-10), (1, 2)),
-        (LinearScale(), (1, 2)),
+        (LogScale(kind="ln"), (1.0, 2.0)),
+        (LogScale(kind="log10", clip=1e-10), (1.0, 2.0)),
+        (LinearScale(), (1.0, 2.0)),
         (DecibelScale(), (config.power,)),
-        (CoquiScale(), (1,)),
-        (WhisperScale(), (2,)),
+        (CoquiScale(), (1.0,)),
+        (WhisperScale(), (2.0,)),
     ):
         for power in powers:
-            other = config.model_copy(update={"scale": scale, "power": power, **plain})
+            plain = {"scale": scale, "power": power, "mean": 0.0, "std": 1.0}
+            other = config.model_copy(update=plain)
             if _key(other) not in seen:
                 seen.add(_key(other))
                 yield Reading(other, f"scale={scale.kind} with power={power:g}")
+
+
+def _geometry(config: MelConfig) -> tuple[int, int, int]:
+    return config.sample_rate, config.n_fft, config.hop_length
 
 
 def _key(config: MelConfig) -> tuple[object, ...]:

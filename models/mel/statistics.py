@@ -9,9 +9,12 @@ differences, which shows at any level.
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import wraps
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +41,31 @@ _REFERENCE_FRAMES, _VOICE_PITCH, _VOICE_OCTAVES = 96, 160.0, math.log2(300.0 / 1
 _VOICE_SPEED, _VOICE_BREATH = 2.0 * math.pi * 2.5, 3e-3
 # Share of a scale's offset below which its values are all alike.
 _OFFSET_SHARE = 0.1
+_MOST_KEPT = 1024
+
+T = TypeVar("T")
+
+
+def _kept(function: Callable[[MelConfig], T]) -> Callable[[MelConfig], T]:
+    """The function with its last results, by `MelConfig.kind`: without clients' filterbanks."""
+    kept: OrderedDict[Hashable, T] = OrderedDict()
+    lock = threading.Lock()
+
+    @wraps(function)
+    def result(config: MelConfig) -> T:
+        kind = config.kind
+        with lock:
+            if kind in kept:
+                kept.move_to_end(kind)
+                return kept[kind]
+        made = function(config)
+        with lock:
+            kept[kind] = made
+            if len(kept) > _MOST_KEPT:
+                kept.popitem(last=False)
+        return made
+
+    return result
 
 
 @dataclass(frozen=True)
@@ -134,7 +162,7 @@ def levels_of(config: MelConfig, values: NDArray[np.float32]) -> Levels:
     return _decibels(config, linear / full_scale_level(config)).astype(np.float32)
 
 
-@lru_cache(maxsize=1024)
+@_kept
 def floor_levels(config: MelConfig) -> tuple[float, float]:
     """Least and greatest level of silence over the bands, dB of full scale; -400 for none.
 
@@ -158,14 +186,19 @@ def _decibels(config: MelConfig, linear: NDArray[np.float64]) -> NDArray[np.floa
     return np.asarray(20.0 / config.power * np.log10(np.clip(linear, least, most)))
 
 
-@lru_cache(maxsize=1024)
 def full_scale_level(config: MelConfig) -> float:
     """Upper bound of the linear mel of samples within +-1, over all bands."""
-    largest_sum = max(float(filterbank(config).sum(axis=1).max()), 1e-12)
-    return float(config.loudest_magnitude**config.power * largest_sum)
+    own = config.filterbank
+    largest_sum = _largest_sum(config) if own is None else own.largest_sum
+    return float(config.loudest_magnitude**config.power) * max(largest_sum, 1e-12)
 
 
-@lru_cache(maxsize=1024)
+@_kept
+def _largest_sum(config: MelConfig) -> float:
+    return float(filterbank(config).sum(axis=1).max())
+
+
+@_kept
 def _live_bands(config: MelConfig) -> NDArray[np.bool_]:
     """Bands `[K]` that hold a bin, and not the same bin as the band before."""
     bank = filterbank(config)
@@ -182,7 +215,7 @@ class _References(NamedTuple):
     voice: float
 
 
-@lru_cache(maxsize=1024)
+@_kept
 def _references(config: MelConfig) -> _References:
     rng = np.random.default_rng(0)
     count = (_REFERENCE_FRAMES - 1) * config.hop_length + config.win_length

@@ -33,8 +33,8 @@ FLATTEST, _SMOOTHER = -0.61, -0.5
 _USUAL_SPREAD, _LEAST_SPREAD = 55.0, -0.7
 # Below both there is no audio at all, as in values within [0, 1].
 _NO_SPREAD, _NO_ROUGHNESS = 20.0, 0.4
-# Least share of the cells above the floor, and distance of the lowest from it in dB, for a judgement
-# of the spread, which ends at the floor in a quiet clip.
+# Least share of the cells above the floor, and distance of the lowest from it in dB, for judging
+# the spread, which ends at the floor in a quiet clip.
 _HEARD, _CLEAR_OF_FLOOR = 0.5, 10.0
 # Share of the cells at a floor, its least distance from the config's in dB, and the share below it.
 _FLOOR_SHARE, _FLOOR_DISTANCE, _BELOW_SHARE, _FLOOR_EXTENT = 0.01, 6.0, 0.02, 4

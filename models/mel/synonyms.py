@@ -20,6 +20,8 @@ _NAMES: dict[str, str] = {
     "mel_max f_high max_freq",
     "'mel_scale'": "htk mel_type mel_formula",
     "'norm'": "mel_norm normalization filterbank_norm",
+    "'filterbank'": "mel_basis mel_filters mel_filterbank mel_fb fbank fb",
+    "'triangles'": "triangularize_in_mel_space",
     "'padding'": "center pad_mode pad padding_mode snip_edges",
     "'window'": "win_type window_type window_fn window_fcn win_fn",
     "'power'": "mag_power magnitude_power",

@@ -65,7 +65,7 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is refused below
         values = np.ascontiguousarray(given, dtype=np.float32)
     if not isinstance(config.scale, LinearScale) and np.isneginf(values).any():
-        silence = _limits(config).silence.astype(np.float32)
+        silence = _limits_of(config).silence.astype(np.float32)
         values = np.where(np.isneginf(given), silence, values)
     if not np.isfinite(values).all():
         t, k = np.argwhere(~np.isfinite(values))[0]
@@ -182,9 +182,17 @@ class _Limits(NamedTuple):
     """From silence to full scale."""
 
 
-@lru_cache(maxsize=1024)  # a stream needs it for every frame
-def _limits(config: MelConfig) -> _Limits:
+def _limits_of(config: MelConfig) -> _Limits:
+    if config.filterbank is None:
+        return _limits(config)
+    # Kept without the filterbank, of which a thousand would be gigabytes.
     level = full_scale_level(config)
+    return _limits(config.model_copy(update={"filterbank": None}), level)
+
+
+@lru_cache(maxsize=1024)  # a stream needs it for every frame
+def _limits(config: MelConfig, level: float | None = None) -> _Limits:
+    level = full_scale_level(config) if level is None else level
     silence, full = _stored(config, 0.0), _stored(config, level)
     maximum = _stored(config, level * _MAX_SAMPLE**config.power)
     # Where the scale clamps above full scale the two are equal: the range is one unit at least.
@@ -202,7 +210,7 @@ def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
 def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
     """Compare values `[T, K]` with those of silence and full scale."""
     kind = config.scale.kind
-    silence, full, maximum, dynamic_range = _limits(config)
+    silence, full, maximum, dynamic_range = _limits_of(config)
     top, bottom = values.max(axis=0), values.min(axis=0)
     if (top > np.maximum(maximum, full + 0.5 * dynamic_range)).any():
         raise Invalid(

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import Array, empty_bands, filterbank
-from unmel.models.signal.band_tables import Bands, make_bands
+from unmel.models.mel.own_filterbank import is_banded
+from unmel.models.signal.band_tables import Bands, DenseBands, make_bands
 
 BAND_STEP = 16
 # Fewest bands of an octave that is run, and its highest bins, which none of the bands may hold.
@@ -44,8 +45,9 @@ class Plan:
     """1 for bands with a bin, 0 for empty ones, `[K]`."""
     silence: Tensor
     """Linear mel of silence `[K]`, by the extractor's epsilon or magnitude floor."""
-    bands: Bands
-    """`bank` and `spread` as sparse tables, whose sums have a fixed order."""
+    bands: Bands | DenseBands
+    """Products with `bank` and `spread` whose sums have a fixed order, by sparse tables where
+    `is_banded` allows them."""
     bin_step: Tensor
     """`1 / (F^T F 1)` `[N]`, zero outside the bands: gradient steps on `|F x - m|^2 / 2` that never
     overshoot, because the diagonal matrix of the row sums of `F^T F >= 0` bounds it."""
@@ -80,11 +82,12 @@ class Plan:
 
     @property
     def nbytes(self) -> int:
-        """Bytes on the device, the pseudo-inverse counted from the start."""
+        """Bytes on the device and of the config, the pseudo-inverse counted from the start."""
         values = (getattr(self, f.name) for f in fields(self))
         tensors = sum(v.nbytes for v in values if isinstance(v, Tensor))
         below = self.below.nbytes if self.below else 0
-        return tensors + self.bands.nbytes + self.bank.nbytes + below
+        kept = self.bands.nbytes + self.bank.nbytes + self.config.filterbank_bytes
+        return tensors + kept + below
 
     @property
     def device(self) -> torch.device:
@@ -161,13 +164,15 @@ def _plan(
     def put(values: np.ndarray) -> Tensor:
         return torch.tensor(np.ascontiguousarray(values), dtype=dtype, device=device)
 
+    columns, rows = put(bank.T), put(spread)
+    banded = is_banded(bank)
     return Plan(
         config=config,
         window=put(config.window_values()),
         squared_window=put(config.squared_window()),
-        bank=put(bank.T),
-        spread=put(spread),
-        bands=make_bands(bank, spread, device, dtype),
+        bank=columns,
+        spread=rows,
+        bands=make_bands(bank, spread, device, dtype) if banded else DenseBands(columns, rows),
         band_weight=put(np.where(weight > 0, weight, 1.0)),
         alive=put((weight > 0).astype(np.float64)),
         silence=put(quiet * weight),

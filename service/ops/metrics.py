@@ -49,6 +49,8 @@ class Snapshot:
     """Bytes of bodies, mels and answers in memory."""
     streams: int
     """Open streams."""
+    filterbanks: int
+    """Bytes of the filterbanks that clients sent."""
     backend: Mapping[str, str]
     """Labels of the backend; empty before it is chosen."""
 
@@ -160,6 +162,7 @@ class _SnapshotCollector(Collector):
             ("plan_cache_bytes", "Bytes in the plan cache.", now.plans.nbytes),
             ("held_bytes", "Bytes of bodies, mels and answers in memory.", now.held),
             ("streams", "Open streams.", now.streams),
+            ("filterbank_bytes", "Bytes of clients' filterbanks.", now.filterbanks),
         )
         for name, meaning, value in gauges:
             yield GaugeMetricFamily(f"unmel_{name}", meaning, value)

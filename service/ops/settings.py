@@ -47,6 +47,13 @@ class Settings(BaseSettings):
         le=65536,
         description="Size of the plan cache, MiB; the least recently used plan is dropped.",
     )
+    filterbank_mb: int = Field(
+        64,
+        ge=32,
+        le=65536,
+        description="Memory for filterbanks that clients sent, MiB, by whose digest later requests "
+        "name them; the least recently used is dropped.",
+    )
     warm_presets: tuple[str, ...] = Field(
         ("hifigan-22k", "tacotron2-22k", "vocos-24k", "whisper-80"),
         description="Presets whose plans are computed before the service reports ready (JSON "

@@ -18,7 +18,7 @@ from unmel.service.errors import SlowClient
 from unmel.service.web.components import components_of
 from unmel.service.web.disconnect import while_connected
 from unmel.service.web.pipeline import check_admission
-from unmel.service.web.responses import add_warnings
+from unmel.service.web.responses import add_warnings, keep_filterbank
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.bodies import media_type_of, query_fields, read_body
 from unmel.service.wire.formats import FORMATS, format_for, supported_rate
@@ -56,14 +56,15 @@ async def reconstruct_chunked(request: Request) -> Response:
 
     """
     check_admission(request)
-    settings = components_of(request).settings
+    components = components_of(request)
+    settings, filterbanks = components.settings, components.filterbanks
     query = query_fields(request)
     if media_type_of(request) == FRAMES:
         del query["stream"]
         coding_of(request)  # raises UnsupportedMedia
-        return ChunkedResponse(request, read_chunked_options(query), None)
+        return ChunkedResponse(request, read_chunked_options(query, filterbanks), None)
     body = await read_body(request, settings, request.state.reservation)
-    wanted = await asyncio.to_thread(read_chunked_request, body, query, settings)
+    wanted = await asyncio.to_thread(read_chunked_request, body, query, settings, filterbanks)
     return whole_mel_in_chunks(request, wanted)
 
 
@@ -140,6 +141,8 @@ class ChunkedResponse(Response):
                     if self._options.strict:
                         refuse_warnings(early)
                     add_warnings(self, early)
+                held = components_of(self._request).filterbanks
+                keep_filterbank(self, self._options.config, held)
                 begun, head = True, {"status": self.status_code, "headers": self.raw_headers}
                 await send({"type": "http.response.start", **head})
             await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -30,19 +30,21 @@ router = APIRouter(tags=["audio"])
 @router.post("/reconstruct", **openapi.RECONSTRUCT)
 async def reconstruct(request: Request) -> Response:
     """A mel spectrogram in, audio out; in chunks as it is computed, with `stream=true`."""
-    settings = components_of(request).settings
+    components = components_of(request)
+    settings, filterbanks = components.settings, components.filterbanks
     if read_flag("stream", query_fields(request).get("stream")):
         return await reconstruct_chunked(request)
 
     def read(body: Body) -> ReconstructRequest:
-        accept = request.headers.get("accept")
-        return read_reconstruct_request(body, query_fields(request), accept, settings)
+        query, accept = query_fields(request), request.headers.get("accept")
+        return read_reconstruct_request(body, query, accept, settings, filterbanks)
 
     def encode(wanted: ReconstructRequest, served: Sequence[Served]) -> Response:
         [one] = served
         encoded = responses.encode_result(wanted, one)
         response = responses.make_response(encoded, wanted.warnings + one.result.warnings)
         responses.describe_audio(response, wanted, one)
+        responses.keep_filterbank(response, wanted.item.config, filterbanks)
         return response
 
     try:
@@ -60,14 +62,17 @@ async def progress(request: Request, request_id: str) -> Progress:
 @router.post("/analyze", **openapi.ANALYZE)
 async def analyze(request: Request) -> Response:
     """An audio file in, its mel out, as npy `[n_mels, frames]`."""
-    settings = components_of(request).settings
+    components = components_of(request)
+    settings, filterbanks = components.settings, components.filterbanks
 
     def read(body: Body) -> AnalyzeRequest:
-        return read_analyze_request(body, query_fields(request), settings)
+        return read_analyze_request(body, query_fields(request), settings, filterbanks)
 
     def encode(wanted: AnalyzeRequest, served: Sequence[Served]) -> Response:
         [one] = served
         encoded = encode_npy(one.result.values)
-        return responses.make_response(encoded, wanted.warnings + one.result.warnings)
+        response = responses.make_response(encoded, wanted.warnings + one.result.warnings)
+        responses.keep_filterbank(response, wanted.item.config, filterbanks)
+        return response
 
     return await serve_whole(request, read, encode)

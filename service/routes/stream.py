@@ -14,6 +14,7 @@ from unmel.service.errors import Overloaded
 from unmel.service.web.components import Components
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.codecs import parse_json
+from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.problems import close_code_of, problem_body, status_of
 from unmel.service.wire.requests import refuse_warnings
 from unmel.service.wire.schemas import StreamOptions
@@ -46,11 +47,14 @@ async def stream(socket: WebSocket) -> None:
         components.lanes.check_admission()
         with components.streams.acquire(), components.budget.reserve() as reservation:
             limit = components.settings.client_seconds
-            options = _read_options(await _receive_text(socket, limit))
+            text = await _receive_text(socket, limit)
+            options = _read_options(text, components.filterbanks)
             config = options.config
             session = await asyncio.to_thread(StreamSession, components, config, options.stream)
             max_frames = components.settings.max_message_bytes // (4 * config.n_mels) + 1
             reservation.resize(session_bytes(config, options.lookahead, max_frames))
+            if config.filterbank is not None:
+                components.filterbanks.hold(config.filterbank)
             out = writer(_FORMATS[options.format], config.sample_rate, None, options.peak)
             await _run(socket, limit, session, out, strict=options.strict)
             await _send(socket, limit, json.dumps(_summary(session, out, began)))
@@ -101,9 +105,9 @@ async def _run(
     await _send(socket, limit, out.end())
 
 
-def _read_options(text: str) -> StreamOptions:
+def _read_options(text: str, filterbanks: HeldFilterbanks) -> StreamOptions:
     fields = parse_json(text.encode(), _MAX_PARTS)
-    return StreamOptions.model_validate(fields)
+    return StreamOptions.model_validate(fields, context=filterbanks)
 
 
 async def _receive(socket: WebSocket, limit: float) -> str | bytes:
@@ -142,6 +146,7 @@ async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
 
 
 def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, object]:
+    bank = session.config.filterbank
     return {
         "done": True,
         "samples": session.samples,
@@ -154,6 +159,7 @@ def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, obj
         "limited": out.limited,
         "clipped": out.clipped,
         "warnings": [*session.warnings, *out.warnings],
+        **({} if bank is None else {"filterbank": bank.digest}),
     }
 
 

@@ -20,6 +20,7 @@ from unmel.service.ops.settings import Settings
 from unmel.service.queue.batching import Policy
 from unmel.service.queue.lanes import Lanes, QueueLimits
 from unmel.service.queue.progress import ProgressTracker
+from unmel.service.wire.filterbanks import HeldFilterbanks
 
 logger = logging.getLogger("unmel.components")
 
@@ -40,6 +41,7 @@ class Components:
     metrics: Metrics
     streams: StreamLimit
     progress: ProgressTracker
+    filterbanks: HeldFilterbanks
     warm: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after the warm-up."""
     warm_up_fails: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,6 +115,7 @@ class Components:
             self.engine.memory(),
             self.budget.held,
             self.streams.open,
+            self.filterbanks.nbytes,
             self.backend,
         )
 
@@ -178,6 +181,7 @@ def make_components(settings: Settings, engine: Engine) -> Components:
         metrics,
         StreamLimit(settings.max_streams),
         ProgressTracker(lanes.locate),
+        HeldFilterbanks(settings.filterbank_mb * 2**20),
     )
     metrics.show(components.snapshot)
     return components

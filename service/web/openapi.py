@@ -16,8 +16,16 @@ from unmel.service.web.openapi_bodies import (
     query_parameters,
     reconstruct_body,
 )
-from unmel.service.web.openapi_problems import QUEUE, REFUSALS, UNAUTHORIZED, Responses, headers
+from unmel.service.web.openapi_problems import (
+    NO_FILTERBANK,
+    QUEUE,
+    REFUSALS,
+    UNAUTHORIZED,
+    Responses,
+    headers,
+)
 from unmel.service.web.pipeline import DEADLINE_HEADER, MAX_DEADLINE_MS
+from unmel.service.web.responses import FILTERBANK_HEADER
 from unmel.service.wire.formats import FORMATS
 from unmel.service.wire.media import FRAMES, JSON, NPY, OCTET_STREAM
 from unmel.service.wire.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
@@ -27,6 +35,8 @@ _HEADERS = {
     "X-Audio-Seconds": "Length of the audio, seconds.",
     "X-Gain": "Factor that was applied to the samples, if not 1.",
     "X-Warning": "A warning; may repeat.",
+    FILTERBANK_HEADER: "Digest of the filterbank of one's own, by which later requests can name it "
+    "in place of the array.",
     "X-Pack-Items": "Requests in the same pack, this one included.",
     "Server-Timing": "decode, queue, compute and encode, ms.",
     REQUEST_ID_HEADER: "Id of the request: the client's or a new one.",
@@ -73,7 +83,7 @@ _AUDIO = {
 
 RECONSTRUCT: dict[str, Any] = {
     "response_class": Response,
-    "responses": {200: _AUDIO, **REFUSALS, **QUEUE},
+    "responses": {200: _AUDIO, **REFUSALS, **NO_FILTERBANK, **QUEUE},
     "openapi_extra": {
         "parameters": [*query_parameters(ReconstructOptions), *_STREAM, _DEADLINE],
         "requestBody": reconstruct_body(),
@@ -87,10 +97,14 @@ ANALYZE: dict[str, Any] = {
             "description": "The mel.",
             "content": {NPY: {"schema": BINARY}},
             "headers": headers(
-                {k: _HEADERS[k] for k in ("Server-Timing", "X-Warning", REQUEST_ID_HEADER)}
+                {
+                    k: _HEADERS[k]
+                    for k in ("Server-Timing", "X-Warning", FILTERBANK_HEADER, REQUEST_ID_HEADER)
+                }
             ),
         },
         **REFUSALS,
+        **NO_FILTERBANK,
         504: QUEUE[504],
     },
     "openapi_extra": {

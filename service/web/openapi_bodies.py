@@ -91,6 +91,7 @@ def reconstruct_body() -> dict[str, Any]:
     fields = {
         "mel": BINARY,
         "phases": BINARY,
+        "filterbank": BINARY,
         **{name: _as_text(schema) for name, schema in options.items()},
     }
     return {
@@ -119,7 +120,11 @@ def analyze_body() -> dict[str, Any]:
                 "schema": {
                     "type": "object",
                     "required": ["audio"],
-                    "properties": {"audio": BINARY, "config": {"type": "string"}},
+                    "properties": {
+                        "audio": BINARY,
+                        "filterbank": BINARY,
+                        "config": {"type": "string"},
+                    },
                 }
             },
             "audio/*": {"schema": BINARY},

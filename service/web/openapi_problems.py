@@ -85,6 +85,9 @@ QUEUE: Responses = {
     504: problem("The deadline passed in the queue; nothing was computed."),
 }
 NO_PRESET: Responses = {404: problem("No preset has this name.")}
+NO_FILTERBANK: Responses = {
+    404: problem("The filterbank that the config names is not held here: send the array again.")
+}
 UNAUTHORIZED: Responses = {
     401: problem("The key is missing or invalid.", {"WWW-Authenticate": "Bearer"})
 }

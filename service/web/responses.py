@@ -8,10 +8,13 @@ import numpy as np
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from unmel.models.mel import MelConfig
 from unmel.service.queue.tickets import Served
+from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.formats import Encoded, encode_audio, encode_npy
 from unmel.service.wire.requests import ReconstructRequest
 
+FILTERBANK_HEADER = "X-Filterbank"
 _PIECE = 2**18
 
 
@@ -78,6 +81,13 @@ def add_warnings(response: Response, warnings: Iterable[str]) -> None:
     """Add a header X-Warning for each warning."""
     for warning in warnings:
         response.headers.append("X-Warning", warning)
+
+
+def keep_filterbank(response: Response, config: MelConfig, held: HeldFilterbanks) -> None:
+    """Hold the filterbank of a request that is answered, and name it in the answer."""
+    if config.filterbank is not None:
+        held.hold(config.filterbank)
+        response.headers[FILTERBANK_HEADER] = config.filterbank.digest
 
 
 def describe_audio(response: Response, wanted: ReconstructRequest, served: Served) -> None:

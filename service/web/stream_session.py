@@ -129,7 +129,7 @@ def parse_frames(data: bytes, config: MelConfig) -> NDArray[np.float32]:
 
 
 def session_bytes(config: MelConfig, lookahead: int, max_frames: int) -> int:
-    """Bound the memory of a stream, bytes: its window and the frames that wait.
+    """Bound the memory of a stream, bytes: window, frames that wait, and a filterbank.
 
     Parameters
     ----------
@@ -143,4 +143,5 @@ def session_bytes(config: MelConfig, lookahead: int, max_frames: int) -> int:
     """
     window = (lookahead + 2 * config.overlap) * (3 * config.n_bins + 2 * config.hop_length) * 4
     window += JUDGED_FRAMES * config.n_mels * 4
-    return window + max_frames * (config.n_mels + 2 * config.n_bins) * 4
+    frames = max_frames * (config.n_mels + 2 * config.n_bins) * 4
+    return window + frames + config.filterbank_bytes

@@ -18,7 +18,9 @@ from unmel.service.wire.named_arrays import parse_npz, parse_safetensors
 MAX_JSON_PARTS = 20_000
 """Lists and objects that a JSON body may have beside a mel's frames."""
 
-_WITH_MEL = ("phases",)
+FILTERBANK = "filterbank"
+"""The array of a body that belongs into its option `config`."""
+_WITH_MEL = ("phases", FILTERBANK)
 """Arrays that are read beside a mel in its file, or in a file of their own in a form."""
 
 
@@ -55,17 +57,30 @@ def read_mel(
     max_bytes = settings.max_body_bytes
     if body.media_type == FORM:
         arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes, _WITH_MEL)
-        for name in _WITH_MEL:
-            if name in body.files or body.fields.get(name) is not None:
-                arrays |= parse_arrays(name, body.file(name), OCTET_STREAM, max_bytes)
-        return arrays["mel"], arrays.get("phases"), body.options("mel", *_WITH_MEL)
+        arrays |= parse_form_arrays(body, _WITH_MEL, max_bytes)
+        fields = body.options("mel", *_WITH_MEL)
+        return arrays["mel"], arrays.get("phases"), fields | _beside(arrays)
     if body.media_type in ARRAY_TYPES:
         arrays = parse_arrays("mel", body.data, body.media_type, max_bytes, _WITH_MEL)
-        return arrays["mel"], arrays.get("phases"), {}
+        return arrays["mel"], arrays.get("phases"), _beside(arrays)
     want = f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}"
     if body.media_type.startswith("audio/"):
         want += "; POST /analyze takes audio"
     raise UnsupportedMedia("Content-Type", repr(body.media_type), want)
+
+
+def _beside(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """A body's own filterbank among its options, where `config` takes it."""
+    return {name: arrays[name] for name in (FILTERBANK,) if name in arrays}
+
+
+def parse_form_arrays(body: Body, names: Iterable[str], max_bytes: int) -> dict[str, NDArray[Any]]:
+    """Read those files of a form that are arrays; parameters and errors as of `parse_arrays`."""
+    arrays = {}
+    for name in names:
+        if name in body.files or body.fields.get(name) is not None:
+            arrays[name] = parse_arrays(name, body.file(name), OCTET_STREAM, max_bytes)[name]
+    return arrays
 
 
 def parse_arrays(

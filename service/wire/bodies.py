@@ -57,8 +57,9 @@ class Body:
         return self.files[name]
 
     def options(self, *files: str) -> dict[str, Any]:
-        """Options of a form: its fields, and its files but for those named."""
-        return {**self.fields, **{n: data for n, data in self.files.items() if n not in files}}
+        """Options of a form: its fields and files, but for the files named."""
+        given = {**self.fields, **self.files}
+        return {name: value for name, value in given.items() if name not in files}
 
 
 def query_fields(request: Request) -> dict[str, str | None]:

@@ -119,6 +119,8 @@ def brief(value: object) -> str:
         return f"a list of {len(value)}"
     if isinstance(value, dict):
         return f"an object with {len(value)} members"
+    if isinstance(shape := getattr(value, "shape", None), tuple):
+        return f"an array {'x'.join(map(str, shape))}"
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -24,14 +24,20 @@ from unmel.models.mel import (
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
 from unmel.service.ops.settings import Settings
-from unmel.service.wire.arrays import read_mel
+from unmel.service.wire.arrays import FILTERBANK, parse_form_arrays, read_mel
 from unmel.service.wire.bodies import Body, read_text
 from unmel.service.wire.codecs import read_audio
+from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.formats import format_for
 from unmel.service.wire.levels import LevelOptions
 from unmel.service.wire.media import FORM, OCTET_STREAM
 from unmel.service.wire.problems import brief
-from unmel.service.wire.schemas import AnalyzeOptions, ChunkedOptions, ReconstructOptions
+from unmel.service.wire.schemas import (
+    AnalyzeOptions,
+    ChunkedOptions,
+    ReconstructOptions,
+    config_with,
+)
 
 OptionsT = TypeVar("OptionsT", bound=Members)
 
@@ -61,7 +67,7 @@ class ReconstructRequest:
         size = {"audio": 4 * item.samples, "magnitude": 4, "stft": 8}[item.output]
         if item.output != "audio":
             size *= item.frames * item.config.n_bins
-        return item.mel.nbytes + phases + size
+        return item.mel.nbytes + phases + size + item.config.filterbank_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +104,16 @@ class AnalyzeRequest:
     def nbytes(self) -> int:
         """Bytes of input and result."""
         item = self.item
-        return item.wave.nbytes + 4 * item.frames * item.config.n_mels
+        mel = 4 * item.frames * item.config.n_mels
+        return item.wave.nbytes + mel + item.config.filterbank_bytes
 
 
 def read_reconstruct_request(
-    body: Body, query: dict[str, str | None], accept: str | None, settings: Settings
+    body: Body,
+    query: dict[str, str | None],
+    accept: str | None,
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None = None,
 ) -> ReconstructRequest:
     """Read and check a body of `POST /reconstruct`.
 
@@ -116,6 +127,8 @@ def read_reconstruct_request(
         Accept header; it chooses the format if no option does.
     settings
         Limits.
+    filterbanks
+        Filterbanks that the config may name.
 
     Raises
     ------
@@ -127,8 +140,8 @@ def read_reconstruct_request(
     """
     mel, phases, fields = read_mel(body, settings)
     if _wants_stream(fields, query):
-        raise StreamWanted(_chunked_request(mel, phases, fields, query, settings))
-    options = _read_options(ReconstructOptions, fields, query)
+        raise StreamWanted(_chunked_request(mel, phases, fields, query, settings, filterbanks))
+    options = _read_options(ReconstructOptions, fields, query, filterbanks)
     format_name = _output_format(options, accept)
     return make_reconstruct_request(mel, phases, options, format_name, settings)
 
@@ -233,7 +246,10 @@ def make_reconstruct_request(
 
 
 def read_chunked_request(
-    body: Body, query: dict[str, str | None], settings: Settings
+    body: Body,
+    query: dict[str, str | None],
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None = None,
 ) -> ChunkedRequest:
     """Read and check a body of `POST /reconstruct?stream=true` with a whole mel.
 
@@ -241,7 +257,7 @@ def read_chunked_request(
     """
     mel, phases, fields = read_mel(body, settings)
     _wants_stream(fields, query)
-    return _chunked_request(mel, phases, fields, query, settings)
+    return _chunked_request(mel, phases, fields, query, settings, filterbanks)
 
 
 def _wants_stream(fields: dict[str, Any], query: dict[str, str | None]) -> bool:
@@ -258,32 +274,40 @@ def _chunked_request(
     fields: dict[str, Any],
     query: dict[str, str | None],
     settings: Settings,
+    filterbanks: HeldFilterbanks | None,
 ) -> ChunkedRequest:
     if phases is not None:
         raise Invalid("phases", "phases", "none: a stream computes its own")
-    options = _read_options(ChunkedOptions, fields, query)
+    options = _read_options(ChunkedOptions, fields, query, filterbanks)
     checked = _check_mel(mel, options, settings)
     return ChunkedRequest(options, checked.values, checked.warnings)
 
 
-def read_chunked_options(query: dict[str, str | None]) -> ChunkedOptions:
+def read_chunked_options(
+    query: dict[str, str | None], filterbanks: HeldFilterbanks
+) -> ChunkedOptions:
     """Read the options of a stream whose frames are still to come."""
-    return _read_options(ChunkedOptions, {}, query)
+    return _read_options(ChunkedOptions, {}, query, filterbanks)
 
 
 def read_analyze_request(
-    body: Body, query: dict[str, str | None], settings: Settings
+    body: Body,
+    query: dict[str, str | None],
+    settings: Settings,
+    filterbanks: HeldFilterbanks | None = None,
 ) -> AnalyzeRequest:
     """Read and check a body of `POST /analyze`.
 
     Parameters
     ----------
     body
-        An audio file, alone or in a form.
+        An audio file, alone or in a form, there with a filterbank or without.
     query
         Options of the query string.
     settings
         Limits.
+    filterbanks
+        Filterbanks that the config may name.
 
     Raises
     ------
@@ -291,16 +315,17 @@ def read_analyze_request(
         Or a subclass; the request is faulty.
 
     """
-    data = body.data
+    data, fields = body.data, body.options("audio", FILTERBANK)
     if body.media_type == FORM:
         data = body.file("audio")
+        fields |= parse_form_arrays(body, (FILTERBANK,), settings.max_body_bytes)
     elif not (body.media_type.startswith("audio/") or body.media_type == OCTET_STREAM):
         raise UnsupportedMedia(
             "Content-Type",
             repr(body.media_type),
             f"{FORM} with a file field 'audio', or audio/*",
         )
-    options = _read_options(AnalyzeOptions, body.options("audio"), query)
+    options = _read_options(AnalyzeOptions, fields, query, filterbanks)
     config = options.config
     max_frames = min(settings.max_frames, settings.max_points // config.n_fft)
     wave, warnings = read_audio(data, config.sample_rate, max_frames * config.hop_length)
@@ -342,9 +367,15 @@ def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) 
 
 
 def _read_options(
-    kind: type[OptionsT], fields: dict[str, Any], query: dict[str, str | None]
+    kind: type[OptionsT],
+    fields: dict[str, Any],
+    query: dict[str, str | None],
+    filterbanks: HeldFilterbanks | None = None,
 ) -> OptionsT:
     """Options of the body and the query string; Invalid if one is in both."""
+    bank = fields.get(FILTERBANK)
+    if isinstance(bank, np.ndarray):
+        fields = {name: value for name, value in fields.items() if name != FILTERBANK}
     unknown = sorted((set(fields) | set(query)) - set(kind.model_fields))
     if unknown:  # checked first: pydantic would list every one of them
         got = "a file" if isinstance(fields.get(unknown[0]), bytes) else "a value"
@@ -354,7 +385,10 @@ def _read_options(
     twice = sorted(name for name in given if fields.get(name) is not None)
     if twice:
         raise _two_values(twice[0])
-    return kind.model_validate({**fields, **given})
+    values = {**fields, **given}
+    if isinstance(bank, np.ndarray) and values.get("config") is not None:
+        values["config"] = config_with(values["config"], bank)
+    return kind.model_validate(values, context=filterbanks)
 
 
 def _two_values(name: str) -> Invalid:

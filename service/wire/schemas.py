@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo
 
 from unmel.models.engine import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options, Output
+from unmel.models.errors import Invalid
 from unmel.models.mel import CONFIG_SYNONYMS, Layout, MelConfig, Members, preset
 from unmel.models.methods import (
     DEFAULT_INVERSION,
@@ -24,6 +26,9 @@ from unmel.models.methods import (
     Quality,
 )
 from unmel.service.ops.metrics import Stage
+from unmel.service.wire.codecs import parse_json_array
+from unmel.service.wire.filterbanks import FIELD, HeldFilterbanks
+from unmel.service.wire.problems import brief
 
 Format = Literal["wav", "wav_f32", "flac", "ogg", "opus", "mp3", "pcm", "pcm_f32", "npy"]
 Normalize = Literal["none", "peak", "loudness"]
@@ -34,18 +39,54 @@ StreamPeak = Literal["limit", "clip"]
 _CONFIG_WANTED = "a preset's name (GET /presets), or a MelConfig as an object or JSON"
 
 
-def _config(value: object) -> object:
-    """Parse a config: a preset's name, or a MelConfig as an object or as JSON text."""
+def _config(value: object, info: ValidationInfo) -> object:
+    """Parse a config: a preset's name, or a MelConfig as an object or as JSON text.
+
+    A validation's context is the `HeldFilterbanks` that the config may name one of.
+    """
     if isinstance(value, str):
         if not value.lstrip().startswith("{"):
             return preset(value).config
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError(_CONFIG_WANTED) from None
+        value = _config_of(value)
     if not isinstance(value, dict | MelConfig):
         raise ValueError(_CONFIG_WANTED)
-    return value
+    bank = value.get("filterbank") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(bank, str | list | dict):
+        return value
+    if isinstance(bank, str):
+        held: HeldFilterbanks = info.context or HeldFilterbanks(0)
+        return {**value, "filterbank": held.find(bank)}
+    return {**value, "filterbank": parse_json_array(FIELD, bank)}
+
+
+def _config_of(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(_CONFIG_WANTED) from None
+
+
+def config_with(config: object, bank: NDArray[Any]) -> object:
+    """A config as a client gives it, with the array `filterbank` of the body.
+
+    Raises
+    ------
+    Invalid
+        The config is a preset's name, or names a filterbank itself.
+
+    """
+    if isinstance(config, str) and config.lstrip().startswith("{"):
+        try:
+            config = _config_of(config)
+        except ValueError:
+            return config  # it is refused with the other options
+    if isinstance(config, str):
+        raise Invalid("filterbank", f"an array beside config {brief(config)}", "a MelConfig")
+    if not isinstance(config, dict):
+        return config
+    if config.get("filterbank") is not None:
+        raise Invalid("filterbank", f"an array beside {FIELD}", "one of them")
+    return {**config, "filterbank": bank}
 
 
 def _object(value: object) -> object:

@@ -36,6 +36,7 @@ MODULES = (
     "unmel.service.server",
     "unmel.service.wire.arrays",
     "unmel.service.wire.bodies",
+    "unmel.service.wire.filterbanks",
     "unmel.service.wire.writers",
 )
 

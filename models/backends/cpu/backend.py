@@ -23,6 +23,7 @@ from unmel.models.backends.cpu.islands import grow
 from unmel.models.backends.cpu.iterations import iterate
 from unmel.models.backends.cpu.spectra import add_spectra, spectra_of
 from unmel.models.backends.cpu.transforms import mkl
+from unmel.models.backends.reference import REFERENCE
 
 
 class NumbaBackend(Backend):
@@ -72,8 +73,11 @@ class NumbaBackend(Backend):
 
     def spread(self, bands: BandTables, values: Tensor, out: Tensor) -> None:
         """See `Backend.spread`."""
-        below, shares = bands.tables[3:]
-        mel_step.spread(values.numpy(), below, shares, out.numpy(), bands.first)
+        if bands.banded:
+            below, shares = bands.tables[3:5]
+            mel_step.spread(values.numpy(), below, shares, out.numpy(), bands.first)
+        else:
+            REFERENCE.spread(bands, values, out)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`."""

@@ -17,10 +17,16 @@ from numpy.typing import NDArray
 from rocket_fft import c2r, r2c
 from torch import Tensor
 
-from unmel.models.backends.base import Floats, MelState, Pack, Places, StepCoefficients
+from unmel.models.backends.base import Floats, Lists, MelState, Pack, Places, StepCoefficients
 from unmel.models.backends.cpu.frames import frame, move, overlap_add
 from unmel.models.backends.cpu.loop import loop
-from unmel.models.backends.cpu.mel_step import coefficients, correct_rows, scratch_size, tables
+from unmel.models.backends.cpu.mel_step import (
+    LISTS,
+    coefficients,
+    correct_rows,
+    scratch_size,
+    tables,
+)
 from unmel.models.backends.cpu.transforms import block_rows, transforms, width
 
 _FORWARD = True
@@ -82,7 +88,7 @@ def backward(spectra: Floats, rows: Floats, n: int, table: Places, axes: Places)
     "i8(f4[::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4[::1], f4[::1], i8[::1],"
     " i8[::1], i8[::1], i8[::1], i8[::1], f4[::1], f4[:, ::1], f4[:, :, ::1], i8, i8[::1],"
     " i8[::1], f4[::1],"
-    " i4[::1], f4[:, ::1], f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], f4, i8, i8, i8)"
+    f" i4[::1], f4[:, ::1], {LISTS}, f4[:, ::1], i8[:, ::1], i8[::1], f4[::1], f4, i8, i8, i8)"
 )
 def _iterate(
     signal: Floats,
@@ -106,6 +112,7 @@ def _iterate(
     weights: Floats,
     below: NDArray[np.int32],
     shares: Floats,
+    lists: Lists,
     steps: Floats,
     table: Places,
     axes: Places,
@@ -139,6 +146,7 @@ def _iterate(
                     weights,
                     below,
                     shares,
+                    lists,
                     steps[begin + k],
                     power,
                     space,

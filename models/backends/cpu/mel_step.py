@@ -16,6 +16,7 @@ from unmel.models.backends.base import (
     TINY,
     BandTables,
     Floats,
+    Lists,
     Places,
     StepCoefficients,
     Tables,
@@ -38,6 +39,9 @@ from unmel.models.backends.cpu.vectors import (
 
 GROUP = 8
 """Rows, and bins of a row, that the loops take at once."""
+
+LISTS = "Tuple((i4[::1], i8[::1], i4[::1], f4[::1]))"
+"""The type of `Lists`."""
 
 _TINY, _LARGEST_RATIO = np.float32(TINY), np.float32(LARGEST_RATIO)
 _SMALLEST = np.float32(1e-36)  # whose inverse root is far from the largest number
@@ -118,6 +122,31 @@ def _band_sums(
         if m < end:
             even = fused(fill(weights[np.uint64(m)]), load(level, n), even)
         store(sums, 8 * k, even + odd)
+
+
+@loop()
+def _listed_sums(
+    level: Floats, bins: NDArray[np.int32], offsets: Places, weights: Floats, sums: Floats
+) -> None:
+    """`_band_sums` of bands of any bins: every fourth one, then the four sums."""
+    for k in range(offsets.shape[0] - 1):
+        a = b = c = d = fill(_ZERO)
+        m, end = offsets[k], offsets[k + 1]
+        while m + 3 < end:
+            at = np.uint64(m)
+            a = fused(fill(weights[at]), load(level, 8 * np.int64(bins[at])), a)
+            at += np.uint64(1)
+            b = fused(fill(weights[at]), load(level, 8 * np.int64(bins[at])), b)
+            at += np.uint64(1)
+            c = fused(fill(weights[at]), load(level, 8 * np.int64(bins[at])), c)
+            at += np.uint64(1)
+            d = fused(fill(weights[at]), load(level, 8 * np.int64(bins[at])), d)
+            m += 4
+        while m < end:
+            at = np.uint64(m)
+            a = fused(fill(weights[at]), load(level, 8 * np.int64(bins[at])), a)
+            m += 1
+        store(sums, 8 * k, (a + b) + (c + d))
 
 
 @loop()
@@ -236,7 +265,7 @@ def spread(
 
 @loop(
     "void(f4[:, ::1], f4[:, ::1], f4[:, :, ::1], i8, i8, i8[::1], i8[::1], f4[::1],"
-    " i4[::1], f4[:, ::1], f4[::1], f4, f4[::1])",
+    f" i4[::1], f4[:, ::1], {LISTS}, f4[::1], f4, f4[::1])",
 )
 def correct_rows(
     spectrum: Floats,
@@ -249,6 +278,7 @@ def correct_rows(
     weights: Floats,
     below: NDArray[np.int32],
     shares: Floats,
+    lists: Lists,
     step: Floats,
     power: float,
     space: Floats,
@@ -267,6 +297,8 @@ def correct_rows(
     chunks, half = past_pitch // 16, 4 * past_pitch
     level, quotients, ratio = space[:half], space[half : 2 * half], space[2 * half :]
     held = GROUP * bands
+    bins, places, owners, portions = lists
+    listed = places.shape[0] > 0
     squared, raised = power == _TWO, power not in (_ONE, _TWO)
     for start in range(0, spectrum.shape[0], GROUP):
         here = parts[start * pitch + 2 * low : (start + GROUP) * pitch]
@@ -274,10 +306,19 @@ def correct_rows(
         _levels(here, pitch, past, past_pitch, step, squared, level, quotients, chunks)
         if raised:
             raise_eights(level, power)
-        _band_sums(level, begins, offsets, weights, ratio)
+        if listed:
+            _listed_sums(level, bins, offsets, weights, ratio)
+        else:
+            _band_sums(level, begins, offsets, weights, ratio)
         there = (row + start) * mel.shape[1]
         _ratios(ratio, mels[there : there + held], step[3])
-        _correct_group(here, pitch, past, past_pitch, step, ratio, below, shares, quotients, chunks)
+        factors = ratio
+        if listed:  # each bin is a band of its own from here on
+            _listed_sums(ratio, owners, places, portions, level)
+            factors = level
+        _correct_group(
+            here, pitch, past, past_pitch, step, factors, below, shares, quotients, chunks
+        )
         if past_pitch == pitch:
             continue
         for g in range(start, start + GROUP):
@@ -321,8 +362,10 @@ _TABLES: WeakKeyDictionary[BandTables, Tables] = WeakKeyDictionary()
 def tables(bands: BandTables) -> Tables:
     """`Bands.tables` for whole eights of bins; those beyond the last one have no weight."""
     if bands not in _TABLES:
-        begins, offsets, weights, below, shares = bands.tables
+        begins, offsets, weights, below, shares, (bins, places, owners, portions) = bands.tables
         more = whole_eights(bands.count) - bands.count
         padded = np.pad(below, (0, more)), np.pad(shares, ((0, 0), (0, more)))
-        _TABLES[bands] = (begins, offsets, weights, *padded)
+        if len(places):
+            places = np.pad(places, (0, more), "edge")
+        _TABLES[bands] = (begins, offsets, weights, *padded, (bins, places, owners, portions))
     return _TABLES[bands]

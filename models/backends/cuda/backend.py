@@ -65,7 +65,10 @@ class TritonBackend(TorchBackend):
     ) -> None:
         """Make of `R` `[rows, N]` of a whole pack, in place, the next `C` of `consistent`."""
         _check_whole(row)
-        mel_step.apply(state, spectrum, step)
+        if state.bands.banded:
+            mel_step.apply(state, spectrum, step)
+        else:
+            super().apply_mel_step(state, row, spectrum, step)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""

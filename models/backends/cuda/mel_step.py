@@ -38,7 +38,7 @@ _TABLES: WeakKeyDictionary[BandTables, _Tables] = WeakKeyDictionary()
 def _tables(bands: BandTables, device: torch.device) -> _Tables:
     """The tables on the device, copied once for each plan."""
     if bands not in _TABLES:
-        begins, offsets, weights, below, shares = bands.tables
+        begins, offsets, weights, below, shares, _ = bands.tables
         widths = np.diff(offsets)
         filled = np.pad(widths, (0, -len(widths) % _BANDS)).reshape(-1, _BANDS)
         whole = (begins, offsets, weights, filled.max(axis=1))

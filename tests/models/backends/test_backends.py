@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.banks import HIFIGAN, IN_ORDER, MELS, OUT_OF_ORDER, config_of
 from tests.families import FAMILIES
 from tests.models.engine.test_engine import RECIPES, item
 from tests.signals import voice
@@ -19,6 +20,7 @@ from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item, Output
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.inversion.inversions import INVERSIONS
 from unmel.models.methods.recipe import Recipe, resolve
 from unmel.models.methods.schedule import FLAT
 from unmel.models.methods.start.pghi import integrate
@@ -100,6 +102,36 @@ def test_configs_nobody_uses_have_too(change: dict[str, object], engine: str) ->
     config = MelConfig(**{**base, **change})  # type: ignore[arg-type] # names of fields
     items = voices(config, resolve(config.power, n_iter=6), (0.4, 0.11))
     assert_same_alone_again_and_in_a_pack(items, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", [*IN_ORDER, *OUT_OF_ORDER])
+def test_filterbanks_of_ones_own_have_too(name: str, engine: str) -> None:
+    config = config_of({**IN_ORDER, **OUT_OF_ORDER}[name])
+    items = voices(config, resolve(1, octaves=config.octaves, n_iter=6), (0.4, 0.11))
+    assert_same_alone_again_and_in_a_pack(items, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", [*RECIPES, *INVERSIONS])
+@pytest.mark.parametrize(("name", "power"), [("gammatone", 2), ("sparse", 1)])
+def test_every_method_has_too_with_banks_out_of_order(
+    name: str, power: int, kind: str, engine: str
+) -> None:
+    config = config_of(OUT_OF_ORDER[name], power=power)
+    recipe = resolve(power, n_iter=5, **RECIPES.get(kind, {"inversion": kind}))  # type: ignore[arg-type]
+    items = voices(config, recipe, (0.3, 0.17))
+    assert_same_alone_again_and_in_a_pack(items, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_presets_own_filterbank_gives_the_presets_bits(engine: str) -> None:
+    config = config_of(MELS)
+    recipe = resolve(1, n_iter=6)
+    [one] = voices(config, recipe, (0.4,))
+    same = dataclasses.replace(one, config=HIFIGAN)
+    ours, theirs = (ENGINES[engine].run([clip])[0].values for clip in (one, same))
+    assert ours.tobytes() == theirs.tobytes()
 
 
 @pytest.mark.parametrize("output", ["audio", "magnitude", "stft"])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.banks import OUT_OF_ORDER, config_of
 from tests.models.pretend import CUDA, DeviceMismatch, PretendedCuda
 from tests.signals import voice
 from unmel.models.engine.analysis import Analysis, analyze
@@ -90,6 +91,17 @@ def test_on_a_pretended_device_nothing_meets_what_stayed_on_the_cpu(
         results = Engine("cuda").run(clips)
     for result, expected in zip(results, CPU.run(clips), strict=True):
         assert agree(result.values, expected.values)
+
+
+@pytest.mark.slow
+def test_bands_out_of_order_do_not_meet_the_cpu_either() -> None:
+    config = config_of(OUT_OF_ORDER["wide"])
+    wave = voice(0.3, config.sample_rate)
+    mel = np.ascontiguousarray(analyze(CPU.plans.get(config), wave).T)
+    clip = Item(mel, config, resolve(1, octaves=0, n_iter=2), config.samples(len(mel)))
+    with PretendedCuda():
+        [result] = Engine("cuda").run([clip])
+    assert agree(result.values, CPU.run([clip])[0].values)
 
 
 @pytest.mark.slow

@@ -125,6 +125,7 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) 
     "name",
     [
         *("hifigan-22k", "audioldm-16k", "pwg-24k", "whisper-80", "torchaudio", "styletts2-24k"),
+        *("shuffled-bands", "wide-bands-of-powers"),  # torch's products in place of a loop
         *("power-0.5", "power-1.3", "power-1.7"),
         *("no-padding", "python-speech-features"),
     ],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peers import extract
 from benchmarks.twins import consistent as twin
+from tests.banks import OUT_OF_ORDER, config_of
 from tests.signals import voice
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item
@@ -60,6 +61,11 @@ CONFIGS = {
     "one-stage": altered(n_fft=2048, hop_length=275, win_length=1100),
     "an-octave-of-seven-bands": altered(n_mels=20, fmax=11025),
     "an-octave-of-eight-bands": altered(n_mels=24, fmax=11025),
+    # Bands that are no rising runs, hence one stage; those of powers, many bands to a bin.
+    "shuffled-bands": config_of(OUT_OF_ORDER["shuffled"]),
+    "wide-bands-of-powers": config_of(OUT_OF_ORDER["wide"], power=2),
+    "wide-bands-of-power-1.3": config_of(OUT_OF_ORDER["wide"], power=1.3),
+    "triangles-over-mels": altered(triangles="mel", mel_scale="htk", norm=None),
     "a-window-from-an-odd-sample-on": altered(hop_length=254, win_length=1022),
     # Samples that no window reaches; as many as the frames take, by an even and an odd window.
     "no-padding": altered(padding="none", win_length=992, window="blackman"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.banks import MELS, config_of
 from tests.families import FAMILIES
 from tests.signals import tone, voice
 from unmel.models.engine.analysis import analyze
@@ -48,8 +49,8 @@ def item(
 
 def mel_error(config: MelConfig, wave: np.ndarray, result: np.ndarray) -> float:
     """Relative distance of the result's linear mel from the original's."""
-    plan = build_plan(config, torch.device("cpu"), torch.float64)
-    linear = MelConfig(**{**config.model_dump(), "scale": "linear", "mean": 0.0, "std": 1.0})
+    given = config.model_dump(exclude_unset=True)
+    linear = MelConfig(**{**given, "scale": "linear", "mean": 0.0, "std": 1.0})
     plan = build_plan(linear, torch.device("cpu"), torch.float64)
     a, b = (analyze(plan, x[: len(result)].astype(np.float32)) for x in (wave, result))
     return float(np.linalg.norm(a - b) / np.linalg.norm(a))
@@ -102,6 +103,19 @@ def test_every_method_is_the_same_alone_in_a_pack_and_again(kind: str) -> None:
     together = ENGINE.run(items)
     for one, result in zip(items, together, strict=True):
         assert np.array_equal(ENGINE.run([one])[0].values, result.values)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("factor", [2.0**-22, 2.0**13])
+def test_a_filterbank_of_another_level_gives_the_same_audio(factor: float, power: int) -> None:
+    """Powers of two alter no digit; a mel of powers has the square root of one between two."""
+    one, other = (
+        config_of(bank, scale="linear", power=power, magnitude_eps=0.0)
+        for bank in (MELS, MELS * factor)
+    )
+    recipe = resolve(power, n_iter=2)
+    a, b = (ENGINE.run([item(voice(0.4), config, recipe)])[0].values for config in (one, other))
+    assert np.linalg.norm(a - b) < 1e-3 * np.linalg.norm(a)
 
 
 def test_the_seed_changes_the_audio_and_nothing_else_does() -> None:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.banks import OUT_OF_ORDER, config_of
 from tests.models.engine.test_engine import item, mel_error
 from tests.signals import voice
 from unmel.models.engine.engine import Engine
@@ -238,3 +239,14 @@ def test_a_pack_stays_within_its_budget(options: dict[str, str]) -> None:
     own = (6 * CONFIG.n_mels + 4 * CONFIG.hop_length) * 4
     assert rows * own // 8 < fitting < budget + rows * own
     assert long < budget + frames * own
+
+
+@pytest.mark.parametrize("name", ["shuffled", "wide"])
+def test_blocks_of_bands_out_of_order_are_as_close_to_the_mel_as_one_pack(name: str) -> None:
+    config = config_of(OUT_OF_ORDER[name])
+    wave = voice(4.0, config.sample_rate, seed=3)
+    one = item(wave, config, RECIPE, seed=5)
+    cut = Engine(pack_bytes=ROWS * row_bytes(config, RECIPE))
+    in_blocks, whole = (e.run([one])[0].values for e in (cut, Engine()))
+    assert not np.array_equal(in_blocks, whole)
+    assert mel_error(config, wave, in_blocks) < 1.1 * mel_error(config, wave, whole)

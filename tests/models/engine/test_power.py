@@ -23,7 +23,8 @@ from unmel.models.engine.streams import Options
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.validate import check_mel, full_scale_level
+from unmel.models.mel.statistics import full_scale_level
+from unmel.models.mel.validate import check_mel
 from unmel.models.methods.inversion.inversions import INVERSIONS
 from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import resolve

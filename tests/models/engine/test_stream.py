@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.banks import OUT_OF_ORDER, config_of
 from tests.signals import tone, voice
 from unmel.models.engine import streams
 from unmel.models.engine.analysis import analyze
@@ -135,6 +136,15 @@ def test_torch_does_not_depend_on_the_messages_either(name: str) -> None:
     mel = mel_of(voice(0.3, config.sample_rate), config)
     whole = streamed(mel, config=config, engine=PLAIN)
     assert streamed(mel, [2, 9], config=config, engine=PLAIN).tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("engine", [ENGINE, PLAIN], ids=["numba", "torch"])
+@pytest.mark.parametrize("name", ["gammatone", "sparse", "shuffled"])
+def test_nor_do_bands_out_of_order(name: str, engine: Engine) -> None:
+    config = config_of(OUT_OF_ORDER[name])
+    mel = mel_of(voice(0.3), config)
+    whole = streamed(mel, config=config, engine=engine)
+    assert streamed(mel, [2, 9], config=config, engine=engine).tobytes() == whole.tobytes()
 
 
 def drained(streams: Sequence[Stream]) -> list[bytes]:

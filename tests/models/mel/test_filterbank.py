@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers.audio_utils import mel_filter_bank
 
 from benchmarks.peers import bank
 from unmel.models.mel.config import MelConfig
@@ -66,6 +68,56 @@ def test_equal_to_torchaudio(case: dict[str, Any]) -> None:
     for band, bin_, value in case["cells"]:
         assert values[band, bin_] == pytest.approx(value, abs=2e-5)
     assert values.sum() == pytest.approx(case["total"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (16000, 512, 80, 20.0, 8000.0),  # Kaldi's own
+        (16000, 512, 128, 20.0, 8000.0),  # the Audio Spectrogram Transformer's: some are empty
+        (8000, 256, 23, 64.0, 3800.0),
+        (22050, 1024, 100, 0.0, 11025.0),
+    ],
+)
+@pytest.mark.parametrize("norm", [None, "slaney"])
+@pytest.mark.parametrize("scale", ["htk", "slaney"])
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+def test_triangles_over_mels_are_those_of_transformers(
+    shape: tuple[int, int, int, float, float], norm: str | None, scale: str
+) -> None:
+    """Its "kaldi" is HTK's scale by natural logarithms, in which only the norm's unit differs."""
+    rate, n_fft, bands, fmin, fmax = shape
+    made = make(*shape, scale, norm).model_copy(update={"triangles": "mel"})
+    ours = filterbank(made)
+    theirs = mel_filter_bank(
+        n_fft // 2 + 1,
+        bands,
+        fmin,
+        fmax,
+        rate,
+        norm=norm,
+        mel_scale="kaldi" if scale == "htk" and norm is None else scale,
+        triangularize_in_mel_space=True,
+    ).T
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+    assert not ours[:, -1].any()  # Kaldi has no bin there
+
+
+def test_kaldis_triangles_are_those_written_out() -> None:
+    """feat/mel-computations.cc of Kaldi: 23 bands of 16 kHz from 20 Hz, in a loop."""
+    config = make(16000, 512, 23, 20.0, 8000.0, "htk", None)
+    low, high = (1127.0 * math.log(1.0 + hz / 700.0) for hz in (20.0, 8000.0))
+    step = (high - low) / 24
+    written = np.zeros((23, 257))
+    for k in range(23):
+        left, centre, right = (low + (k + j) * step for j in range(3))
+        for n in range(256):
+            mel = 1127.0 * math.log(1.0 + 16000 / 512 * n / 700.0)
+            if left < mel < right:
+                up, down = (mel - left) / (centre - left), (right - mel) / (right - centre)
+                written[k, n] = up if mel <= centre else down
+    ours = filterbank(config.model_copy(update={"triangles": "mel"}))
+    np.testing.assert_allclose(ours, written, rtol=0, atol=1e-12)
 
 
 def test_the_two_mel_scales_invert() -> None:
