@@ -71,7 +71,10 @@ async def main(options: argparse.Namespace) -> None:
         async for message in connection:
             if isinstance(message, str):
                 numbers = json.loads(message)
-                break
+                if numbers.get("done"):
+                    break
+                print(*numbers["warnings"], sep="\n")
+                continue
             if listener.first is None:
                 waited = time.monotonic() - sent[-1]
                 print(f"first audio {1000 * waited:.1f} ms after frame {len(sent)}, which it took")

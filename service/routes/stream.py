@@ -82,7 +82,7 @@ async def stream(socket: WebSocket) -> None:
 
 
 async def _run(
-    socket: WebSocket, limit: float, session: StreamSession, out: Writer, *, strict: bool
+    socket: WebSocket, limit: float, session: StreamSession, out: Writer, *, strict: bool = False
 ) -> None:
     """Read frames until the end; send their audio, and warnings as soon as they are known."""
     ended, warned = False, 0

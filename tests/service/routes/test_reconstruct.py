@@ -14,7 +14,7 @@ import soundfile
 from fastapi.testclient import TestClient
 
 from tests.service.asking import HIFIGAN, MEL, NPY, SAMPLES, npy, post, problem, read
-from tests.signals import voice
+from tests.signals import speech, voice
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item
@@ -171,8 +171,22 @@ def test_warnings_reach_the_client(client: TestClient) -> None:
     mel = analyze(Engine().plans.get(config), wave)
     answer = post(client, npy(mel), config="torchaudio")
     assert "hold no bin" in answer.headers["x-warning"]
-    positive = post(client, npy(np.abs(MEL) / 12))
-    assert "none is negative" in positive.headers["x-warning"]
+    linear = post(client, npy(np.exp(MEL) - np.exp(MEL).min()))
+    assert "none is negative" in linear.headers["x-warning"]
+
+
+def test_a_mel_of_another_scale_is_warned_about_and_refused_where_it_asks_for_that(
+    client: TestClient,
+) -> None:
+    config = PRESETS["matcha-22k"].config
+    mel = npy(analyze(Engine().plans.get(config), speech(1.0)))
+    answer = post(client, mel, quality="draft")
+    assert answer.status_code == 200
+    assert "they look like config=matcha-22k" in answer.headers["x-warning"]
+    refused = post(client, mel, strict="true")
+    assert "config=matcha-22k" in problem(refused, 422, "mel")["got"]
+    right = post(client, mel, config="matcha-22k", strict="true", gain=-9)
+    assert "x-warning" not in right.headers
 
 
 @pytest.mark.parametrize(

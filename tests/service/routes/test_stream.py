@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.service.engines import TestEngine
 from tests.service.live import Live, live, npy, problem
-from tests.signals import voice
+from tests.signals import speech, voice
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.session import Session
@@ -130,6 +130,31 @@ def test_a_stream_gives_the_samples_of_its_session_and_the_numbers_last(service:
     assert numbers["clipped"] == 0
     assert numbers["warnings"] == []
     assert_free(service)
+
+
+def matcha() -> NDArray[np.float32]:
+    """Two seconds of speech in another scale than the stream's, `[T, K]`."""
+    config = PRESETS["matcha-22k"].config
+    return np.ascontiguousarray(analyze(ENGINE.plans.get(config), speech(2.0)).T)
+
+
+def test_a_warning_about_the_scale_is_a_message_of_its_own_before_the_end(service: Live) -> None:
+    with opened(service) as connection:
+        connection.send(matcha().tobytes())
+        while isinstance(message := connection.recv(30), bytes):
+            pass
+        [warning] = json.loads(message)["warnings"]
+        assert "config=matcha-22k" in warning
+        _, numbers = ended(connection)
+    assert numbers["warnings"] == [warning]
+
+
+def test_a_strict_stream_is_refused_before_its_first_samples(service: Live) -> None:
+    with opened(service, strict=True) as connection:
+        connection.send(matcha().tobytes())
+        code, reason = closed(connection)
+    assert code == 1008
+    assert reason.startswith("mel: got values from")
 
 
 def test_samples_come_before_the_end_was_said(service: Live) -> None:
@@ -331,6 +356,24 @@ def chunked(service: Live, content: Any, media_type: str, **params: Any) -> http
         content=content,
         headers={"Content-Type": media_type},
     )
+
+
+def test_a_chunked_answer_is_warned_about_what_came_before_its_head(
+    service: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    mel = matcha()
+    whole = chunked(service, saved(mel), "application/x-npy")
+    assert "config=matcha-22k" in whole.headers["x-warning"]
+    frames = chunked(service, mel.tobytes(), FRAMES)
+    assert "config=matcha-22k" in frames.headers["x-warning"]
+    strict = chunked(service, mel.tobytes(), FRAMES, strict="true")
+    assert "config=matcha-22k" in problem(strict, 422)["got"]
+    caplog.set_level("INFO")
+    late = chunked(service, (mel[n : n + 30].tobytes() for n in range(0, 170, 30)), FRAMES)
+    assert "x-warning" not in late.headers
+    service.until(lambda: any(getattr(r, "warnings", None) for r in caplog.records))
+    [line] = [r for r in caplog.records if getattr(r, "warnings", None)]
+    assert "config=matcha-22k" in line.warnings[0]
 
 
 def saved(mel: NDArray[np.float32]) -> bytes:
