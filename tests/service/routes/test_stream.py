@@ -358,9 +358,7 @@ def chunked(service: Live, content: Any, media_type: str, **params: Any) -> http
     )
 
 
-def test_a_chunked_answer_is_warned_about_what_came_before_its_head(
-    service: Live, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_chunked_answer_is_warned_about_what_came_before_its_head(service: Live) -> None:
     mel = matcha()
     whole = chunked(service, saved(mel), "application/x-npy")
     assert "config=matcha-22k" in whole.headers["x-warning"]
@@ -368,12 +366,6 @@ def test_a_chunked_answer_is_warned_about_what_came_before_its_head(
     assert "config=matcha-22k" in frames.headers["x-warning"]
     strict = chunked(service, mel.tobytes(), FRAMES, strict="true")
     assert "config=matcha-22k" in problem(strict, 422)["got"]
-    caplog.set_level("INFO")
-    late = chunked(service, (mel[n : n + 30].tobytes() for n in range(0, 170, 30)), FRAMES)
-    assert "x-warning" not in late.headers
-    service.until(lambda: any(getattr(r, "warnings", None) for r in caplog.records))
-    [line] = [r for r in caplog.records if getattr(r, "warnings", None)]
-    assert "config=matcha-22k" in line.warnings[0]
 
 
 def saved(mel: NDArray[np.float32]) -> bytes:
@@ -483,6 +475,24 @@ def test_the_answer_begins_before_the_body_has_ended(service: Live) -> None:
         while not both.heard.endswith(b"\r\n0\r\n\r\n"):
             assert both.hear()
     assert_free(service)
+
+
+def test_what_looks_wrong_after_the_head_goes_to_the_log(
+    service: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    mel, both = matcha(), Both(service)
+    with both.socket:
+        both.send(mel[:12].tobytes())
+        both.hear_samples()
+        assert b"x-warning" not in both.heard.lower()
+        both.send(mel[12:].tobytes())
+        both.send(b"")
+        while not both.heard.endswith(b"\r\n0\r\n\r\n"):
+            assert both.hear()
+    service.until(lambda: any(getattr(r, "warnings", None) for r in caplog.records))
+    [line] = [r for r in caplog.records if getattr(r, "warnings", None)]
+    assert "config=matcha-22k" in line.warnings[0]
 
 
 def test_what_is_wrong_later_breaks_the_answer_off(service: Live) -> None:
