@@ -23,7 +23,7 @@ from unmel.models.mel.statistics import (
 # Bounds of what recordings of speech, music and noise have in any extractor, at any level.
 # No recording is steeper than a voice alone; changes of all sizes keep a proportion. A tone is
 # smooth in most cells and rough in few, and what a network blurred is smooth over a wide spread.
-_STEEPEST, _STEEPEST_IF_LOUD, _LOUD = 1.1, 1.0, -18.0
+_STEEPEST, _STEEPEST_IF_LOUD, _LOUD = 1.15, 1.0, -18.0
 _LEAST_EVENNESS, _CONSTANT = 0.6, 0.02
 # The median and the loud level together: above this nothing is quiet in the clip, dB of full scale.
 _LOUDEST_SUM, _LEAST_ROUGHNESS = -53.0, 0.55
