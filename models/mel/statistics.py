@@ -82,9 +82,9 @@ class LevelStatistics:
     spread: float
     """From the 5th to the 99th percentile of all levels, dB."""
     median: float
-    """dB of full scale."""
+    """dB of full scale in every bin."""
     loud: float
-    """The 99th percentile of all levels, dB of full scale."""
+    """The 99th percentile of all levels, dB of the same."""
     heard: float
     """Share of the cells that are above the floor."""
     above_floor: float
@@ -119,7 +119,8 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     if frames < MIN_FRAMES or frames * config.hop_length < MIN_SECONDS * config.sample_rate:
         return None
     index = sampled_frames(frames)
-    levels = levels_of(config, values[index])[:, _live_bands(config)]
+    live = _live_bands(config)
+    levels = levels_of(config, values[index])[:, live]
     margin = _SOFT_MARGIN if config.magnitude_eps else _FLOOR_MARGIN
     heard = levels > max(float(levels.min()) + _FLOOR_MARGIN, floor_levels(config)[1] + margin)
     loud = np.where(heard, levels, _FAINTEST).max(axis=0, initial=_FAINTEST)
@@ -133,7 +134,9 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     if changes.size < _MIN_CELLS:
         return None
     median_change, rough_change = np.quantile(changes, [0.5, 0.9])
-    low, median, high = np.quantile(levels[heard], [0.05, 0.5, 0.99])
+    lowest = float(np.quantile(levels[heard], 0.05))
+    tilt = _decibels(config, full_scale_levels(config) / full_scale_level(config))[live]
+    low, median, high = np.quantile((levels - tilt)[heard], [0.05, 0.5, 0.99])
     reference = _references(config)
     roughness = float(rough_change) / reference.noise
     return LevelStatistics(
@@ -144,7 +147,7 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         median=float(median),
         loud=float(high),
         heard=float(heard[:, inside].mean()),
-        above_floor=float(low) - floor_levels(config)[1],
+        above_floor=lowest - floor_levels(config)[1],
     )
 
 
@@ -194,6 +197,20 @@ def full_scale_level(config: MelConfig) -> float:
 
 
 @_kept
+def full_scale_levels(config: MelConfig) -> NDArray[np.float64]:
+    """The linear mel `[K]` of audio at full scale in every bin, before an emphasis.
+
+    Levels relative to it are those of a band's audio, whatever its weights, as without a norm, and
+    whatever an emphasis takes away.
+    """
+    turns = 2.0 * np.pi * np.arange(config.n_bins) / config.n_fft
+    filtered = np.abs(1.0 - config.preemphasis * np.exp(-1j * turns))
+    loudest = config.loudest_magnitude / (1.0 + config.preemphasis)
+    full = filterbank(config) @ (loudest * filtered) ** config.power
+    return np.asarray(np.where(full > 0, full, loudest**config.power))
+
+
+@_kept
 def _largest_sum(config: MelConfig) -> float:
     return float(filterbank(config).sum(axis=1).max())
 
@@ -231,6 +248,7 @@ def _references(config: MelConfig) -> _References:
 def _changes(config: MelConfig, samples: NDArray[np.float64]) -> tuple[float, float]:
     """Median and 90th percentile of the absolute mixed differences of samples `[L]`, dB."""
     length = config.win_length
+    samples = samples - config.preemphasis * np.append(0.0, samples[:-1])
     rows = np.lib.stride_tricks.sliding_window_view(samples, length)[:: config.hop_length]
     magnitude = np.abs(np.fft.rfft(rows * config.window_values(), config.n_fft))
     linear = magnitude**config.power @ filterbank(config)[_live_bands(config)].T
