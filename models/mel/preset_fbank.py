@@ -36,14 +36,15 @@ FBANK = (
         "Kaldi fbank defaults",
         _KALDI_SOURCE,
         mel_config(16000, 512, 160, 23, **_KALDI, **_INT16),
-        note=f"{_16_BIT}; {_NO_DC}; an energy column goes first, and dither is 0",
+        note=f"{_16_BIT}; {_NO_DC}; drop an energy column first",
     ),
     Preset(
         "kaldi-80-16k",
         "Kaldi fbank, 80 bands",
         _KALDI_SOURCE,
         mel_config(16000, 512, 160, 80, **_KALDI, **_INT16),
-        note=f"{_16_BIT}; {_NO_DC}; values after CMVN need its `mean` and `std` per band",
+        note=f"{_16_BIT}; {_NO_DC}; after CMVN give its moments: `mean`, plus this "
+        "preset's, and `std`",
     ),
     Preset(
         "torchaudio-kaldi-16k",
@@ -57,9 +58,9 @@ FBANK = (
         "Seamless M4T, w2v-BERT 2.0",
         "huggingface/transformers feature_extraction_seamless_m4t.py",
         mel_config(16000, 512, 160, 80, **_KALDI, **_INT16),
-        note="extract with do_normalize_per_mel_bins=False, or give `mean` and `std` per band: its "
-        "normalisation by each clip's own moments, which it does not return, loses level and "
-        f"colour; reshape its [T/2, 160] to [T, 80] first; {_NO_DC}",
+        note="extract with do_normalize_per_mel_bins=False, or give the clip's moments per "
+        "band (`mean`, plus this preset's, and `std`), which it does not return and without which "
+        f"level and colour are lost; reshape its [T/2, 160] to [T, 80] first; {_NO_DC}",
     ),
     Preset(
         "ast-16k",
