@@ -138,9 +138,13 @@ def store(config: MelConfig, linear: NDArray[np.float32]) -> Mel:
 
 def librosa_magnitude(config: MelConfig, linear: NDArray[Any]) -> NDArray[Any]:
     """`librosa.feature.inverse.mel_to_stft` `[N, T]` of a linear mel `[K, T]`."""
+    magnitude: NDArray[Any]
+    if config.triangles != "hz":  # what it does, with triangles that it does not have
+        magnitude = librosa.util.nnls(bank(config), linear) ** (1.0 / config.power)
+        return magnitude
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Empty filters")
-        magnitude: NDArray[Any] = librosa.feature.inverse.mel_to_stft(
+        magnitude = librosa.feature.inverse.mel_to_stft(
             linear,
             sr=config.filterbank_rate,
             n_fft=config.n_fft,
@@ -186,7 +190,10 @@ def librosa_griffin_lim(
     drawn: np.random.RandomState,
     momentum: float = 0.99,
 ) -> Wave:
-    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to the default length of its frames."""
+    """`librosa.griffinlim` on a magnitude `[N, T]`, cut to the default length of its frames.
+
+    Its windows stand in the middle of n_fft. Its samples are filtered back from an emphasis.
+    """
     wave: Wave = librosa.griffinlim(
         magnitude,
         n_iter=n_iter,
@@ -201,6 +208,14 @@ def librosa_griffin_lim(
     )
     if config.padding == "hifigan":
         wave = wave[(config.n_fft - config.hop_length) // 2 :]
+    if config.padding == "none":
+        wave = wave[(config.n_fft - config.frame_length) // 2 :]
+        # At the edges it divides by windows that are next to zero: spikes that no one would keep.
+        within = wave[config.frame_length : -config.frame_length]
+        most = float(np.abs(within).max(initial=0.0)) or np.inf
+        wave = np.clip(wave, -most, most)
+    if config.preemphasis:
+        wave = librosa.effects.deemphasis(wave, coef=config.preemphasis, zi=np.zeros(1))
     return wave[: config.samples(magnitude.shape[1])]
 
 

@@ -124,10 +124,11 @@ class MelConfig(Members):
         description="'slaney': each triangle divided by half its width, in Hz (in mels where the "
         "triangles are over mels); null: peaks of 1.",
     )
-    triangles: Literal["hz", "mel"] = Field(
+    triangles: Literal["hz", "mel", "bins"] = Field(
         "hz",
-        description="Axis on which the bands are triangles: frequency (librosa, torchaudio), or "
-        "mels (Kaldi).",
+        description="Axis on which the bands are triangles: frequency (librosa, torchaudio), "
+        "mels (Kaldi, tf.signal), or frequency with every corner lowered to a whole bin "
+        "(python_speech_features).",
     )
     filterbank_rate: int = Field(
         default_factory=lambda given: given["sample_rate"],

@@ -15,6 +15,8 @@ _LINEAR_HZ_PER_MEL = 200.0 / 3.0
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
+# What stands for the width of a side that has none, Hz or mels.
+_NO_WIDTH = 1e-12
 
 
 def hz_to_mel(hz: Array, scale: str) -> Array:
@@ -57,7 +59,10 @@ def filterbank(config: MelConfig) -> Array:
     A band narrower than a bin can be empty: see `empty_bands`. With `triangles` "mel" the sides
     are straight over mels in place of Hz, as in Kaldi (feat/mel-computations.cc), whose
     1127 ln(1 + f/700) is HTK's scale, and the norm is by half the width in mels, as in
-    transformers (audio_utils.py). A config with a filterbank of its own has that.
+    transformers (audio_utils.py). With "bins" an edge of f Hz is lowered to the bin
+    floor((n_fft + 1) f / filterbank_rate), as in python_speech_features (base.py): a rising side
+    holds the bins below its peak, a falling one the peak and those above it, and one without
+    width none. A config with a filterbank of its own has that.
 
     Returns
     -------
@@ -73,13 +78,17 @@ def filterbank(config: MelConfig) -> Array:
     corners, places = edges, bins
     if config.triangles == "mel":
         corners, places = mels, hz_to_mel(bins, config.mel_scale)
-    widths = np.diff(corners)[:, None]
+    elif config.triangles == "bins":
+        numbers = np.floor((config.n_fft + 1) * edges / config.filterbank_rate)
+        corners = numbers * (config.filterbank_rate / config.n_fft)
+    widths = np.maximum(np.diff(corners), _NO_WIDTH)[:, None]
     slopes = corners[:, None] - places[None, :]
-    rising = -slopes[:-2] / widths[:-1]
+    # From the peak on the falling side decides, which a rising one without width leaves to it.
+    rising = np.where(slopes[1:-1] > 0, -slopes[:-2] / widths[:-1], 1.0)
     falling = slopes[2:] / widths[1:]
     bank = np.maximum(0.0, np.minimum(rising, falling))
     if config.norm == "slaney":
-        bank *= (2.0 / (corners[2:] - corners[:-2]))[:, None]
+        bank *= (2.0 / np.maximum(corners[2:] - corners[:-2], _NO_WIDTH))[:, None]
     return bank
 
 

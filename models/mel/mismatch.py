@@ -19,7 +19,7 @@ from unmel.models.mel.validate import none_negative
 # Quieter clips are silent, dB of full scale, and not judged.
 _SILENT = -95.0
 # A weak symptom counts where another reading is this near to speech, in usual deviations.
-_WEAKLY_FLAT, _CONVINCING = -0.5, 1.6
+_CONVINCING = 1.75
 
 
 def value_warnings(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def scale_warning(config: MelConfig, values: NDArray[np.float32]) -> str | None:
     else:
         symptom = symptom_of(config, values, statistics)
     if symptom is None and statistics is not None:
-        symptom = distortion_of(statistics, _WEAKLY_FLAT)
+        symptom = distortion_of(statistics, weak=True)
         readings = likely_scales(config, values) if symptom else []
         if not readings or readings[0].distance > _CONVINCING:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.preset_families import FAMILIES
+from unmel.models.mel.preset_fbank import FBANK
 from unmel.models.mel.preset_row import Preset, ln, log10, mel_config
 
 _CALLER_MOMENTS = "per-band mean and std are the recipe's: give them as `mean` and `std`"
@@ -85,6 +86,24 @@ _OTHERS = (
         mel_config(22050, 1024, 256, 80, scale={"kind": "coqui"}),
     ),
     Preset(
+        "rtvc-16k",
+        "Real-Time-Voice-Cloning",
+        "CorentinJ/Real-Time-Voice-Cloning synthesizer/hparams.py, synthesizer/audio.py",
+        mel_config(
+            16000,
+            800,
+            200,
+            80,
+            fmin=55,
+            fmax=7600,
+            padding="center_constant",
+            preemphasis=0.97,
+            scale={"kind": "coqui"},
+        ),
+        note="clips were scaled to a peak of 0.9; its vocoder takes the values divided by 4, whose "
+        "`std` is 4; with librosa 0.8 the padding was center_reflect",
+    ),
+    Preset(
         "nemo-22k",
         "NeMo FastPitch 22 kHz",
         "NVIDIA/NeMo examples/tts/conf/fastpitch_align_v1.05.yaml, features.py",
@@ -164,7 +183,7 @@ _OTHERS = (
     ),
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*FAMILIES, *_OTHERS)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (*FAMILIES, *_OTHERS, *FBANK)}
 
 
 def preset(name: str) -> Preset:

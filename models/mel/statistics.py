@@ -89,6 +89,8 @@ class LevelStatistics:
     """Share of the cells that are above the floor."""
     above_floor: float
     """From the config's floor to the 5th percentile of all levels, dB."""
+    emphasised: bool
+    """Whether leakage fills what a pre-emphasis took away: levels and roughness tell less then."""
 
 
 def sampled_frames(frames: int) -> NDArray[np.int64]:
@@ -145,6 +147,7 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         loud=float(high),
         heard=float(heard[:, inside].mean()),
         above_floor=float(low) - floor_levels(config)[1],
+        emphasised=config.preemphasis > 0.0,
     )
 
 
@@ -194,6 +197,20 @@ def full_scale_level(config: MelConfig) -> float:
 
 
 @_kept
+def full_scale_levels(config: MelConfig) -> NDArray[np.float64]:
+    """The linear mel `[K]` of audio at full scale in every bin, before an emphasis.
+
+    Levels relative to it are those of a band's audio, whatever its weights, as without a norm, and
+    whatever an emphasis takes away.
+    """
+    turns = 2.0 * np.pi * np.arange(config.n_bins) / config.n_fft
+    filtered = np.abs(1.0 - config.preemphasis * np.exp(-1j * turns))
+    loudest = config.loudest_magnitude / (1.0 + config.preemphasis)
+    full = filterbank(config) @ (loudest * filtered) ** config.power
+    return np.asarray(np.where(full > 0, full, loudest**config.power))
+
+
+@_kept
 def _largest_sum(config: MelConfig) -> float:
     return float(filterbank(config).sum(axis=1).max())
 
@@ -231,6 +248,7 @@ def _references(config: MelConfig) -> _References:
 def _changes(config: MelConfig, samples: NDArray[np.float64]) -> tuple[float, float]:
     """Median and 90th percentile of the absolute mixed differences of samples `[L]`, dB."""
     length = config.win_length
+    samples = samples - config.preemphasis * np.append(0.0, samples[:-1])
     rows = np.lib.stride_tricks.sliding_window_view(samples, length)[:: config.hop_length]
     magnitude = np.abs(np.fft.rfft(rows * config.window_values(), config.n_fft))
     linear = magnitude**config.power @ filterbank(config)[_live_bands(config)].T

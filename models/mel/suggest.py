@@ -12,7 +12,8 @@ from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.layout import Layout
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.statistics import full_scale_level
+from unmel.models.mel.statistics import full_scale_levels
+from unmel.models.mel.symptoms import other_floor, wrong_range
 from unmel.models.mel.validate import check_mel, none_negative
 
 # Levels of speech in its right config, dB: the loudest value relative to full scale, then the upper
@@ -69,7 +70,7 @@ def presets_that_fit(
             checked = check_mel(row.config, mel, layout)
         except Invalid:
             continue
-        if not checked.warnings and not none_negative(row.config, checked.values):
+        if not checked.warnings and not _is_foreign(row.config, checked.values):
             foreign = _geometry(row.config) != _geometry(config)
             candidates.append((_distance(row.config, checked.values), foreign, name))
     best = min((distance for distance, *_ in candidates), default=0.0)
@@ -82,6 +83,15 @@ def presets_that_fit(
     return tuple(name for *_, name in near[:_MAX_NAMES])
 
 
+def _is_foreign(config: MelConfig, values: NDArray[np.float32]) -> bool:
+    """Whether values `[T, K]` have the sign, the bounds or the floor of another scale."""
+    return (
+        none_negative(config, values)
+        or wrong_range(config, values) is not None
+        or other_floor(config, values) is not None
+    )
+
+
 def _geometry(config: MelConfig) -> tuple[int, int, int]:
     return config.sample_rate, config.n_fft, config.hop_length
 
@@ -89,8 +99,9 @@ def _geometry(config: MelConfig) -> tuple[int, int, int]:
 def _distance(config: MelConfig, values: NDArray[np.float32]) -> float:
     """Distance in dB of values `[T, K]` of a config from the levels of speech."""
     linear = config.decompress(torch.tensor(values, dtype=torch.float64)).numpy()
-    full = full_scale_level(config)
-    levels = np.quantile(linear, [1.0, 0.9, 0.5])
-    peak, tenth, median = 20.0 / config.power * np.log10(np.maximum(levels, 1e-30) / full)
-    distances = peak - _PEAK_DB, tenth - peak - _UPPER_TENTH_DB, median - peak - _MEDIAN_DB
+    loudest = (linear / full_scale_levels(config)).max()
+    # The others of what was stored: undoing an emphasis would spread any values.
+    levels = np.append(loudest, np.quantile(linear, [1.0, 0.9, 0.5]))
+    peak, most, tenth, median = 20.0 / config.power * np.log10(np.maximum(levels, 1e-30))
+    distances = peak - _PEAK_DB, tenth - most - _UPPER_TENTH_DB, median - most - _MEDIAN_DB
     return float(np.abs(distances).sum())

@@ -29,7 +29,7 @@ _LEAST_EVENNESS, _CONSTANT = 0.6, 0.02
 _LOUDEST_SUM, _LEAST_ROUGHNESS = -53.0, 0.55
 # A compressed scale takes roughness and spread down together: base-2 logarithms of both, and the
 # spread of an ordinary recording, dB.
-FLATTEST, _SMOOTHER = -0.61, -0.5
+_FLATTEST, _SMOOTHER, _WEAKLY_FLAT = -0.66, -0.5, -0.53
 _USUAL_SPREAD, _LEAST_SPREAD = 55.0, -0.7
 # Below both there is no audio at all, as in values within [0, 1].
 _NO_SPREAD, _NO_ROUGHNESS = 20.0, 0.4
@@ -55,15 +55,15 @@ def symptom_of(
     return distortion_of(statistics) or wrong_range(config, values) or other_floor(config, values)
 
 
-def distortion_of(statistics: LevelStatistics, flattest: float = FLATTEST) -> str | None:
-    """A symptom in the statistics, or None; `flattest` bounds how compressed a recording is."""
+def distortion_of(statistics: LevelStatistics, *, weak: bool = False) -> str | None:
+    """A symptom in the statistics, or None; `weak` admits what a blurred mel may have too."""
     rough, steep, loud = statistics.roughness, statistics.steepness, statistics.loud
-    even = statistics.evenness > _LEAST_EVENNESS
+    even = statistics.evenness > _LEAST_EVENNESS and not statistics.emphasised
     if even and steep > (_STEEPEST_IF_LOUD if loud > _LOUD else _STEEPEST):
         return f"levels change {rough:.1f} times as much from band to band as those of noise"
     if even and rough > _LEAST_ROUGHNESS and statistics.median + loud > _LOUDEST_SUM:
         return f"half of them lie above {statistics.median:.0f} dB of full scale: nothing is quiet"
-    if _is_flat(statistics, flattest):
+    if _is_flat(statistics, weak=weak):
         return (
             f"levels lie within {statistics.spread:.0f} dB and change {rough:.2g} times as much "
             "from band to band as those of noise"
@@ -88,7 +88,7 @@ def wrong_range(config: MelConfig, values: NDArray[np.float32]) -> str | None:
     return f"they span {seen:.3g} where this scale has {widest:.3g}"
 
 
-def _is_flat(statistics: LevelStatistics, flattest: float) -> bool:
+def _is_flat(statistics: LevelStatistics, *, weak: bool) -> bool:
     """Whether levels are compressed: small differences, large and small ones alike."""
     if statistics.heard < _HEARD or statistics.above_floor < _CLEAR_OF_FLOOR:
         return False
@@ -98,9 +98,9 @@ def _is_flat(statistics: LevelStatistics, flattest: float) -> bool:
         return True
     rough = math.log2(statistics.roughness)
     spread = math.log2(max(statistics.spread, 1e-3) / _USUAL_SPREAD)
-    if rough - spread < _SMOOTHER or statistics.evenness < _LEAST_EVENNESS:
+    if statistics.evenness < _LEAST_EVENNESS or (rough - spread < _SMOOTHER and not weak):
         return False
-    return rough + 0.35 * max(spread, _LEAST_SPREAD) < flattest
+    return rough + 0.35 * max(spread, _LEAST_SPREAD) < (_WEAKLY_FLAT if weak else _FLATTEST)
 
 
 def _is_normalised(config: MelConfig, values: NDArray[np.float32]) -> bool:

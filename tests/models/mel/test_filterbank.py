@@ -13,6 +13,7 @@ import torch
 from transformers.audio_utils import mel_filter_bank
 
 from benchmarks.peers import bank
+from tests.extractors import bin_triangles
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import empty_bands, filterbank, hz_to_mel, mel_to_hz
 from unmel.models.mel.presets import PRESETS
@@ -118,6 +119,38 @@ def test_kaldis_triangles_are_those_written_out() -> None:
                 written[k, n] = up if mel <= centre else down
     ours = filterbank(config.model_copy(update={"triangles": "mel"}))
     np.testing.assert_allclose(ours, written, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (16000, 512, 26, 0.0, 8000.0),  # python_speech_features' own
+        (16000, 512, 64, 0.0, 8000.0),  # a side without bins
+        (16000, 512, 128, 20.0, 8000.0),  # many, and bands without bins
+        (8000, 255, 20, 30.5, 3900.25),
+        (22050, 1024, 80, 80.0, 7600.0),
+    ],
+)
+def test_triangles_between_whole_bins_are_python_speech_features(
+    shape: tuple[int, int, int, float, float],
+) -> None:
+    rate, n_fft, bands, fmin, fmax = shape
+    written = bin_triangles(bands, n_fft, rate, fmin, fmax)
+    made = make(*shape, "htk", None).model_copy(update={"triangles": "bins"})
+    np.testing.assert_allclose(filterbank(made), written, rtol=0, atol=1e-12)
+    assert build_plan(made, torch.device("cpu")).empty == tuple(empty_bands(written))
+    other = made.model_copy(update={"filterbank_rate": rate // 2, "fmax": fmax / 2, "fmin": 0.0})
+    written = bin_triangles(bands, n_fft, rate // 2, 0.0, fmax / 2)
+    np.testing.assert_allclose(filterbank(other), written, rtol=0, atol=1e-12)
+
+
+def test_the_norm_of_triangles_between_whole_bins_is_by_half_their_width_in_hz() -> None:
+    made = make(16000, 512, 26, 0.0, 8000.0, "slaney", "slaney")
+    bins = filterbank(made.model_copy(update={"triangles": "bins"}))
+    # A triangle's sum times the width of a bin is its area: half its width times its height.
+    np.testing.assert_allclose(bins.sum(axis=1) * 16000 / 512, 1.0, rtol=1e-12)
+    narrow = make(16000, 128, 100, 0.0, 8000.0, "htk", "slaney")
+    assert np.isfinite(filterbank(narrow.model_copy(update={"triangles": "bins"}))).all()
 
 
 def test_the_two_mel_scales_invert() -> None:

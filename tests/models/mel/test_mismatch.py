@@ -103,7 +103,7 @@ def test_no_recording_is_warned_about_in_its_own_extractor(
         if not isinstance(config.scale, LinearScale):  # of which the quiet ones have no digits left
             rounded = values.astype(np.float16).astype(np.float32)
             assert value_warnings(config, rounded) == (), material
-        if material in ("speech", "music") and not isinstance(config.scale, LinearScale):
+        if material == "speech" and not isinstance(config.scale, LinearScale):
             blurred = (values[:-2] + 2 * values[1:-1] + values[2:]) / 4
             assert value_warnings(config, blurred) == (), material
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import librosa
 import numpy as np
 import pytest
 import torch
 from nnAudio.features import MelSpectrogram
-from transformers import ClapFeatureExtractor, SpeechT5FeatureExtractor, WhisperFeatureExtractor
+from transformers import (
+    ASTFeatureExtractor,
+    ClapFeatureExtractor,
+    SeamlessM4TFeatureExtractor,
+    SpeechT5FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from benchmarks.peers import extract
+from tests import extractors
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
 from unmel.models.errors import Invalid
@@ -67,6 +75,81 @@ def test_clap_presets_equal_the_feature_extractor_of_transformers(
         wave, sampling_rate=48000, return_tensors="np"
     ).input_features[0, 0]
     np.testing.assert_allclose(mel_of(name, wave).T, theirs, atol=2e-3)  # dB
+
+
+UNFILTERED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "kaldi-16k": lambda wave: extractors.kaldi_fbank(wave, 23, remove_dc=False),
+    "kaldi-80-16k": lambda wave: extractors.kaldi_fbank(wave, 80, remove_dc=False),
+    "torchaudio-kaldi-16k": lambda wave: extractors.kaldi_fbank(
+        wave, 23, scale=1.0, remove_dc=False
+    ),
+    "seamless-16k": lambda wave: extractors.kaldi_fbank(wave, 80, remove_dc=False),
+    "ast-16k": lambda wave: extractors.ast(wave, remove_dc=False),
+    "speech-features-16k": extractors.speech_features,
+    "tf-16k": extractors.tf_signal,
+    "rtvc-16k": extractors.voice_cloning,
+}
+
+
+@pytest.mark.parametrize("name", UNFILTERED)
+def test_extractors_of_numpy_equal_their_presets_but_for_a_frames_mean(name: str) -> None:
+    """Also where the samples do not fill the last frame, of which one extractor makes another."""
+    for samples in (16000, 16208):
+        wave = voice(1.1, 16000)[:samples].astype(np.float64)
+        ours = mel_of(name, wave.astype(np.float32))
+        theirs = UNFILTERED[name](wave)
+        assert ours.shape[1] == theirs.shape[1] - (name == "speech-features-16k")
+        np.testing.assert_allclose(ours, theirs[:, : ours.shape[1]], atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_mels", "touched"), [("kaldi-16k", 23, 1), ("kaldi-80-16k", 80, 5)]
+)
+def test_the_mean_that_kaldi_takes_from_a_frame_is_in_the_lowest_bands_alone(
+    name: str, n_mels: int, touched: int
+) -> None:
+    wave = voice(1.0, 16000).astype(np.float64)
+    apart = np.abs(
+        mel_of(name, wave.astype(np.float32)) - extractors.kaldi_fbank(wave, n_mels)
+    ).mean(axis=1)
+    assert (apart[touched:] < 0.02).all()
+    assert apart.argmax() == 0
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter")
+def test_ast_preset_equals_the_feature_extractor_of_transformers() -> None:
+    """Above the lowest bands, and without its filling, whose value the note tells."""
+    wave = voice(1.0, 16000)
+    [theirs] = ASTFeatureExtractor()(wave, sampling_rate=16000, return_tensors="np").input_values
+    ours = mel_of("ast-16k", wave).T
+    np.testing.assert_allclose(extractors.ast(wave).T, theirs[: len(ours)], atol=1e-4)
+    np.testing.assert_allclose(ours[:, 12:], theirs[: len(ours), 12:], atol=0.02)
+    assert np.abs(ours - theirs[: len(ours)])[:, 12:].mean() < 1e-4
+    np.testing.assert_allclose(theirs[len(ours) :], 0.467, atol=1e-4)
+
+
+def test_seamless_preset_equals_the_feature_extractor_of_transformers() -> None:
+    """Above the lowest bands; also of normalised values, by the clip's own moments."""
+    wave = voice(1.0, 16000)
+    extractor = SeamlessM4TFeatureExtractor()
+    [logs], [normalised] = (
+        extractor(
+            wave, sampling_rate=16000, return_tensors="np", do_normalize_per_mel_bins=normalise
+        ).input_features
+        for normalise in (False, True)
+    )
+    logs, normalised = logs.reshape(-1, 80), normalised.reshape(-1, 80)
+    ours = mel_of("seamless-16k", wave).T
+    assert len(ours) == len(logs)
+    np.testing.assert_allclose(extractors.kaldi_fbank(wave, 80).T, logs, atol=1e-3)
+    assert np.abs(ours - logs)[:, 6:].mean() < 1e-3
+    moments = logs.mean(axis=0), logs.std(axis=0, ddof=1)
+    told = preset("seamless-16k").config
+    told = MelConfig.model_validate(
+        told.model_dump() | {"mean": (told.mean + moments[0]).tolist(), "std": moments[1].tolist()}
+    )
+    own = analyze(build_plan(told, CPU, torch.float64), wave).T
+    assert np.abs(own - normalised)[:, 6:].mean() < 1e-3
 
 
 def test_the_librosa_preset_is_librosas_own_defaults() -> None:
@@ -131,6 +214,14 @@ clap-fused-48k    48000 1024/1024/480  64 0-14000  htk db power=2
 zipvoice-24k      24000 1024/1024/256 100 0-12000  htk ln=1e-7 std=10
 rvc-40k           40000 2048/2048/400 125 0-20000  H ln=2e-6 magnitude_eps=2e-7
 rvc-48k           48000 2048/2048/480 128 0-24000  H ln=2e-6 magnitude_eps=2e-7
+kaldi-16k         16000 512/400/160    23 20-8000  kaldi int16
+kaldi-80-16k      16000 512/400/160    80 20-8000  kaldi int16
+torchaudio-kaldi-16k 16000 512/400/160 23 20-8000  kaldi ln=1.1920928955078125e-7
+seamless-16k      16000 512/400/160    80 20-8000  kaldi int16
+ast-16k           16000 512/400/160   128 20-8000  kaldi symmetric ln=1.1920928955078125e-7 mean=-4.2677393 std=9.1379948
+tf-16k            16000 1024/1024/256  80 80-7600  htk unpadded mels ln=0+1e-6
+speech-features-16k 16000 512/400/160  26 0-8000   kaldi boxcar bins ln=1.0587911840678754e-22 mean=-14.556090791758852
+rtvc-16k          16000 800/800/200    80 55-7600  coqui constant preemphasis=0.97
 """  # noqa: E501 - one row a line
 
 WORDS: dict[str, dict[str, object]] = {
@@ -143,6 +234,22 @@ WORDS: dict[str, dict[str, object]] = {
     "whisper": {"scale": "whisper", "power": 2, "drop_last": True},
     "coqui": {"scale": {"kind": "coqui", "ref_db": 20, "min_db": -100, "max_norm": 4}},
     "linear": {"scale": "linear"},
+    "unpadded": {"padding": "none"},
+    "mels": {"triangles": "mel"},
+    "bins": {"triangles": "bins"},
+    "symmetric": {"window": "hann_symmetric"},
+    "boxcar": {"window": "rectangular"},
+    "kaldi": {
+        "window_place": "start",
+        "window": "povey",
+        "padding": "none",
+        "preemphasis": 0.97,
+        "mel_scale": "htk",
+        "norm": None,
+        "triangles": "mel",
+        "power": 2,
+    },
+    "int16": {"scale": {"kind": "ln", "clip": 2.0**-53}, "mean": -30 * math.log(2)},
     "db": {"scale": {"kind": "db", "reference": 1, "floor": 1e-10, "top_db": None}},
 }
 
