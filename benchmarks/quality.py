@@ -46,7 +46,6 @@ from benchmarks.voices import (
     differences_part,
     read,
     voices_part,
-    write,
 )
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
@@ -197,10 +196,8 @@ def _voices(voices: dict[str, Bench], options: argparse.Namespace) -> None:
     names = available(options.figures.split(","))
     before = read(names, options.against) if options.against else {}
     presets = _names(options.presets, FAMILIES)
-    measured = voices_part(voices, presets, names, options.few_seeds, options.mel)
+    measured = voices_part(voices, presets, names, options.few_seeds, options.mel, options.values)
     differences_part(measured, names)
-    if options.values:
-        write(measured, names, options.values)
     if options.against:
         against_part(measured, before, names)
 

@@ -92,6 +92,7 @@ def voices_part(
     names: Sequence[str],
     seeds: int,
     mel: str = CLEAN,
+    values: Path | None = None,
 ) -> Measured:
     """Print a table of each voice, and what each figure costs.
 
@@ -105,6 +106,8 @@ def voices_part(
         Seeds of each clip.
     mel : str
         `CLEAN`, or a name of `DEGRADATIONS`.
+    values : Path, optional
+        File that every value is written to, after each row: a long run may be ended.
 
     Returns
     -------
@@ -126,10 +129,12 @@ def voices_part(
         print(_line(["*original*", ""], own, names), flush=True)
         for preset in presets:
             for quality in QUALITIES:
-                values, seconds = _measure(bench, found, preset, quality, seeds, mel, names)
-                measured[voice, preset, quality] = values
+                row, seconds = _measure(bench, found, preset, quality, seeds, mel, names)
+                measured[voice, preset, quality] = row
                 spent += seconds
-                print(_line([preset, quality], values.mean(axis=1), names), flush=True)
+                print(_line([preset, quality], row.mean(axis=1), names), flush=True)
+                if values:
+                    write(measured, names, values)
     costs = {name: np.mean([seconds[name] for seconds in spent]) for name in names}
     print("\nProcessor seconds for a result: ", end="")
     print(", ".join(f"{name} {cost:.2f}" for name, cost in costs.items()))
