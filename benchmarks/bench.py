@@ -21,8 +21,12 @@ from benchmarks.process import usage
 from benchmarks.scores import Score, mean, score
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
+from unmel.models.methods.schedule import Quality
 
 PEER_ITERATIONS = 100
+
+QUALITIES: tuple[Quality, ...] = ("draft", "standard", "high")
+FORMATS = {".wav", ".flac", ".ogg"}
 
 Values = NDArray[np.float32]
 Options = dict[str, str | int]
@@ -55,10 +59,10 @@ HEAD = (
 
 
 def read_clips(folder: Path, limit: int | None) -> list[tuple[Wave, int]]:
-    """The wav files of a folder as `(samples, rate)`, mono."""
-    files = sorted(folder.glob("*.wav"))[:limit]
+    """The audio files of a folder as `(samples, rate)`, mono."""
+    files = sorted(file for file in folder.glob("*") if file.suffix in FORMATS)[:limit]
     if not files:
-        raise SystemExit(f"no .wav files in {folder}")
+        raise SystemExit(f"no {', '.join(sorted(FORMATS))} files in {folder}")
     clips = []
     for file in files:
         wave, rate = soundfile.read(file, dtype="float32", always_2d=True)
@@ -98,6 +102,20 @@ def _original_one(job: tuple[Original, Wave, MelConfig, Values]) -> list[float]:
     return [score(wave, result, config.sample_rate).pesq for result in original(config, linear)]
 
 
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a service made of clips' mels."""
+
+    waves: Sequence[Wave]
+    """The clips at the preset's rate."""
+    rate: int
+    jobs: Sequence[tuple[int, int]]
+    """Index of the clip and seed of each result: every clip with one seed, then with the next."""
+    audio: Sequence[Wave]
+    seconds: float
+    """Processor seconds of the service for all of them."""
+
+
 class Bench:
     """A service, clips, and processes for scoring and for peers."""
 
@@ -115,14 +133,9 @@ class Bench:
         clips = [(wave[: round(seconds * rate)], rate) for wave, rate in self.clips[:count]]
         return Bench(self.client, self.pid, self.pool, clips)
 
-    def unmel(
-        self,
-        name: str,
-        preset: str,
-        options: Options,
-        seeds: int = 1,
-        change: Callable[[Values], Values] = lambda values: values,
-    ) -> Row:
+    def results(
+        self, preset: str, options: Options, seeds: int, change: Callable[[Values], Values]
+    ) -> Results:
         """Post every clip's mel with every seed, four requests at a time."""
         config = PRESETS[preset].config
         waves = [at_rate(clip, config.sample_rate) for clip in self.clips]
@@ -135,17 +148,29 @@ class Bench:
 
         before = usage(self.pid).cpu_seconds
         with ThreadPoolExecutor(4) as threads:
-            results = list(threads.map(post, jobs))
+            audio = list(threads.map(post, jobs))
         seconds = usage(self.pid).cpu_seconds - before
+        return Results(waves, config.sample_rate, jobs, audio, seconds)
+
+    def unmel(
+        self,
+        name: str,
+        preset: str,
+        options: Options,
+        seeds: int = 1,
+        change: Callable[[Values], Values] = lambda values: values,
+    ) -> Row:
+        """Scores of the service's audio."""
+        found = self.results(preset, options, seeds, change)
         scores = self.pool.map(
             _score_one,
             [
-                (waves[k], audio, config.sample_rate)
-                for (k, _), audio in zip(jobs, results, strict=True)
+                (found.waves[k], audio, found.rate)
+                for (k, _), audio in zip(found.jobs, found.audio, strict=True)
             ],
         )
-        length = seeds * sum(len(w) for w in waves) / config.sample_rate
-        return Row(name, mean(list(scores)), seconds / length)
+        length = seeds * sum(len(w) for w in found.waves) / found.rate
+        return Row(name, mean(list(scores)), found.seconds / length)
 
     def _post(self, body: bytes, options: Options) -> Wave:
         answer = self.client.post(

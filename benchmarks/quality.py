@@ -1,13 +1,16 @@
-"""Quality over HTTP beside librosa: every method, degraded mels, every preset.
+"""Quality over HTTP beside librosa: every method, degraded mels, every preset, several voices.
 
-    python -m benchmarks.quality --data DIR [--clips N] [--seeds N] [--few N] [--few-seeds N]
-        [--parts methods,degraded,originals,presets] [--presets all|NAME,...] [--picture FILE.svg]
+    python -m benchmarks.quality --data [NAME=]DIR [--data ...] [--clips N] [--seeds N] [--few N]
+        [--few-seeds N] [--parts methods,degraded,originals,presets,voices] [--seconds N]
+        [--presets all|NAME,...] [--figures pesq,estoi,distillmos,p808,periodicity,pitch]
+        [--mel clean|blurred over time|...] [--values FILE.csv] [--against FILE.csv]
+        [--picture FILE.svg]
 
 The mels are made by librosa, not by Unmel; librosa's inversion runs on the same mels. Seconds
 are processor time, which other work hardly changes: of the service's process, HTTP included, or of
 the peer's. PESQ on few clips changes by 0.03 to 0.05 with the seed: the first part takes every clip
-with four seeds, the originals eight clips with four, the degraded mels and the presets eight with
-two.
+with four seeds, the originals eight clips with four, the degraded mels, the presets and the voices
+eight with two. Voices are folders; the other parts take the first one.
 """
 
 from __future__ import annotations
@@ -20,27 +23,40 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.bench import HEAD, PEER_ITERATIONS, Bench, Options, Row, read_clips
+from benchmarks.bench import (
+    HEAD,
+    PEER_ITERATIONS,
+    QUALITIES,
+    Bench,
+    Options,
+    Row,
+    read_clips,
+)
 from benchmarks.degrade import DEGRADATIONS
+from benchmarks.figures import FIGURES, available
 from benchmarks.originals import originals_part
 from benchmarks.peers import load_torchaudio
 from benchmarks.picture import draw
 from benchmarks.scores import mean
 from benchmarks.server import service_process
+from benchmarks.voices import (
+    CLEAN,
+    FAMILIES,
+    against_part,
+    differences_part,
+    read,
+    voices_part,
+)
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
 from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.phase.phases import PHASES
-from unmel.models.methods.schedule import Quality
 
 PRESET = "hifigan-22k"
 # The inversion for the comparison of phase methods, and the phase method for that of inversions.
 GOOD_INVERSION = "smooth"
 PLAIN_PHASE = "griffin_lim"
-
-
-QUALITIES: tuple[Quality, ...] = ("draft", "standard", "high")
 
 
 def _sample(bench: Bench, seeds: int) -> str:
@@ -136,22 +152,62 @@ def _preset_line(name: str, rows: Sequence[Row]) -> str:
     return f"| {name} | {' | '.join(map(_pair, rows))} | {ahead:+.2f} |"
 
 
+def _voice(text: str) -> tuple[str, Path]:
+    """Name and folder of `NAME=FOLDER`, or of `FOLDER`."""
+    name, _, folder = text.rpartition("=")
+    return name or Path(folder).resolve().name, Path(folder)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data",
+        type=_voice,
+        action="append",
+        required=True,
+        help="folder of wav, flac or ogg files, or NAME=FOLDER; once for each voice",
+    )
+    parser.add_argument("--clips", type=int, help="at most this many clips of each folder")
+    parser.add_argument("--seeds", type=int, default=4, help="seeds a clip")
+    parser.add_argument("--few", type=int, default=8, help="clips of all parts but the first")
+    parser.add_argument("--few-seeds", type=int, default=2, help="seeds of those parts")
+    parser.add_argument("--parts", default="methods,degraded,originals,presets,voices")
+    parser.add_argument(
+        "--presets", help="all, or names with commas; else all, and of voices one of each family"
+    )
+    parser.add_argument("--figures", default=",".join(FIGURES), help="figures of voices")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="clips of voices are cut to this length"
+    )
+    parser.add_argument("--mel", default=CLEAN, choices=[CLEAN, *DEGRADATIONS], help="of voices")
+    parser.add_argument("--values", type=Path, help="CSV file to write every value of voices to")
+    parser.add_argument("--against", type=Path, help="such a file: print what has changed")
+    parser.add_argument("--picture", type=Path, help="SVG file for the picture of the first part")
+    return parser.parse_args()
+
+
+def _names(presets: str | None, default: Sequence[str]) -> Sequence[str]:
+    return default if presets is None else list(PRESETS) if presets == "all" else presets.split(",")
+
+
+def _voices(voices: dict[str, Bench], options: argparse.Namespace) -> None:
+    """The part `voices`: its tables and files."""
+    print()
+    names = available(options.figures.split(","))
+    before = read(names, options.against) if options.against else {}
+    presets = _names(options.presets, FAMILIES)
+    measured = voices_part(voices, presets, names, options.few_seeds, options.mel, options.values)
+    differences_part(measured, names)
+    if options.against:
+        against_part(measured, before, names)
+
+
 def main() -> None:
     """Print the chosen tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of wav files")
-    parser.add_argument("--clips", type=int, help="at most this many clips")
-    parser.add_argument("--seeds", type=int, default=4, help="seeds a clip")
-    parser.add_argument(
-        "--few", type=int, default=8, help="clips of the degraded and presets parts"
-    )
-    parser.add_argument("--few-seeds", type=int, default=2, help="seeds of those parts")
-    parser.add_argument("--parts", default="methods,degraded,originals,presets")
-    parser.add_argument("--presets", default="all", help="all, or names with commas")
-    parser.add_argument("--picture", type=Path, help="SVG file for the picture of the first part")
-    options = parser.parse_args()
-    clips = read_clips(options.data, options.clips)
-    names = list(PRESETS) if options.presets == "all" else options.presets.split(",")
+    options = _options()
+    folders = dict(options.data)
+    clips = {name: read_clips(folder, options.clips) for name, folder in folders.items()}
+    first = next(iter(clips.values()))
     # One thread a process: the service and librosa share the machine.
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (
@@ -165,19 +221,25 @@ def main() -> None:
     ):
         parts = options.parts.split(",")
         if "methods" in parts:
-            rows = methods_part(Bench(client, process.pid, pool, clips), options.seeds)
+            rows = methods_part(Bench(client, process.pid, pool, first), options.seeds)
             if options.picture:
                 draw(
                     [(r.name, r.seconds, r.score.pesq, r.peer) for r in rows],
                     options.picture,
                 )
-        few = Bench(client, process.pid, pool, clips[: options.few])
+        few = Bench(client, process.pid, pool, first[: options.few])
         if "degraded" in parts:
             degraded_part(few, options.few_seeds)
         if "originals" in parts:
-            originals_part(Bench(client, process.pid, pool, clips), options.seeds)
+            originals_part(Bench(client, process.pid, pool, first), options.seeds)
         if "presets" in parts:
-            presets_part(few, names, options.few_seeds)
+            presets_part(few, _names(options.presets, list(PRESETS)), options.few_seeds)
+        if "voices" in parts:
+            voices = {
+                name: Bench(client, process.pid, pool, found).cut(options.few, options.seconds)
+                for name, found in clips.items()
+            }
+            _voices(voices, options)
 
 
 if __name__ == "__main__":
