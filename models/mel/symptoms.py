@@ -30,7 +30,7 @@ _LOUDEST_SUM, _LEAST_ROUGHNESS = -53.0, 0.55
 # A compressed scale takes roughness and spread down together: base-2 logarithms of both, and the
 # spread of an ordinary recording, dB.
 _FLATTEST, _SMOOTHER, _WEAKLY_FLAT = -0.66, -0.5, -0.53
-_USUAL_SPREAD, _LEAST_SPREAD = 55.0, -0.7
+_USUAL_SPREAD, _LEAST_SPREAD, _BLURRED_SPREAD = 55.0, -0.7, 45.0
 # Below both there is no audio at all, as in values within [0, 1].
 _NO_SPREAD, _NO_ROUGHNESS = 20.0, 0.4
 # Least share of the cells above the floor, and distance of the lowest from it in dB, for judging
@@ -98,7 +98,9 @@ def _is_flat(statistics: LevelStatistics, *, weak: bool) -> bool:
         return True
     rough = math.log2(statistics.roughness)
     spread = math.log2(max(statistics.spread, 1e-3) / _USUAL_SPREAD)
-    if statistics.evenness < _LEAST_EVENNESS or (rough - spread < _SMOOTHER and not weak):
+    if statistics.evenness < _LEAST_EVENNESS:
+        return False
+    if statistics.spread > _BLURRED_SPREAD if weak else rough - spread < _SMOOTHER:
         return False
     return rough + 0.35 * max(spread, _LEAST_SPREAD) < (_WEAKLY_FLAT if weak else _FLATTEST)
 
