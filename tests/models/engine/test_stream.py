@@ -28,7 +28,10 @@ pytestmark = pytest.mark.loops
 ENGINE, PLAIN = Engine(), Engine(backend="torch")
 CONFIG = PRESETS["hifigan-22k"].config
 # Every padding, both powers, a window shorter than n_fft, a hop that does not divide it.
-KINDS = ("hifigan-22k", "whisper-80", "torchaudio", "nemo-22k", "pwg-24k", "audioldm-16k")
+KINDS = (
+    *("hifigan-22k", "whisper-80", "torchaudio", "nemo-22k", "pwg-24k", "audioldm-16k"),
+    "kaldi-80-16k",
+)
 
 
 def mel_of(wave: NDArray[np.float32], config: MelConfig = CONFIG) -> NDArray[np.float32]:
