@@ -49,7 +49,7 @@ def raised(values: Tensor, power: float) -> Tensor:
 
 
 def root_(values: Tensor, power: float) -> Tensor:
-    """What `raised` makes `values` of; they may be overwritten."""
+    """`|x|` of values `|x|^p`, the inverse of `raised`; they may be overwritten."""
     if power == 1:
         return values
     return square_root_(values) if power == 2 else pow_nonnegative(values, 1.0 / power)

@@ -104,7 +104,7 @@ class Item:
         return [Result(item._finished(values), warnings) for item, values in made]
 
     def _finished(self, output: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
-        """What goes out, of an output on the host: samples without the extractor's emphasis.
+        """The result of an output on the host: samples without the extractor's emphasis.
 
         Raises
         ------

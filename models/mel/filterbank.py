@@ -15,7 +15,7 @@ _LINEAR_HZ_PER_MEL = 200.0 / 3.0
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
-# What stands for the width of a side that has none, Hz or mels.
+# Width of a side that has none, Hz or mels.
 _NO_WIDTH = 1e-12
 
 

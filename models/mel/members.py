@@ -56,11 +56,11 @@ class Members(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     synonyms: ClassVar[Mapping[str, str]] = {}
-    """What other projects call a member, and what to write here."""
+    """Other projects' names of members, and the names to write here."""
 
     @classmethod
     def suggest(cls, name: str) -> str:
-        """What to write instead of a member that there is not.
+        """The name to write instead of an unknown member.
 
         Parameters
         ----------

@@ -49,7 +49,7 @@ def likely_scales(config: MelConfig, values: NDArray[np.float32]) -> list[Readin
         distance = distance_from_speech(statistics)
         if distance > _FARTHEST or wrong_range(reading.config, values):
             continue
-        if not other_floor(reading.config, values):
+        if not other_floor(reading.config, statistics.levels):
             found.append(replace(reading, distance=distance))
     found.sort(key=lambda reading: reading.distance)
     near = [one for one in found if one.distance < found[0].distance + _AS_LIKELY]
@@ -99,7 +99,7 @@ def _geometry(config: MelConfig) -> tuple[int, int, int]:
 
 
 def _key(config: MelConfig) -> tuple[object, ...]:
-    """What decides how values become levels, but for their floor."""
+    """The parts of a config that turn values into levels, but for their floor."""
     scale = config.scale.model_copy(
         update={"clip": 0.0} if isinstance(config.scale, LogScale) else {}
     )

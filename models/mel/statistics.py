@@ -68,7 +68,7 @@ def _kept(function: Callable[[MelConfig], T]) -> Callable[[MelConfig], T]:
     return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LevelStatistics:
     """Statistics of the levels of a mel, floors left out."""
 
@@ -89,6 +89,8 @@ class LevelStatistics:
     """Share of the cells that are above the floor."""
     above_floor: float
     """From the config's floor to the 5th percentile of all levels, dB."""
+    levels: Levels
+    """The levels themselves, from `sampled_levels`."""
     emphasised: bool
     """Whether leakage fills what a pre-emphasis took away: levels and roughness tell less then."""
 
@@ -121,7 +123,8 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     if frames < MIN_FRAMES or frames * config.hop_length < MIN_SECONDS * config.sample_rate:
         return None
     index = sampled_frames(frames)
-    levels = levels_of(config, values[index])[:, _live_bands(config)]
+    sampled = levels_of(config, values[index])
+    levels = sampled[:, _live_bands(config)]
     margin = _SOFT_MARGIN if config.magnitude_eps else _FLOOR_MARGIN
     heard = levels > max(float(levels.min()) + _FLOOR_MARGIN, floor_levels(config)[1] + margin)
     loud = np.where(heard, levels, _FAINTEST).max(axis=0, initial=_FAINTEST)
@@ -147,8 +150,14 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         loud=float(high),
         heard=float(heard[:, inside].mean()),
         above_floor=float(low) - floor_levels(config)[1],
+        levels=sampled,
         emphasised=config.preemphasis > 0.0,
     )
+
+
+def sampled_levels(config: MelConfig, values: NDArray[np.float32]) -> Levels:
+    """Levels `[t, K]` of the frames that are looked at; parameters as of `levels_of`."""
+    return levels_of(config, values[sampled_frames(len(values))])
 
 
 def levels_of(config: MelConfig, values: NDArray[np.float32]) -> Levels:
@@ -180,7 +189,7 @@ def floor_levels(config: MelConfig) -> tuple[float, float]:
 
 
 def offset_of(config: MelConfig) -> float:
-    """What the scale adds to the linear mel before its logarithm; 0 for nothing."""
+    """Offset that the scale adds to the linear mel before its logarithm; 0 for none."""
     return config.scale.offset if isinstance(config.scale, LogScale) else 0.0
 
 

@@ -12,7 +12,7 @@ from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.layout import Layout
 from unmel.models.mel.presets import PRESETS
-from unmel.models.mel.statistics import full_scale_levels
+from unmel.models.mel.statistics import full_scale_levels, sampled_levels
 from unmel.models.mel.symptoms import other_floor, wrong_range
 from unmel.models.mel.validate import check_mel, none_negative
 
@@ -88,7 +88,7 @@ def _is_foreign(config: MelConfig, values: NDArray[np.float32]) -> bool:
     return (
         none_negative(config, values)
         or wrong_range(config, values) is not None
-        or other_floor(config, values) is not None
+        or other_floor(config, sampled_levels(config, values)) is not None
     )
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.scale import CoquiScale, DecibelScale, LinearScale, WhisperScale
 from unmel.models.mel.statistics import (
+    Levels,
     LevelStatistics,
     floor_levels,
-    levels_of,
     offset_of,
     sampled_frames,
 )
@@ -47,12 +47,16 @@ _OVERSHOOT = 1.1
 def symptom_of(
     config: MelConfig, values: NDArray[np.float32], statistics: LevelStatistics
 ) -> str | None:
-    """What no recording has in this config, in a few words."""
+    """A feature that no recording has in this config, in a few words; None if there is none."""
     if _is_normalised(config, values):
         return "their mean is 0 and their standard deviation 1"
     if _is_integer(values):
         return "all are whole numbers, as in an image of 8 bits"
-    return distortion_of(statistics) or wrong_range(config, values) or other_floor(config, values)
+    return (
+        distortion_of(statistics)
+        or wrong_range(config, values)
+        or other_floor(config, statistics.levels)
+    )
 
 
 def distortion_of(statistics: LevelStatistics, *, weak: bool = False) -> str | None:
@@ -124,15 +128,14 @@ def _is_integer(values: NDArray[np.float32]) -> bool:
     return bool((part == np.rint(part)).all() and len(np.unique(part)) > 16)
 
 
-def other_floor(config: MelConfig, values: NDArray[np.float32]) -> str | None:
-    """A floor of the values that is not the config's, or values below its own."""
+def other_floor(config: MelConfig, levels: Levels) -> str | None:
+    """A floor of levels `[t, K]` that is not the config's, or levels below its own."""
     scale = config.scale
     relative = isinstance(scale, WhisperScale) or (
         isinstance(scale, DecibelScale) and scale.top_db is not None
     )
     if relative or isinstance(scale, LinearScale) or offset_of(config):
         return None
-    levels = levels_of(config, values[sampled_frames(len(values))])
     lowest, highest = floor_levels(config)
     if (levels < lowest - _FLOOR_DISTANCE).mean() > _BELOW_SHARE:
         return "they go below the value of silence"

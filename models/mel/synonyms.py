@@ -1,4 +1,4 @@
-"""What other projects call the members of a config, and what to write instead."""
+"""Other projects' names of the members of a config, and the names to write instead."""
 
 from __future__ import annotations
 

@@ -123,6 +123,13 @@ def reshape(
         raise Unreadable(field, "an impossible shape", "a shape such as [bands, frames]") from None
 
 
+def widen_bfloat16(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Widen the bits `[n]` of bfloat16, the upper half of a float32, given as 16-bit integers."""
+    wide = values.astype("<u4")
+    wide <<= 16
+    return wide.view("<f4")
+
+
 def parse_json(data: bytes, max_parts: int) -> dict[str, Any]:
     """Parse a JSON object.
 

@@ -20,7 +20,13 @@ from unmel.models.errors import Invalid, TooLarge, Unreadable
 from unmel.models.mel import Preset
 from unmel.service.ops.settings import Settings
 from unmel.service.wire.arrays import MAX_JSON_PARTS
-from unmel.service.wire.codecs import MAX_AXES, parse_json, parse_json_array, reshape
+from unmel.service.wire.codecs import (
+    MAX_AXES,
+    parse_json,
+    parse_json_array,
+    reshape,
+    widen_bfloat16,
+)
 from unmel.service.wire.problems import brief
 from unmel.service.wire.requests import (
     ReconstructRequest,
@@ -31,7 +37,6 @@ from unmel.service.wire.requests import (
 from unmel.service.wire.schemas import ReconstructOptions
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
-# BF16 is the upper half of a float32.
 _DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP16": np.dtype("<f2"),
@@ -226,7 +231,7 @@ def _mels(inputs: list[Any], raw: memoryview) -> NDArray[Any]:
         )
     values = np.frombuffer(raw, dtype)
     if name == "BF16":
-        values = (values.astype("<u4") << 16).view("<f4")
+        values = widen_bfloat16(values)
     return reshape("mel", values, shape)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid, TooLarge, Unreadable
-from unmel.service.wire.codecs import parse_json, parse_npy, reshape
+from unmel.service.wire.codecs import parse_json, parse_npy, reshape, widen_bfloat16
 from unmel.service.wire.problems import brief
 from unmel.service.wire.recognise import recognise, unreadable_array
 
@@ -22,7 +22,6 @@ _MAX_HEADER = 2**20
 _NAMES_SHOWN = 8
 # Of a member in the directory at an archive's end; APPNOTE.TXT, section 4.3.12.
 _MEMBER = b"PK\x01\x02"
-# BF16 is the upper half of a float32.
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
@@ -206,7 +205,5 @@ def _tensor(field: str, entry: Mapping[str, Any], values: memoryview) -> NDArray
     # A copy, because a view would keep the whole body in memory.
     array: NDArray[Any] = np.frombuffer(values, dtype, math.prod(sizes), start).copy()
     if kind == "BF16":
-        array = array.astype("<u4")
-        array <<= 16
-        array = array.view("<f4")
+        array = widen_bfloat16(array)
     return reshape(field, array, sizes)

@@ -106,7 +106,7 @@ def _names(table: Mapping[str, Any], *more: str) -> dict[str, Any]:
     return {"enum": [*table, *more]}
 
 
-# What other projects call an option, and what to write here; the config's members are in it.
+# Other projects' names of options, and the names to write here; the config's members are in it.
 _SYNONYMS = {name: f"{said} in 'config'" for name, said in CONFIG_SYNONYMS.items()}
 _SYNONYMS |= {name: f"{name!r} in 'config'" for name in MelConfig.model_fields}
 for _said, _words in {
