@@ -30,7 +30,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 JUDGES := --no-deps distillmos==0.9.1 torchcrepe==0.0.24 xls-r-sqa==0.1.0
 
 .PHONY: help serve check test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
-	bench-quality bench-speed bench-load bench-stream bench-cluster search lock clean
+	bench-quality bench-speed bench-load bench-stream bench-cluster listen search lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -124,6 +124,11 @@ bench-load: $(VENV)/bench.stamp ## Measure throughput, latency and overload on l
 
 soak: $(VENV)/bench.stamp ## Run ten minutes of load, lost clients, bad bodies, failing lanes; SECONDS=600
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
+
+listen: $(VENV)/bench.stamp ## Write a blind test for ears to listen/; DATA="name=dir ..." PRESET= QUALITY= CLIPS= LOW_PASS=1 OUT=
+	$(BIN)/python -m benchmarks.listen $(DATA:%=--data %) --preset $(or $(PRESET),hifigan-22k) \
+		--quality $(or $(QUALITY),standard) --clips $(or $(CLIPS),16) --out $(or $(OUT),listen) \
+		$(if $(LOW_PASS),--low-pass)
 
 search: $(VENV)/bench.stamp ## Search for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
 	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \

@@ -58,6 +58,12 @@ HEAD = (
 )
 
 
+def named_folder(text: str) -> tuple[str, Path]:
+    """Name and folder of `NAME=FOLDER`, or of `FOLDER`."""
+    name, _, folder = text.rpartition("=")
+    return name or Path(folder).resolve().name, Path(folder)
+
+
 def read_clips(folder: Path, limit: int | None) -> list[tuple[Wave, int]]:
     """The audio files of a folder as `(samples, rate)`, mono."""
     files = sorted(file for file in folder.glob("*") if file.suffix in FORMATS)[:limit]

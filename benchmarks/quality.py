@@ -30,6 +30,7 @@ from benchmarks.bench import (
     Bench,
     Options,
     Row,
+    named_folder,
     read_clips,
 )
 from benchmarks.degrade import DEGRADATIONS
@@ -152,17 +153,11 @@ def _preset_line(name: str, rows: Sequence[Row]) -> str:
     return f"| {name} | {' | '.join(map(_pair, rows))} | {ahead:+.2f} |"
 
 
-def _voice(text: str) -> tuple[str, Path]:
-    """Name and folder of `NAME=FOLDER`, or of `FOLDER`."""
-    name, _, folder = text.rpartition("=")
-    return name or Path(folder).resolve().name, Path(folder)
-
-
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--data",
-        type=_voice,
+        type=named_folder,
         action="append",
         required=True,
         help="folder of wav, flac or ogg files, or NAME=FOLDER; once for each voice",

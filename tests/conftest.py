@@ -10,12 +10,16 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from tests.browser import BROWSER
 from tests.cases import CASES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # As an engine does: torch's own threads spin, and starve those of the other test process. Torch
 # reads it when it is loaded.
@@ -60,6 +64,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if CASES:
         parts = ", ".join(f"{name} {count}" for name, count in sorted(CASES.items()))
         terminalreporter.write_line(f"made-up cases: {CASES.total()} ({parts})")
+
+
+# For a module: while it is open, its thread has a running event loop, which other tests start.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, which plays without being asked and is not heard."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=BROWSER, args=arguments)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="session")

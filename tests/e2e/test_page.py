@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -13,8 +11,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser import CONTRAST, with_browser
 from tests.root import ROOT
 from tests.service.live import TestEngine, live
 from tests.signals import voice
@@ -25,24 +24,7 @@ from unmel.models.mel.presets import PRESETS
 pytestmark = [pytest.mark.process, pytest.mark.loops, pytest.mark.slow]
 
 CLIP = ROOT / "examples" / "clip.wav"
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next((path for name in NAMES if (path := shutil.which(name))), None)
-
-# CI installs a browser and says that the tests which need one may not be left out.
-if BROWSER is None and os.environ.get("UNMEL_TEST_BROWSER") == "required":
-    raise RuntimeError("UNMEL_TEST_BROWSER=required, and no Chromium is installed")
-with_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-
 LONG = 60_000  # ms that a step may take on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=BROWSER, args=arguments)
-        yield made
-        made.close()
 
 
 class Watched:
@@ -340,25 +322,6 @@ def test_a_service_with_keys_asks_for_one(browser: Browser) -> None:
         expect(page.locator("#preset option")).to_have_count(len(PRESETS))
         expect(page.get_by_role("alert")).to_have_text("")
         context.close()
-
-
-CONTRAST = """() => {
-  const light = (text) => {
-    const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map((value) => {
-      const c = value / 255;
-      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const ground = (node) => {
-    const found = getComputedStyle(node).backgroundColor;
-    return /, 0\\)$/.test(found) ? ground(node.parentElement) : found;
-  };
-  return [...document.querySelectorAll("p, h1, a, label, legend, button, code")].map((node) => {
-    const [a, b] = [light(getComputedStyle(node).color), light(ground(node))].sort();
-    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), node.textContent.slice(0, 40)];
-  });
-}"""
 
 
 @with_browser
