@@ -27,6 +27,9 @@ Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats, Lists]
 # |t|^2 may be this small before its phase is taken as nothing; targets are of the order of 1.
 TINY = 1e-20
 
+# Periods of neighbouring frames that differ by a larger factor are not of one glide.
+JUMP = 1.25
+
 # A band whose prediction is this many times too small is corrected no further in one step; without
 # a limit a band that the signal has emptied would be multiplied past the range of a float.
 LARGEST_RATIO = 1e4
@@ -145,6 +148,9 @@ class Pack(Protocol):
     def carry(self) -> Tensor: ...
 
     @property
+    def extents(self) -> Sequence[tuple[int, int, int]]: ...
+
+    @property
     def sums(self) -> tuple[Tensor, Tensor]: ...
 
     @property
@@ -228,6 +234,40 @@ class Backend(ABC):
             Coefficients of each iteration.
         into
             For a single iteration: where the sums go, as with `PackedStft.begin`.
+
+        """
+
+    @abstractmethod
+    def filtered(self, pack: Pack, taps: Floats) -> Tensor:
+        """A pack's signal through a linear-phase filter, each clip as if alone; zero beside them.
+
+        Parameters
+        ----------
+        pack
+            The pack; its signal stays as it is.
+        taps
+            `[2 H + 1]`, the same from both ends.
+
+        """
+
+    @abstractmethod
+    def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
+        """Make a band of a pack's signal more like itself a period earlier and later.
+
+        With the band `h`, period `P` and share `v` of each sample, `x += v ((h(t - P) + h(t + P))
+        / 2 - h(t))`, by cubic interpolation. `P` and `v` are linear between the middles of frames;
+        where neighbours' periods are further apart than by a quarter the nearer one's is taken.
+
+        Parameters
+        ----------
+        pack
+            The pack; its edges are not restored.
+        band
+            From `filtered`.
+        periods
+            `[rows]` in samples.
+        shares
+            `[rows]`, zero where nothing is changed.
 
         """
 

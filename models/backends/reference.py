@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import (
+    JUMP,
     LARGEST_RATIO,
     TINY,
     Backend,
     BandTables,
+    Floats,
     Islands,
     MelState,
     MelTarget,
@@ -61,6 +63,33 @@ def pow_nonnegative(values: Tensor, exponent: float) -> Tensor:
         return torch.pow(values, exponent)
     array = values.numpy()
     return torch.from_numpy(np.power(array, array.dtype.type(exponent)))
+
+
+def _apart(pack: Pack, half: int) -> tuple[Tensor, Tensor, int]:
+    """Places of all clips' samples, those with `half` zeros about each clip, and their count."""
+    device = pack.signal.device
+    inside, apart, length = [], [], half
+    for start, _, rows in pack.extents:
+        samples = torch.arange(rows * pack.hop, device=device)
+        inside.append(samples + start * pack.hop)
+        apart.append(samples + length)
+        length += len(samples) + half
+    return torch.cat(inside), torch.cat(apart), length
+
+
+def _between_frames(pack: Pack, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Of all clips' samples: place, clip's first and end, rows around, and the second's share."""
+    device, hop = pack.signal.device, pack.hop
+    parts: list[tuple[Tensor, ...]] = []
+    for start, frames, rows in pack.extents:
+        samples = torch.arange(rows * hop, device=device)
+        place = (samples - len(pack.window) // 2).clamp(0, (frames - 1) * hop)
+        row = torch.div(place, hop, rounding_mode="floor").clamp_max(max(frames - 2, 0))
+        weight = (place - row * hop).to(dtype) / hop
+        ends = (torch.full_like(samples, at * hop) for at in (start, start + rows))
+        after = (row + 1).clamp_max(frames - 1)
+        parts.append((samples + start * hop, *ends, row + start, after + start, weight))
+    return tuple(torch.cat(values) for values in zip(*parts, strict=True))
 
 
 class TorchBackend(Backend):
@@ -146,6 +175,45 @@ class TorchBackend(Backend):
                 self.apply_mel_step(state, run.start, spectrum, step)
                 pack.add(run, spectrum)
             pack.finish()
+
+    def filtered(self, pack: Pack, taps: Floats) -> Tensor:
+        """See `Backend.filtered`."""
+        signal, half = pack.signal, len(taps) // 2
+        # The clips one after the other with zeros between, as many as the filter reaches.
+        inside, apart, length = _apart(pack, half)
+        spread = signal.new_zeros(length)
+        spread[apart] = signal[inside]
+        size, weights = length - 2 * half, taps.tolist()
+        out = spread[half : half + size] * weights[half]
+        for k in range(1, half + 1):
+            pair = spread[half - k :][:size] + spread[half + k :][:size]
+            out += pair.mul_(weights[half + k])
+        found = torch.zeros_like(signal)
+        found[inside] = out[apart - half]
+        return found
+
+    def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
+        """See `Backend.comb`."""
+        inside, first, end, row, after, weight = _between_frames(pack, band.dtype)
+        here, there = periods[row], periods[after]
+        apart = torch.maximum(here, there) > torch.minimum(here, there) * JUMP
+        nearer = torch.where(weight < 0.5, here, there)
+        lag = torch.where(apart, nearer, here + weight * (there - here))
+        share = shares[row] + weight * (shares[after] - shares[row])
+
+        def at(place: Tensor) -> Tensor:
+            held = (place >= first) & (place < end)
+            return torch.where(held, band[place.clamp(0, len(band) - 1)], 0.0)
+
+        whole = lag.floor()
+        f, step = lag - whole, whole.long()
+        total = torch.zeros_like(lag)
+        for way in (-1, 1):
+            a, b, c, d = (at(inside + way * (step + k)) for k in (-1, 0, 1, 2))
+            total += b + 0.5 * f * (
+                c - a + f * (2 * a - 5 * b + 4 * c - d + f * (3 * (b - c) + d - a))
+            )
+        pack.signal[inside] += share * (0.5 * total - band[inside])
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from unmel.models.backends.base import Backend, StepCoefficients
 from unmel.models.backends.reference import root_
 from unmel.models.methods.joint.mel_step import MelIteration
+from unmel.models.methods.joint.pitch_comb import find_comb
 from unmel.models.methods.projection import impose
 from unmel.models.methods.schedule import Ramp, between_powers
 from unmel.models.signal.plan import Plan
@@ -75,7 +76,11 @@ class Update:
 
 
 def update_windows(
-    backend: Backend, plan: Plan, windows: Sequence[StreamWindow], n_iter: int
+    backend: Backend,
+    plan: Plan,
+    windows: Sequence[StreamWindow],
+    n_iter: int,
+    comb: float = 0.0,
 ) -> list[Update]:
     """Run a step of several windows as one pack.
 
@@ -89,6 +94,8 @@ def update_windows(
         One window of each stream; none is changed.
     n_iter
         Iterations of the step.
+    comb
+        Share of the pitch comb before them.
     """
     hop = plan.config.hop_length
     pack = Windows(plan, [window.span for window in windows], backend)
@@ -104,8 +111,11 @@ def update_windows(
             momentum[pack.starts[k] :][: len(state.momentum)] = state.momentum
     pack.pin([window.state.settled for window in windows])
     coefficients = _coefficients(plan.config.power)
-    _enter(pack, momentum, windows, mel.masked_fill(bound, 0.0), coefficients)
+    audible = mel.masked_fill(bound, 0.0)
+    _enter(pack, momentum, windows, audible, coefficients)
     pack.divide()
+    if comb:
+        find_comb(pack, plan, audible).mix(pack, comb)
     iteration.run((coefficients,) * (n_iter - 1))
     iteration.run_once_into(pack.raw, coefficients)
     pack.divide()

@@ -27,7 +27,7 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.mel.scale import LinearScale
 from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
-from unmel.models.methods.recipe import DEFAULT_METHOD
+from unmel.models.methods.recipe import DEFAULT_HARMONICS, DEFAULT_METHOD, Harmonics
 from unmel.models.methods.schedule import DEFAULT_QUALITY, Quality
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
@@ -48,6 +48,8 @@ _MAX_FIRST_ITERATIONS = 80
 # Mels below 2 to this power are not scaled up: what is left of louder frames would overflow.
 _FAINTEST = -100
 
+_COMB = 0.15
+
 # Share of the circle that the start phases are drawn from.
 _TURN = 0.35
 
@@ -66,6 +68,12 @@ class Options:
     lookahead: int = DEFAULT_LOOKAHEAD
     """Frames after a hop's own that are known when it is settled."""
     seed: int = 0
+    harmonics: Harmonics = DEFAULT_HARMONICS
+
+    @property
+    def comb(self) -> float:
+        """Share of the pitch comb in every step; a frame goes through `lookahead + 1` of them."""
+        return 0.0 if self.harmonics == "off" else _COMB
 
     def __post_init__(self) -> None:
         if not 1 <= self.lookahead <= MAX_LOOKAHEAD:
@@ -262,7 +270,8 @@ class StreamStep:
     @property
     def key(self) -> Hashable:
         """Steps of one key can share a pack."""
-        return self.config, self.stream.options.lookahead, self.n_iter
+        options = self.stream.options
+        return self.config, options.lookahead, options.comb, self.n_iter
 
     @property
     def speed_key(self) -> Hashable:
@@ -357,7 +366,9 @@ def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.fl
         If a sample is not finite; no stream is changed then.
     """
     windows = [step.stream.window(step.span) for step in steps]
-    updates = update_windows(backend, steps[0].stream.plan, windows, steps[0].n_iter)
+    updates = update_windows(
+        backend, steps[0].stream.plan, windows, steps[0].n_iter, steps[0].stream.options.comb
+    )
     gains = [window.state.gain for window in windows]
     parts = [
         update.signal[step.settled_range] * gain

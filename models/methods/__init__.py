@@ -5,17 +5,20 @@ from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.method import Method
 from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import (
+    DEFAULT_HARMONICS,
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
     DEFAULT_PHASE,
     DEFAULT_START,
     GIVEN,
+    Harmonics,
     resolve,
 )
 from unmel.models.methods.schedule import DEFAULT_QUALITY, QUALITIES, Quality
 from unmel.models.methods.start.starts import STARTS, check_start
 
 __all__ = [
+    "DEFAULT_HARMONICS",
     "DEFAULT_INVERSION",
     "DEFAULT_METHOD",
     "DEFAULT_PHASE",
@@ -27,6 +30,7 @@ __all__ = [
     "PHASES",
     "QUALITIES",
     "STARTS",
+    "Harmonics",
     "Method",
     "Quality",
     "check_start",

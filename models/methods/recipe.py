@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MAX_OCTAVES, MelConfig
@@ -23,6 +23,8 @@ from unmel.models.methods.schedule import (
 )
 from unmel.models.methods.start.starts import STARTS
 
+Harmonics = Literal["auto", "off"]
+DEFAULT_HARMONICS: Harmonics = "auto"
 DEFAULT_METHOD = "consistent"
 DEFAULT_INVERSION = "pinv"
 DEFAULT_PHASE = "griffin_lim"
@@ -84,6 +86,7 @@ def resolve(
     start: str = DEFAULT_START,
     n_iter: int | None = None,
     momentum: float | None = None,
+    harmonics: Harmonics = DEFAULT_HARMONICS,
     params: Mapping[str, object] | None = None,
     inversion_params: Mapping[str, object] | None = None,
 ) -> Recipe:
@@ -111,6 +114,8 @@ def resolve(
         Overrides the quality's number of iterations; the schedule is interpolated for it.
     momentum
         Overrides the quality's momentum.
+    harmonics
+        Whether the default method has its pitch comb; never from phases of the client.
     params
         Parameters of the joint or phase method.
     inversion_params
@@ -154,6 +159,8 @@ def resolve(
         raise Invalid("momentum", "a value beside params.momentum", "one value")
     elif momentum is not None:
         given["momentum"] = momentum
+    if harmonics == "off" or start == GIVEN:
+        schedule = replace(schedule, comb=0.0)
     return Recipe(name, inversion, schedule, start, row.resolve(given, "params"), resolved)
 
 

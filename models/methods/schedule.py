@@ -52,6 +52,8 @@ class Schedule:
     """Share of the circle from which random start phases are drawn."""
     shares: tuple[float, ...] = (1.0,)
     """Shares of the work of the octaves that are run, the lowest first, and of the whole band."""
+    comb: float = 0.0
+    """Share of the pitch comb between the iterations: see `pitch_comb`."""
 
     def stages(self, count: int) -> list[Schedule]:
         """The schedules of the last `count` stages; the whole band's is the last one.
@@ -95,21 +97,24 @@ class Schedule:
             self,
             **{n: getattr(self, n).towards(getattr(other, n), share) for n in _RAMPS},
             turn=_mix(self.turn, other.turn, share),
+            comb=_mix(self.comb, other.comb, share),
             shares=tuple(_mix(a, b, share) for a, b in pairs),
         )
 
 
 # A quarter for the whole band, the rest for the four octaves below it.
 SHARES = (0.15, 0.20, 0.20, 0.20, 0.25)
+COMB = 0.3
 
 
 def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
     momentum, reflection, blend = Ramp(0.99, 1.05), Ramp(0.60, 0.55), Ramp(0.30, 0.60)
     level, slight, lower = Ramp(1.0, 1.0), Ramp(0.15, 0.15), Ramp(0.20, 0.50)
+    shared = 0.45, SHARES, COMB
     return {
-        "draft": Schedule(20, momentum, reflection, Ramp(1.25, 1.30), blend, 0.45, SHARES),
-        "standard": Schedule(80, momentum, reflection, standard_exponent, blend, 0.45, SHARES),
-        "high": Schedule(320, level, slight, Ramp(1.15, 1.15), lower, 0.45, SHARES),
+        "draft": Schedule(20, momentum, reflection, Ramp(1.25, 1.30), blend, *shared),
+        "standard": Schedule(80, momentum, reflection, standard_exponent, blend, *shared),
+        "high": Schedule(320, level, slight, Ramp(1.15, 1.15), lower, *shared),
     }
 
 

@@ -151,6 +151,15 @@ class PackedStft:
             return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
         return inverse, np.concatenate(targets), np.concatenate(sources)
 
+    @property
+    def extents(self) -> list[tuple[int, int, int]]:
+        """First row of each clip, its frames and its rows, the gap behind it included."""
+        config = self.plan.config
+        return [
+            (start, frames, config.rows(frames, samples))
+            for (frames, samples), start in zip(self.clips, self.starts, strict=True)
+        ]
+
     def blocks(self) -> Iterator[slice]:
         """The rows of the pack in blocks of one size, for what takes matrix products."""
         for first in range(0, self.rows, self.block):

@@ -75,6 +75,7 @@ async def methods() -> Methods:
                 blend=(schedule.blend.first, schedule.blend.last),
                 turn=schedule.turn,
                 shares=schedule.shares,
+                comb=schedule.comb,
             )
             for power, table in QUALITIES.items()
             for name, schedule in table.items()

@@ -219,6 +219,7 @@ def make_reconstruct_request(
         start=options.start or (DEFAULT_START if phases is None else GIVEN),
         n_iter=options.n_iter,
         momentum=options.momentum,
+        harmonics=options.harmonics,
         params=options.params,
         inversion_params=options.inversion_params,
     )

@@ -13,6 +13,7 @@ from unmel.models.engine import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options, Outpu
 from unmel.models.errors import Invalid
 from unmel.models.mel import CONFIG_SYNONYMS, Layout, MelConfig, Members, preset
 from unmel.models.methods import (
+    DEFAULT_HARMONICS,
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
     DEFAULT_PHASE,
@@ -23,6 +24,7 @@ from unmel.models.methods import (
     JOINT,
     PHASES,
     STARTS,
+    Harmonics,
     Quality,
 )
 from unmel.service.ops.metrics import Stage
@@ -178,6 +180,11 @@ class ReconstructOptions(_Options):
         allow_inf_nan=False,
         description="Constant momentum instead of the quality's schedule.",
     )
+    harmonics: Harmonics = Field(
+        DEFAULT_HARMONICS,
+        description="auto: a pitch comb brings back a voice's harmonics above 1 kHz, where the "
+        "mel's bands are wider than their distance; off: none.",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
     length: int | None = Field(
         None,
@@ -229,6 +236,11 @@ class _StreamingOptions(_Options):
         le=MAX_LOOKAHEAD,
         description="Frames that must follow before a frame's samples are final.",
     )
+    harmonics: Harmonics = Field(
+        DEFAULT_HARMONICS,
+        description="auto: a pitch comb brings back a voice's harmonics above 1 kHz, where the "
+        "mel's bands are wider than their distance; off: none.",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
     strict: bool = Field(
         default=False,
@@ -244,7 +256,7 @@ class _StreamingOptions(_Options):
     @property
     def stream(self) -> Options:
         """The options for the engine."""
-        return Options(self.quality, self.lookahead, self.seed)
+        return Options(self.quality, self.lookahead, self.seed, self.harmonics)
 
 
 class StreamOptions(_StreamingOptions):
@@ -331,6 +343,7 @@ class QualityInfo(BaseModel):
     )
     exponent: tuple[float, float] = Field(description="Values in the first and the last iteration.")
     blend: tuple[float, float] = Field(description="Values in the first and the last iteration.")
+    comb: float = Field(description="Share of the pitch comb in the first iteration.")
     turn: float = Field(description="Share of the circle from which the first phases are drawn.")
     shares: tuple[float, ...] = Field(
         description="Shares of the work for each octave, the lowest first, and for the whole band."

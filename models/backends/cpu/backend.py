@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from unmel.models.backends.base import (
     Backend,
     BandTables,
+    Floats,
     Islands,
     MelState,
     MelTarget,
@@ -17,13 +20,21 @@ from unmel.models.backends.base import (
     StepCoefficients,
 )
 from unmel.models.backends.cpu import mel_step
+from unmel.models.backends.cpu.comb import add_comb, convolve
 from unmel.models.backends.cpu.elementwise import polar
 from unmel.models.backends.cpu.frames import move
 from unmel.models.backends.cpu.islands import grow
 from unmel.models.backends.cpu.iterations import iterate
 from unmel.models.backends.cpu.spectra import add_spectra, spectra_of
 from unmel.models.backends.cpu.transforms import mkl
+from unmel.models.backends.cpu.vectors import COUNT
 from unmel.models.backends.reference import REFERENCE
+
+
+def _clips(pack: Pack) -> Iterator[tuple[int, int, slice]]:
+    """First and end sample of each clip, and its frames' rows."""
+    for start, frames, rows in pack.extents:
+        yield start * pack.hop, (start + rows) * pack.hop, slice(start, start + frames)
 
 
 class NumbaBackend(Backend):
@@ -66,6 +77,23 @@ class NumbaBackend(Backend):
     ) -> None:
         """See `Backend.run_stage`."""
         iterate(pack, state, steps, into)
+
+    def filtered(self, pack: Pack, taps: Floats) -> Tensor:
+        """See `Backend.filtered`."""
+        signal = pack.signal.numpy()
+        out, weights = np.zeros_like(signal), taps.astype(np.float32)
+        for first, end, _ in _clips(pack):
+            space = np.zeros(end - first + len(taps) + COUNT, np.float32)
+            convolve(signal[first:end], weights, space, out[first:end])
+        return torch.from_numpy(out)
+
+    def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
+        """See `Backend.comb`."""
+        signal, h, middle = pack.signal.numpy(), band.numpy(), len(pack.window) // 2
+        lags, parts = periods.numpy(), shares.numpy()
+        for first, end, rows in _clips(pack):
+            place = slice(first, end)
+            add_comb(signal[place], h[place], lags[rows], parts[rows], pack.hop, middle)
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

@@ -15,6 +15,7 @@ from torch import Tensor
 from unmel.models.backends.base import MelTarget, StepCoefficients
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.octaves import lowered, stages
+from unmel.models.methods.joint.pitch_comb import run_with_comb
 from unmel.models.methods.projection import clip_mask
 from unmel.models.methods.schedule import Schedule
 from unmel.models.signal.packed_stft import PackedStft
@@ -65,21 +66,24 @@ def consistent(
 
     """
     lower, target = None, pack.backend.mel_target(mel, bound)
+    whole, comb = (pack.plan, mel.masked_fill(bound, 0.0)), None
     for plan, stage in stages(pack.plan, schedule):
         level = lowered(pack, plan)
-        _run(level, target, start, phases, lower, stage)
+        iteration = _begin(level, target, start, phases, lower, stage)
+        steps = _steps(stage, plan.config.power)
+        comb = run_with_comb(level, iteration, steps, schedule.comb, comb, whole)
         lower = level
 
 
-def _run(
+def _begin(
     pack: PackedStft,
     target: MelTarget,
     start: Tensor,
     phases: Tensor,
     lower: PackedStft | None,
     schedule: Schedule,
-) -> None:
-    """Run one stage, from the result of the octave below in its band and the start above it."""
+) -> MelIteration:
+    """Begin one stage, with the result of the octave below in its band and the start above it."""
     clips = clip_mask(pack)
     known, kind = lower.plan.n_active_bins if lower else 0, pack.complex_dtype
     bins, n_bins = slice(known, pack.plan.n_active_bins), pack.plan.config.n_bins
@@ -97,7 +101,7 @@ def _run(
         iteration.begin(run, spectrum, schedule.reflection.first)
         pack.add(run, spectrum)
     pack.finish()
-    iteration.run(_steps(schedule, pack.plan.config.power))
+    return iteration
 
 
 @lru_cache(maxsize=256)  # a draft's coefficients take as long to compute as one of its iterations

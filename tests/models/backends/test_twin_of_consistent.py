@@ -83,7 +83,7 @@ def clips(config: MelConfig, n_iter: int = FEW) -> list[Item]:
     """As long as its frames allow; so quiet that much is at the floor; of three frames, which some
     edges mirror more than once. Two of the seeds reach the largest ratio (torchaudio, whisper-128).
     """
-    recipe = resolve(config.power, n_iter=n_iter)
+    recipe = resolve(config.power, n_iter=n_iter, harmonics="off")
     whole, quiet = (
         np.ascontiguousarray(extract(config, level * voice(seconds, config.sample_rate)).values.T)
         for seconds, level in ((0.55, np.float32(1.0)), (0.3, np.float32(0.01)))
