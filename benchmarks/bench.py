@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ QUALITIES: tuple[Quality, ...] = ("draft", "standard", "high")
 FORMATS = {".wav", ".flac", ".ogg"}
 
 Values = NDArray[np.float32]
-Options = dict[str, str | int]
+Options = Mapping[str, str | int]
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,9 @@ def _options() -> argparse.Namespace:
         "--seconds", type=float, default=5.0, help="clips of voices are cut to this length"
     )
     parser.add_argument("--mel", default=CLEAN, choices=[CLEAN, *DEGRADATIONS], help="of voices")
+    parser.add_argument(
+        "--option", action="append", default=[], help="NAME=VALUE of the requests for voices"
+    )
     parser.add_argument("--values", type=Path, help="CSV file to write every value of voices to")
     parser.add_argument("--against", type=Path, help="such a file: print what has changed")
     parser.add_argument("--picture", type=Path, help="SVG file for the picture of the first part")
@@ -191,7 +194,10 @@ def _voices(voices: dict[str, Bench], options: argparse.Namespace) -> None:
     names = available(options.figures.split(","))
     before = read(names, options.against) if options.against else {}
     presets = _names(options.presets, FAMILIES)
-    measured = voices_part(voices, presets, names, options.few_seeds, options.mel, options.values)
+    asked = dict(pair.split("=", 1) for pair in options.option)
+    measured = voices_part(
+        voices, presets, names, options.few_seeds, options.mel, options.values, asked
+    )
     differences_part(measured, names)
     if options.against:
         against_part(measured, before, names)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import figures
-from benchmarks.bench import QUALITIES, Bench
+from benchmarks.bench import QUALITIES, Bench, Options
 from benchmarks.degrade import DEGRADATIONS
 from benchmarks.figures import FIGURES
 
@@ -93,6 +93,7 @@ def voices_part(
     seeds: int,
     mel: str = CLEAN,
     values: Path | None = None,
+    options: Options | None = None,
 ) -> Measured:
     """Print a table of each voice, and what each figure costs.
 
@@ -108,6 +109,8 @@ def voices_part(
         `CLEAN`, or a name of `DEGRADATIONS`.
     values : Path, optional
         File that every value is written to, after each row: a long run may be ended.
+    options : mapping, optional
+        Options of every request beside config, quality and seed.
 
     Returns
     -------
@@ -129,7 +132,8 @@ def voices_part(
         print(_line(["*original*", ""], own, names), flush=True)
         for preset in presets:
             for quality in QUALITIES:
-                row, seconds = _measure(bench, found, preset, quality, seeds, mel, names)
+                asked = {"quality": quality, **(options or {})}
+                row, seconds = _measure(bench, found, preset, asked, seeds, mel, names)
                 measured[voice, preset, quality] = row
                 spent += seconds
                 print(_line([preset, quality], row.mean(axis=1), names), flush=True)
@@ -145,14 +149,14 @@ def _measure(
     bench: Bench,
     found: Sequence[figures.References],
     preset: str,
-    quality: str,
+    options: Options,
     seeds: int,
     mel: str,
     names: Sequence[str],
 ) -> tuple[Real, list[dict[str, float]]]:
-    """Values `[clips, seeds, columns]` of one preset in one quality, and the figures' seconds."""
+    """Values `[clips, seeds, columns]` of a preset with some options, and the figures' seconds."""
     change = DEGRADATIONS.get(mel, lambda values: values)
-    results = bench.results(preset, {"quality": quality}, seeds, change)
+    results = bench.results(preset, options, seeds, change)
     rate = results.rate
     jobs = [
         (found[k], audio, rate) for (k, _), audio in zip(results.jobs, results.audio, strict=True)
