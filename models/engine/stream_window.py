@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,6 +53,14 @@ class WindowState:
         return WindowState(self.settled * factor, self.sums * factor, self.momentum * factor, gain)
 
 
+class Combs(NamedTuple):
+    """Pitch combs of a step."""
+
+    share: float
+    every: int
+    """Iterations from one to the next."""
+
+
 @dataclass(frozen=True, eq=False)
 class StreamWindow:
     """Input of one window's step; magnitudes are divided by the state's gain."""
@@ -80,7 +89,7 @@ def update_windows(
     plan: Plan,
     windows: Sequence[StreamWindow],
     n_iter: int,
-    comb: float = 0.0,
+    comb: Combs | None = None,
 ) -> list[Update]:
     """Run a step of several windows as one pack.
 
@@ -95,7 +104,7 @@ def update_windows(
     n_iter
         Iterations of the step.
     comb
-        Share of the pitch comb before them.
+        The pitch combs between them; none by default.
     """
     hop = plan.config.hop_length
     pack = Windows(plan, [window.span for window in windows], backend)
@@ -114,9 +123,14 @@ def update_windows(
     audible = mel.masked_fill(bound, 0.0)
     _enter(pack, momentum, windows, audible, coefficients)
     pack.divide()
+    steps = (coefficients,) * (n_iter - 1)
     if comb:
-        find_comb(pack, plan, audible).mix(pack, comb)
-    iteration.run((coefficients,) * (n_iter - 1))
+        voice = find_comb(pack, plan, audible)
+        for k in range(0, len(steps), comb.every):
+            voice.mix(pack, comb.share)
+            iteration.run(steps[k : k + comb.every])
+    else:
+        iteration.run(steps)
     iteration.run_once_into(pack.raw, coefficients)
     pack.divide()
     return [

@@ -20,7 +20,13 @@ from torch import Tensor
 
 from unmel.models.backends.base import Backend
 from unmel.models.engine.stream_warnings import StreamWarnings
-from unmel.models.engine.stream_window import StreamWindow, Update, WindowState, update_windows
+from unmel.models.engine.stream_window import (
+    Combs,
+    StreamWindow,
+    Update,
+    WindowState,
+    update_windows,
+)
 from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
 from unmel.models.mel.config import MelConfig
@@ -28,7 +34,7 @@ from unmel.models.mel.scale import LinearScale
 from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.recipe import DEFAULT_HARMONICS, DEFAULT_METHOD, Harmonics
-from unmel.models.methods.schedule import DEFAULT_QUALITY, Quality
+from unmel.models.methods.schedule import COMB, DEFAULT_QUALITY, Quality
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import levels
@@ -48,7 +54,8 @@ _MAX_FIRST_ITERATIONS = 80
 # Mels below 2 to this power are not scaled up: what is left of louder frames would overflow.
 _FAINTEST = -100
 
-_COMB = 0.15
+# Combs that a frame goes through, fewer of the whole share where the look-ahead is longer.
+_COMBS = 9
 
 # Share of the circle that the start phases are drawn from.
 _TURN = 0.35
@@ -71,9 +78,13 @@ class Options:
     harmonics: Harmonics = DEFAULT_HARMONICS
 
     @property
-    def comb(self) -> float:
-        """Share of the pitch comb in every step; a frame goes through `lookahead + 1` of them."""
-        return 0.0 if self.harmonics == "off" else _COMB
+    def combs(self) -> Combs | None:
+        """The pitch combs of a step; a frame goes through `lookahead + 1` steps."""
+        if self.harmonics == "off":
+            return None
+        steps = self.lookahead + 1
+        every = max(1, round(ITERATIONS[self.quality] * steps / _COMBS))
+        return Combs(COMB * min(1.0, _COMBS / steps), every)
 
     def __post_init__(self) -> None:
         if not 1 <= self.lookahead <= MAX_LOOKAHEAD:
@@ -271,7 +282,7 @@ class StreamStep:
     def key(self) -> Hashable:
         """Steps of one key can share a pack."""
         options = self.stream.options
-        return self.config, options.lookahead, options.comb, self.n_iter
+        return self.config, options.lookahead, options.combs, self.n_iter
 
     @property
     def speed_key(self) -> Hashable:
@@ -367,7 +378,7 @@ def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.fl
     """
     windows = [step.stream.window(step.span) for step in steps]
     updates = update_windows(
-        backend, steps[0].stream.plan, windows, steps[0].n_iter, steps[0].stream.options.comb
+        backend, steps[0].stream.plan, windows, steps[0].n_iter, steps[0].stream.options.combs
     )
     gains = [window.state.gain for window in windows]
     parts = [

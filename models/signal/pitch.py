@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -54,13 +55,47 @@ def _transform(least: int) -> int:
     return whole * 3 // 4 if whole * 3 // 4 >= least else whole
 
 
-@lru_cache(maxsize=8)
-def _grid(rate: float) -> tuple[NDArray[np.float64], int, int]:
-    """Periods that are looked for `[P]` in samples, samples of a stretch, points of transforms."""
-    octaves = np.log2(FMAX / FMIN)
-    steps = np.arange(round(octaves * _PERIODS_PER_OCTAVE) + 1) / _PERIODS_PER_OCTAVE
-    size = round(_SECONDS * rate) | 1
-    return rate / FMAX * 2.0**steps, size, _transform(size + math.ceil(rate / FMIN) + 1)
+class _Tables(NamedTuple):
+    """What depends on a rate alone; a stretch has `W` samples."""
+
+    seconds: Tensor
+    """Periods that are looked for `[P]`."""
+    window: Tensor
+    """`[W]`."""
+    points: int
+    """Points of a stretch's transform."""
+    finer: int
+    """Values of the autocorrelation in a sample."""
+    places: Tensor
+    """Value below each period `[P]`."""
+    below: Tensor
+    """Weight of that value, and in `above` of the next one; the window's own is divided out."""
+    above: Tensor
+
+
+@lru_cache(maxsize=32)
+def _tables(rate: float, dtype: torch.dtype, device: torch.device) -> _Tables:
+    count = round(np.log2(FMAX / FMIN) * _PERIODS_PER_OCTAVE) + 1
+    periods = rate / FMAX * 2.0 ** (np.arange(count) / _PERIODS_PER_OCTAVE)
+    length, finer = round(_SECONDS * rate) | 1, math.ceil(_RESOLUTION / rate)
+    points = _transform(length + math.ceil(rate / FMIN) + 1)
+    window = np.hanning(length + 2)[1:-1]
+    own = np.fft.irfft(np.abs(np.fft.rfft(window, points)) ** 2, finer * points)
+    places = np.floor(finer * periods).astype(np.int64)
+    share = finer * periods - places
+
+    def put(values: NDArray[np.float64]) -> Tensor:
+        return torch.as_tensor(values, dtype=dtype, device=device)
+
+    return _Tables(
+        put(periods / rate),
+        put(window),
+        points,
+        finer,
+        torch.as_tensor(places, device=device),
+        put((1.0 - share) * own[0] / own[places]),
+        put(share * own[0] / own[places + 1]),
+    )
 
 
 def find_pitch(pack: PackedStft) -> Pitch:
@@ -81,106 +116,76 @@ def find_pitch(pack: PackedStft) -> Pitch:
     Boersma 1993, "Accurate short-term analysis of the fundamental frequency and the
     harmonics-to-noise ratio of a sampled sound".
     """
-    config, device = pack.plan.config, pack.plan.device
+    config, signal = pack.plan.config, pack.signal
     step = max(1, round(config.sample_rate / RATE))
     rate = config.sample_rate / step
-    signal = pack.signal
     if step > 1:
         signal = pack.backend.filtered(pack, low_pass(config.sample_rate, 0.4 * rate))
-    periods, length, points = _grid(rate)
-    window = np.hanning(length + 2)[1:-1]
-    finer = math.ceil(_RESOLUTION / rate)
-    own = np.fft.irfft(np.abs(np.fft.rfft(window, points)) ** 2, finer * points)
-    places = np.floor(finer * periods).astype(np.int64)
-    share = finer * periods - places
-
-    def put(values: NDArray[np.float64]) -> Tensor:
-        return torch.as_tensor(values, dtype=signal.dtype, device=device)
-
-    below, above = put((1.0 - share) * own[0] / own[places]), put(share * own[0] / own[places + 1])
-    index = torch.as_tensor(places, device=device)
-    shape, weights = put(window), torch.arange(length, device=device) * step
-    first, end, centre = stretches(pack, step * (length // 2))
-    found = torch.zeros(pack.rows, len(periods), dtype=signal.dtype, device=device)
-    size = _ROWS if device.type == "cpu" else pack.rows
+    tables, cpu = _tables(rate, signal.dtype, signal.device), signal.device.type == "cpu"
+    length = len(tables.window)
+    offsets = torch.arange(-(length // 2), length - length // 2, device=signal.device) * step
+    middle, first, end = _rows(pack)
+    found = signal.new_zeros(pack.rows, len(tables.seconds))
+    size = _ROWS if cpu else pack.rows
     for begin in range(0, pack.used, size):
         run = slice(begin, min(begin + size, pack.used))
-        at = centre[run, None] + weights
-        held = (at >= first[run, None]) & (at < end[run, None])
-        frames = signal[at.clamp(0, signal.numel() - 1)].mul_(held).mul_(shape)
-        spectra = torch.view_as_real(torch.fft.rfft(frames, n=points)).square_()
-        power = spectra[..., 0] + spectra[..., 1]
+        at = middle[run] + offsets
+        held = (at >= first[run]) & (at < end[run])
+        frames = signal[at.clamp_(0, signal.numel() - 1)].mul_(held).mul_(tables.window)
+        parts = torch.view_as_real(torch.fft.rfft(frames, n=tables.points)).square_()
+        power = parts[..., 0] + parts[..., 1]
         power[:, 0] = 0.0
-        alike = torch.fft.irfft(power, n=finer * points)
-        energy = alike[:, :1] + _TINY
-        found[run] = (alike[:, index] * below + alike[:, index + 1] * above) / energy
-    return _agreed(pack, found, periods / rate)
+        alike = torch.fft.irfft(power, n=tables.finer * tables.points)
+        value = alike[:, tables.places] * tables.below
+        value += alike[:, tables.places + 1] * tables.above
+        torch.div(value, alike[:, :1] + _TINY, out=found[run])
+    return _agreed(pack, found, tables.seconds)
 
 
-def stretches(pack: PackedStft, half: int) -> tuple[Tensor, Tensor, Tensor]:
-    """First and end sample of each row's clip, and the first one of a stretch about its middle.
+def _rows(pack: PackedStft) -> tuple[Tensor, Tensor, Tensor]:
+    """Middle of each row's frame, and first and end sample of its clip `[rows, 1]`.
 
-    Parameters
-    ----------
-    pack
-        The pack.
-    half
-        Samples of the stretch on either side of the frame's middle.
-
-    Returns
-    -------
-    tuple of Tensor
-        Positions in the pack's signal `[rows]`; rows between clips have no samples.
+    Rows between clips have no samples.
     """
-    first = np.zeros(pack.rows, np.int64)
-    end = np.zeros(pack.rows, np.int64)
+    ends = np.zeros((2, pack.rows), np.int64)
     for start, frames, rows in pack.extents:
-        first[start : start + frames] = start * pack.hop
-        end[start : start + frames] = (start + rows) * pack.hop
-    centre = np.arange(pack.rows) * pack.hop + len(pack.window) // 2 - half
-    tables = (torch.from_numpy(table) for table in (first, end, centre))
-    a, b, c = (table.to(pack.plan.device) for table in tables)
+        ends[:, start : start + frames] = [[start * pack.hop], [(start + rows) * pack.hop]]
+    middle = np.arange(pack.rows) * pack.hop + len(pack.window) // 2
+    tables = torch.from_numpy(np.concatenate([middle[None], ends])).to(pack.plan.device)
+    a, b, c = tables[:, :, None]
     return a, b, c
 
 
-def _agreed(pack: PackedStft, found: Tensor, periods: NDArray[np.float64]) -> Pitch:
-    """The periods in seconds that rows agree on, from the periodicity of each `[rows, P]`."""
-    octaves = torch.arange(len(periods), device=found.device).to(found.dtype) / _PERIODS_PER_OCTAVE
-    score = (found - octaves * _OCTAVE_COST).clamp_min_(0.0)
-    config = pack.plan.config
+def _agreed(pack: PackedStft, found: Tensor, seconds: Tensor) -> Pitch:
+    """The periods that rows agree on, from the periodicity of each `[rows, P]`."""
+    config, count = pack.plan.config, found.shape[1]
+    octaves = torch.arange(count, device=found.device).to(found.dtype) / _PERIODS_PER_OCTAVE
     moves = _GLIDE * _PERIODS_PER_OCTAVE * config.hop_length / config.sample_rate
     reach = max(1, round(moves))
-
-    def passed(values: Tensor, by: int) -> Tensor:
-        """The best of nearby periods, from the row before or behind."""
-        best = torch.nn.functional.max_pool1d(values[None], 2 * reach + 1, 1, reach)[0]
-        out = torch.zeros_like(best)
-        if by > 0:
-            out[1:] = best[:-1]
-        else:
-            out[:-1] = best[1:]
-        return out
-
-    inside = torch.zeros(len(score), 1, dtype=score.dtype, device=score.device)
+    inside = found.new_zeros(len(found), 1)
     for start, frames, _ in pack.extents:
         inside[start : start + frames] = 1.0
-    score *= inside
-    earlier = later = torch.zeros_like(score)
+    score = (found - octaves * _OCTAVE_COST).clamp_min_(0.0).mul_(inside)
+    # From the row before, and from the one behind: the best of nearby periods.
+    messages = found.new_zeros(2, *found.shape)
     for _ in range(_FRAMES):
-        earlier = passed((score + earlier) * inside, 1)
-        later = passed((score + later) * inside, -1)
-    best = (score + earlier + later)[:, 1:-1].argmax(dim=1) + 1
-    before, here, behind = (found.gather(1, (best + k)[:, None])[:, 0] for k in (-1, 0, 1))
+        told = messages.add_(score).mul_(inside)
+        best = torch.nn.functional.max_pool1d(told, 2 * reach + 1, 1, reach)
+        messages = torch.zeros_like(best)
+        messages[0, 1:], messages[1, :-1] = best[0, :-1], best[1, 1:]
+    total = score.add_(messages[0]).add_(messages[1])
+    chosen = total[:, 1:-1].argmax(dim=1, keepdim=True) + 1
+    before, here, behind = (found.gather(1, chosen + k)[:, 0] for k in (-1, 0, 1))
     bend = before - 2.0 * here + behind
     offset = ((before - behind) / bend * 0.5).nan_to_num_(0.0).clamp_(-0.5, 0.5)
-    offset = torch.where(bend < 0.0, offset, torch.zeros_like(offset))
+    offset = offset.mul_(bend < 0.0)
     peak = here - (before - behind) * offset * 0.25
-    table = torch.as_tensor(periods, dtype=found.dtype, device=found.device)
     growth = 2.0 ** (1.0 / _PERIODS_PER_OCTAVE) - 1.0
-    seconds = table[best] * (1.0 + growth * offset)
-    return Pitch(seconds, (peak * inside[:, 0]).clamp_(0.0, 1.0))
+    period = seconds[chosen[:, 0]] * (1.0 + growth * offset)
+    return Pitch(period, (peak * inside[:, 0]).clamp_(0.0, 1.0))
 
 
+@lru_cache(maxsize=32)
 def low_pass(rate: float, edge: float) -> NDArray[np.float32]:
     """Taps `[2 H + 1]` of a linear-phase filter that passes what lies below `edge` Hz."""
     half = round(TAPS * rate)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -34,6 +35,9 @@ _BEGIN, _SPAN = 0.3, 0.35
 # Period in seconds of which the share is 1; it is in proportion between two bounds, because high
 # voices need less. From 1.6 on the comb would turn the sign of what lies between two harmonics.
 _PERIOD, _LEAST, _MOST = 0.0075, 0.5, 1.1
+# Hop in seconds above which less of the comb is mixed in, by its square: between frames so far apart
+# a period is less sure, and fewer mels restrain the comb.
+_HOP = 0.016
 # Decibels by which a voiced frame's lower band is louder: less, as in a fricative, turns it down.
 _TILT = 12.0
 _LOW_BAND, _HIGH_BAND = (200.0, 2500.0), (3000.0, 7500.0)
@@ -73,7 +77,9 @@ def find_comb(pack: PackedStft, plan: Plan, mel: Tensor) -> PitchComb:
     """
     pitch = find_pitch(pack)
     voiced = ((pitch.periodicity - _BEGIN) / _SPAN).clamp_(0.0, 1.0)
-    slow = (pitch.seconds / _PERIOD).clamp(_LEAST, _MOST)
+    slow = (pitch.seconds / _PERIOD).clamp_(_LEAST, _MOST)
+    hop = plan.config.hop_length / plan.config.sample_rate
+    slow *= min(1.0, (_HOP / hop) ** 2)
     return PitchComb(pitch.seconds, voiced.mul_(_tilt(plan, mel)).mul_(slow))
 
 
@@ -128,10 +134,7 @@ def run_with_comb(
 def _tilt(plan: Plan, mel: Tensor) -> Tensor:
     """By how much the lower band is louder `[rows]`, as a share of `_TILT`, from 0 to 1."""
     levels = raised(root_(mel / plan.band_weight, plan.config.power), 2.0)
-    lower, higher = (
-        _sums(levels * _share_of(plan, *_LOW_BAND)),
-        _sums(levels * _share_of(plan, *_HIGH_BAND)),
-    )
+    lower, higher = (_sums(levels * shares) for shares in _shares(plan))
     ratio = (lower + _TINY) / (higher + _TINY)
     if ratio.device.type == "cpu":
         decibels = torch.from_numpy(np.log10(ratio.numpy())) * 10.0
@@ -147,13 +150,22 @@ def _sums(values: Tensor) -> Tensor:
     return values.sum(dim=1)
 
 
-def _share_of(plan: Plan, low: float, high: float) -> Tensor:
-    """Each mel band's share of the bins from `low` to `high` Hz, `[K]`."""
+_SHARES: WeakKeyDictionary[Plan, list[Tensor]] = WeakKeyDictionary()
+
+
+def _shares(plan: Plan) -> list[Tensor]:
+    """Each mel band's share of the bins of the lower and of the higher band `[K]`."""
+    if plan in _SHARES:
+        return _SHARES[plan]
     config, spread = plan.config, plan.spread
     bins = torch.arange(config.n_bins, device=spread.device)
     frequencies = bins * (config.sample_rate / config.n_fft)
-    held = ((frequencies >= low) & (frequencies <= high)).to(spread.dtype)
-    return (spread * held).sum(dim=1) / held.sum().clamp_min(1.0)
+    held = [
+        ((frequencies >= low) & (frequencies <= high)).to(spread.dtype)
+        for low, high in (_LOW_BAND, _HIGH_BAND)
+    ]
+    shares = [(spread * h).sum(dim=1) / h.sum().clamp_min(1.0) for h in held]
+    return _SHARES.setdefault(plan, shares)
 
 
 @lru_cache(maxsize=32)

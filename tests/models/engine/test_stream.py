@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.banks import OUT_OF_ORDER, config_of
+from tests.models.methods.test_pitch_comb import modulation, pulses
 from tests.signals import tone, voice
 from unmel.models.engine import streams
 from unmel.models.engine.analysis import analyze
@@ -181,6 +182,27 @@ def test_a_stream_has_the_same_bits_alone_and_among_others() -> None:
 def test_another_seed_gives_other_samples_and_the_same_seed_the_same() -> None:
     assert streamed(VOICE, seed=1).tobytes() == streamed(VOICE, seed=1).tobytes()
     assert streamed(VOICE, seed=1).tobytes() != streamed(VOICE, seed=2).tobytes()
+
+
+@pytest.mark.parametrize("lookahead", [2, 8])
+def test_a_streams_pulses_come_back_where_bands_are_wider_than_harmonics(lookahead: int) -> None:
+    wave = pulses(22050)
+    mel = mel_of(wave)
+    without, with_comb = (
+        modulation(streamed(mel, lookahead=lookahead, harmonics=harmonics), 22050)
+        for harmonics in ("off", "auto")
+    )
+    assert with_comb > without + 0.2
+    assert with_comb > 0.6 * modulation(wave, 22050)
+
+
+def test_streams_with_and_without_the_comb_do_not_share_a_pack() -> None:
+    one, other = (Stream(ENGINE.plans.get(CONFIG), Options(harmonics=h)) for h in ("auto", "off"))
+    for stream in (one, other):
+        stream.feed(VOICE[:12])
+    assert one.step is not None
+    assert other.step is not None
+    assert one.step.key != other.step.key
 
 
 def test_silence_stays_exact_silence() -> None:
