@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cma
@@ -63,8 +63,14 @@ def _schedule(start: Schedule, numbers: Sequence[float]) -> Schedule:
     """The schedule of these numbers, with the iterations and octaves of `start`."""
     a = [float(x) for x in numbers]
     momentum, reflection, exponent, blend = (Ramp(a[i], a[i + 1]) for i in range(0, 8, 2))
-    turn = min(max(a[8], 0.0), 1.0)
-    return Schedule(start.n_iter, momentum, reflection, exponent, blend, turn, start.shares)
+    return replace(
+        start,
+        momentum=momentum,
+        reflection=reflection,
+        exponent=exponent,
+        blend=blend,
+        turn=min(max(a[8], 0.0), 1.0),
+    )
 
 
 def mean_pesq(

@@ -5,12 +5,14 @@ from unmel.models.methods.joint.joints import JOINT
 from unmel.models.methods.method import Method
 from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import (
+    DEFAULT_FIT,
     DEFAULT_HARMONICS,
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
     DEFAULT_PHASE,
     DEFAULT_START,
     GIVEN,
+    Fit,
     Harmonics,
     resolve,
 )
@@ -18,6 +20,7 @@ from unmel.models.methods.schedule import DEFAULT_QUALITY, QUALITIES, Quality
 from unmel.models.methods.start.starts import STARTS, check_start
 
 __all__ = [
+    "DEFAULT_FIT",
     "DEFAULT_HARMONICS",
     "DEFAULT_INVERSION",
     "DEFAULT_METHOD",
@@ -30,6 +33,7 @@ __all__ = [
     "PHASES",
     "QUALITIES",
     "STARTS",
+    "Fit",
     "Harmonics",
     "Method",
     "Quality",

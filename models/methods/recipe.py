@@ -25,6 +25,8 @@ from unmel.models.methods.start.starts import STARTS
 
 Harmonics = Literal["auto", "off"]
 DEFAULT_HARMONICS: Harmonics = "auto"
+Fit = Literal["exact", "relaxed"]
+DEFAULT_FIT: Fit = "exact"
 DEFAULT_METHOD = "consistent"
 DEFAULT_INVERSION = "pinv"
 DEFAULT_PHASE = "griffin_lim"
@@ -87,6 +89,7 @@ def resolve(
     n_iter: int | None = None,
     momentum: float | None = None,
     harmonics: Harmonics = DEFAULT_HARMONICS,
+    fit: Fit = DEFAULT_FIT,
     params: Mapping[str, object] | None = None,
     inversion_params: Mapping[str, object] | None = None,
 ) -> Recipe:
@@ -116,6 +119,8 @@ def resolve(
         Overrides the quality's momentum.
     harmonics
         Whether the default method has its pitch comb; never from phases of the client.
+    fit
+        Whether the default method keeps to the mel to the end, or less and less.
     params
         Parameters of the joint or phase method.
     inversion_params
@@ -159,6 +164,8 @@ def resolve(
         raise Invalid("momentum", "a value beside params.momentum", "one value")
     elif momentum is not None:
         given["momentum"] = momentum
+    if fit == "relaxed":
+        schedule = schedule.relaxed()
     if harmonics == "off" or start == GIVEN:
         schedule = replace(schedule, comb=0.0)
     return Recipe(name, inversion, schedule, start, row.resolve(given, "params"), resolved)

@@ -36,6 +36,8 @@ def _mix(a: float, b: float, share: float) -> float:
 
 FLAT = Ramp(1.0, 1.0)
 NONE = Ramp(0.0, 0.0)
+# Last exponent of a relaxed run.
+_RELAXED = 0.3
 _RAMPS = "momentum", "reflection", "exponent", "blend"
 
 
@@ -77,6 +79,10 @@ class Schedule:
             )
             for k, share in enumerate(shares)
         ]
+
+    def relaxed(self) -> Schedule:
+        """The schedule that keeps less and less to a noisy mel, which no signal has."""
+        return replace(self, exponent=Ramp(self.exponent.first, _RELAXED))
 
     def part(self, first: float, last: float) -> Schedule:
         """The schedule between two points of the run, each from 0 to 1."""

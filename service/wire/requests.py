@@ -220,6 +220,7 @@ def make_reconstruct_request(
         n_iter=options.n_iter,
         momentum=options.momentum,
         harmonics=options.harmonics,
+        fit=options.fit,
         params=options.params,
         inversion_params=options.inversion_params,
     )

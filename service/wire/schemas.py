@@ -13,6 +13,7 @@ from unmel.models.engine import DEFAULT_LOOKAHEAD, MAX_LOOKAHEAD, Options, Outpu
 from unmel.models.errors import Invalid
 from unmel.models.mel import CONFIG_SYNONYMS, Layout, MelConfig, Members, preset
 from unmel.models.methods import (
+    DEFAULT_FIT,
     DEFAULT_HARMONICS,
     DEFAULT_INVERSION,
     DEFAULT_METHOD,
@@ -24,6 +25,7 @@ from unmel.models.methods import (
     JOINT,
     PHASES,
     STARTS,
+    Fit,
     Harmonics,
     Quality,
 )
@@ -184,6 +186,11 @@ class ReconstructOptions(_Options):
         DEFAULT_HARMONICS,
         description="auto: a pitch comb brings back a voice's harmonics above 1 kHz, where the "
         "mel's bands are wider than their distance; off: none.",
+    )
+    fit: Fit = Field(
+        DEFAULT_FIT,
+        description="exact, or relaxed: keeps less and less to the mel, for a noisy one of an "
+        "acoustic model, which no audio has.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
     length: int | None = Field(

@@ -35,8 +35,8 @@ _BEGIN, _SPAN = 0.3, 0.35
 # Period in seconds of which the share is 1; it is in proportion between two bounds, because high
 # voices need less. From 1.6 on the comb would turn the sign of what lies between two harmonics.
 _PERIOD, _LEAST, _MOST = 0.0075, 0.5, 1.1
-# Hop in seconds above which less of the comb is mixed in, by its square: between frames so far apart
-# a period is less sure, and fewer mels restrain the comb.
+# Hop in seconds above which less of the comb is mixed in, by its square: between frames so far
+# apart a period is less sure, and fewer mels restrain the comb.
 _HOP = 0.016
 # Decibels by which a voiced frame's lower band is louder: less, as in a fricative, turns it down.
 _TILT = 12.0

@@ -26,6 +26,13 @@ def test_a_quality_runs_its_own_schedule(power: int, quality: str) -> None:
     assert (recipe.method, recipe.inversion) == ("consistent", None)
 
 
+def test_a_relaxed_fit_begins_as_the_exact_one_and_ends_with_a_slight_correction() -> None:
+    exact, relaxed = resolve(1).schedule, resolve(1, fit="relaxed").schedule
+    assert relaxed.exponent.first == exact.exponent.first
+    assert relaxed.exponent.last < 0.5
+    assert dataclasses.replace(relaxed, exponent=exact.exponent) == exact
+
+
 @pytest.mark.parametrize("quality", ["draft", "standard", "high"])
 def test_a_schedule_of_another_power_lies_between_those_of_1_and_2(quality: Quality) -> None:
     one, two = (QUALITIES[power][quality] for power in (1, 2))
