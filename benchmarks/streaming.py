@@ -118,7 +118,7 @@ def quality_part(bench: Bench, pool: ProcessPoolExecutor) -> None:
         for quality in ITERATIONS:
             waves, seconds = bench.streams(Options(quality, lookahead))
             cells.append(_cell(bench.scored(pool, waves), seconds / bench.seconds))
-        passes = ITERATIONS["standard"] * (lookahead + 1)
+        passes = Options("standard", lookahead).n_iter * (lookahead + 1)
         recipe = resolve(
             bench.config.power,
             inversion="smooth",
@@ -140,7 +140,7 @@ def quality_part(bench: Bench, pool: ProcessPoolExecutor) -> None:
     print(
         "\nPESQ-WB / ESTOI / seconds of one core a second of audio, sixteen streams side by side."
     )
-    print(f"RTISI-LA runs the iterations of standard: {ITERATIONS['standard']} a frame's step.")
+    print("RTISI-LA runs the iterations of standard.")
 
 
 def _cell(value: Score, cost: float) -> str:

@@ -67,10 +67,10 @@ def test_the_presets_of_these_tests_are_of_every_kind() -> None:
     ("quality", "lookahead", "first", "between", "last"),
     [
         ("draft", 8, 36, 4, 36),
-        ("standard", 8, 54, 6, 54),
-        ("high", 8, 80, 16, 144),
-        ("standard", 32, 80, 6, 198),
-        ("high", 1, 32, 16, 32),
+        ("standard", 8, 54, 8, 72),
+        ("high", 8, 54, 16, 144),
+        ("standard", 32, 54, 8, 264),
+        ("high", 1, 48, 24, 48),
     ],
 )
 def test_iterations_of_the_first_a_middle_and_the_last_step(
