@@ -202,6 +202,17 @@ class Bench:
         name = f"librosa mel_to_audio, {n_iter}"
         return self._peer(name, librosa_audio, preset, n_iter, seeds, change)
 
+    def librosa_results(
+        self, preset: str, n_iter: int, seeds: int, change: Callable[[Values], Values]
+    ) -> Results:
+        """What `librosa` makes of the same mels."""
+        config = PRESETS[preset].config
+        waves, linear = self._mels(preset, change)
+        jobs = [(k, seed) for seed in range(seeds) for k in range(len(waves))]
+        made = [(config, linear[k], n_iter, seed) for k, seed in jobs]
+        audio = list(self.pool.map(librosa_audio, *zip(*made, strict=True)))
+        return Results(waves, config.sample_rate, jobs, audio, 0.0)
+
     def torchaudio(self, preset: str, n_iter: int, seeds: int = 1) -> Row:
         """`InverseMelScale` and `GriffinLim` of torchaudio on the same mels."""
         name = f"torchaudio, {n_iter}"
@@ -225,19 +236,30 @@ class Bench:
         change: Callable[[Values], Values],
     ) -> Row:
         config = PRESETS[preset].config
-        jobs = []
-        for clip in self.clips:
-            wave = at_rate(clip, config.sample_rate)
-            mel = extract(config, wave)
-            changed = change(mel.values)
-            # The preset of the degraded part stores ln, which exp undoes.
-            linear = mel.linear if changed is mel.values else np.exp(changed)
-            jobs += [(peer, wave, config, linear, n_iter, seed) for seed in range(seeds)]
+        jobs = [
+            (peer, wave, config, linear, n_iter, seed)
+            for wave, linear in zip(*self._mels(preset, change), strict=True)
+            for seed in range(seeds)
+        ]
         done = list(self.pool.map(_peer_one, jobs))
         length = sum(len(wave) for _, wave, *_ in jobs) / config.sample_rate
         return Row(
             name, mean([s for s, _ in done]), sum(cpu for _, cpu in done) / length, peer=True
         )
+
+    def _mels(
+        self, preset: str, change: Callable[[Values], Values]
+    ) -> tuple[list[Wave], list[Values]]:
+        """The clips at a preset's rate, and their linear mels after a change of the stored ones."""
+        config = PRESETS[preset].config
+        waves = [at_rate(clip, config.sample_rate) for clip in self.clips]
+        linear = []
+        for wave in waves:
+            mel = extract(config, wave)
+            changed = change(mel.values)
+            # The preset of the degraded part stores ln, which exp undoes.
+            linear.append(mel.linear if changed is mel.values else np.exp(changed))
+        return waves, linear
 
 
 def _npy(values: Values) -> bytes:

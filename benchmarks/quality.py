@@ -178,6 +178,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--option", action="append", default=[], help="NAME=VALUE of the requests for voices"
     )
+    parser.add_argument("--peer", action="store_true", help="librosa beside each preset of voices")
     parser.add_argument("--values", type=Path, help="CSV file to write every value of voices to")
     parser.add_argument("--against", type=Path, help="such a file: print what has changed")
     parser.add_argument("--picture", type=Path, help="SVG file for the picture of the first part")
@@ -196,7 +197,14 @@ def _voices(voices: dict[str, Bench], options: argparse.Namespace) -> None:
     presets = _names(options.presets, FAMILIES)
     asked = dict(pair.split("=", 1) for pair in options.option)
     measured = voices_part(
-        voices, presets, names, options.few_seeds, options.mel, options.values, asked
+        voices,
+        presets,
+        names,
+        options.few_seeds,
+        options.mel,
+        options.values,
+        asked,
+        options.peer,
     )
     differences_part(measured, names)
     if options.against:

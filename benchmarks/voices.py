@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import figures
-from benchmarks.bench import QUALITIES, Bench, Options
+from benchmarks.bench import PEER_ITERATIONS, QUALITIES, Bench, Options, Results
 from benchmarks.degrade import DEGRADATIONS
 from benchmarks.figures import FIGURES
 
@@ -36,6 +36,7 @@ FAMILIES = (
 )
 """A preset of each family of front-ends."""
 CLEAN = "clean"
+LIBROSA = "librosa"
 
 Real = NDArray[np.float64]
 Measured = dict[tuple[str, str, str], Real]
@@ -94,6 +95,7 @@ def voices_part(
     mel: str = CLEAN,
     values: Path | None = None,
     options: Options | None = None,
+    peer: bool = False,
 ) -> Measured:
     """Print a table of each voice, and what each figure costs.
 
@@ -111,6 +113,8 @@ def voices_part(
         File that every value is written to, after each row: a long run may be ended.
     options : mapping, optional
         Options of every request beside config, quality and seed.
+    peer : bool
+        Whether librosa gets a row too.
 
     Returns
     -------
@@ -131,9 +135,14 @@ def voices_part(
         own = np.array([_flat(figures.own(reference), names) for reference in found])
         print(_line(["*original*", ""], own, names), flush=True)
         for preset in presets:
-            for quality in QUALITIES:
-                asked = {"quality": quality, **(options or {})}
-                row, seconds = _measure(bench, found, preset, asked, seeds, mel, names)
+            change = DEGRADATIONS.get(mel, lambda values: values)
+            for quality in [*QUALITIES, LIBROSA] if peer else QUALITIES:
+                if quality == LIBROSA:
+                    results = bench.librosa_results(preset, PEER_ITERATIONS, seeds, change)
+                else:
+                    asked = {"quality": quality, **(options or {})}
+                    results = bench.results(preset, asked, seeds, change)
+                row, seconds = _measure(bench, found, results, seeds, names)
                 measured[voice, preset, quality] = row
                 spent += seconds
                 print(_line([preset, quality], row.mean(axis=1), names), flush=True)
@@ -148,15 +157,11 @@ def voices_part(
 def _measure(
     bench: Bench,
     found: Sequence[figures.References],
-    preset: str,
-    options: Options,
+    results: Results,
     seeds: int,
-    mel: str,
     names: Sequence[str],
 ) -> tuple[Real, list[dict[str, float]]]:
-    """Values `[clips, seeds, columns]` of a preset with some options, and the figures' seconds."""
-    change = DEGRADATIONS.get(mel, lambda values: values)
-    results = bench.results(preset, options, seeds, change)
+    """Values `[clips, seeds, columns]` of results, and the figures' seconds."""
     rate = results.rate
     jobs = [
         (found[k], audio, rate) for (k, _), audio in zip(results.jobs, results.audio, strict=True)

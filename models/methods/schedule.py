@@ -37,7 +37,7 @@ def _mix(a: float, b: float, share: float) -> float:
 FLAT = Ramp(1.0, 1.0)
 NONE = Ramp(0.0, 0.0)
 # Last exponent of a relaxed run.
-_RELAXED = 0.3
+_RELAXED = 0.1
 _RAMPS = "momentum", "reflection", "exponent", "blend"
 
 
