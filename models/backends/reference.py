@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -65,31 +67,46 @@ def pow_nonnegative(values: Tensor, exponent: float) -> Tensor:
     return torch.from_numpy(np.power(array, array.dtype.type(exponent)))
 
 
-def _apart(pack: Pack, half: int) -> tuple[Tensor, Tensor, int]:
-    """Places of all clips' samples, those with `half` zeros about each clip, and their count."""
-    device = pack.signal.device
-    inside, apart, length = [], [], half
-    for start, _, rows in pack.extents:
-        samples = torch.arange(rows * pack.hop, device=device)
-        inside.append(samples + start * pack.hop)
-        apart.append(samples + length)
-        length += len(samples) + half
-    return torch.cat(inside), torch.cat(apart), length
+class _Clips(NamedTuple):
+    """The clip of each row `[used]` of a pack; all of a clip's samples lie in its rows."""
+
+    number: Tensor
+    start: Tensor
+    """Its first row."""
+    frames: Tensor
+    rows: Tensor
 
 
-def _between_frames(pack: Pack, dtype: torch.dtype) -> tuple[Tensor, ...]:
-    """Of all clips' samples: place, clip's first and end, rows around, and the second's share."""
-    device, hop = pack.signal.device, pack.hop
-    parts: list[tuple[Tensor, ...]] = []
-    for start, frames, rows in pack.extents:
-        samples = torch.arange(rows * hop, device=device)
-        place = (samples - len(pack.window) // 2).clamp(0, (frames - 1) * hop)
-        row = torch.div(place, hop, rounding_mode="floor").clamp_max(max(frames - 2, 0))
-        weight = (place - row * hop).to(dtype) / hop
-        ends = (torch.full_like(samples, at * hop) for at in (start, start + rows))
-        after = (row + 1).clamp_max(frames - 1)
-        parts.append((samples + start * hop, *ends, row + start, after + start, weight))
-    return tuple(torch.cat(values) for values in zip(*parts, strict=True))
+_CLIPS: WeakKeyDictionary[Pack, _Clips] = WeakKeyDictionary()
+# Samples that a comb is added to at once: some thirty floats of memory each.
+_AT_ONCE = 2**21
+
+
+def _clips(pack: Pack) -> _Clips:
+    """The table of a pack, made once on the host."""
+    if pack not in _CLIPS:
+        extents = np.array(pack.extents, np.int64)
+        numbered = np.column_stack([np.arange(len(extents)), extents])
+        table = np.repeat(numbered, extents[:, 2], axis=0).T.copy()
+        _CLIPS[pack] = _Clips(*torch.from_numpy(table).to(pack.signal.device))
+    return _CLIPS[pack]
+
+
+def _neighbours(band: Tensor, n: Tensor, lag: Tensor, first: Tensor, end: Tensor) -> Tensor:
+    """Mean of a band `lag` earlier and later than samples `n`, zero outside `first` to `end`."""
+    whole = lag.floor()
+    f, step = lag - whole, whole.long()
+    total = torch.zeros_like(lag)
+    for way in (-1, 1):
+        near = []
+        for k in (-1, 0, 1, 2):
+            place = n + way * (step + k)
+            held = (place >= first) & (place < end)
+            near.append(torch.where(held, band[place.clamp_(0, len(band) - 1)], 0.0))
+        a, b, c, d = near
+        bend = 2 * a - 5 * b + 4 * c - d
+        total += b + 0.5 * f * (c - a + f * (bend + f * (3 * (b - c) + d - a)))
+    return total.mul_(0.5)
 
 
 class TorchBackend(Backend):
@@ -178,42 +195,42 @@ class TorchBackend(Backend):
 
     def filtered(self, pack: Pack, taps: Floats) -> Tensor:
         """See `Backend.filtered`."""
-        signal, half = pack.signal, len(taps) // 2
+        signal, half, count = pack.signal, len(taps) // 2, pack.used * pack.hop
         # The clips one after the other with zeros between, as many as the filter reaches.
-        inside, apart, length = _apart(pack, half)
-        spread = signal.new_zeros(length)
-        spread[apart] = signal[inside]
-        size, weights = length - 2 * half, taps.tolist()
-        out = spread[half : half + size] * weights[half]
+        gaps = (_clips(pack).number * half).repeat_interleave(pack.hop)
+        apart = torch.arange(count, device=signal.device) + gaps
+        size, weights = count + half * len(pack.extents), taps.tolist()
+        spread = signal.new_zeros(size + half)
+        spread[apart + half] = signal[:count]
+        out = spread[half:size] * weights[half]
         for k in range(1, half + 1):
-            pair = spread[half - k :][:size] + spread[half + k :][:size]
+            pair = spread[half - k : size - k] + spread[half + k : size + k]
             out += pair.mul_(weights[half + k])
         found = torch.zeros_like(signal)
-        found[inside] = out[apart - half]
+        found[:count] = out[apart]
         return found
 
     def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
         """See `Backend.comb`."""
-        inside, first, end, row, after, weight = _between_frames(pack, band.dtype)
-        here, there = periods[row], periods[after]
-        apart = torch.maximum(here, there) > torch.minimum(here, there) * JUMP
-        nearer = torch.where(weight < 0.5, here, there)
-        lag = torch.where(apart, nearer, here + weight * (there - here))
-        share = shares[row] + weight * (shares[after] - shares[row])
-
-        def at(place: Tensor) -> Tensor:
-            held = (place >= first) & (place < end)
-            return torch.where(held, band[place.clamp(0, len(band) - 1)], 0.0)
-
-        whole = lag.floor()
-        f, step = lag - whole, whole.long()
-        total = torch.zeros_like(lag)
-        for way in (-1, 1):
-            a, b, c, d = (at(inside + way * (step + k)) for k in (-1, 0, 1, 2))
-            total += b + 0.5 * f * (
-                c - a + f * (2 * a - 5 * b + 4 * c - d + f * (3 * (b - c) + d - a))
-            )
-        pack.signal[inside] += share * (0.5 * total - band[inside])
+        hop, clips, device = pack.hop, _clips(pack), pack.signal.device
+        parts = []
+        for begin in range(0, pack.used * hop, _AT_ONCE):
+            n = torch.arange(begin, min(begin + _AT_ONCE, pack.used * hop), device=device)
+            _, start, frames, rows = (column[n // hop] for column in clips)
+            place = (n - start * hop - len(pack.window) // 2).clamp_min(0)
+            place = torch.minimum(place, (frames - 1) * hop)
+            row = torch.minimum(place // hop, (frames - 2).clamp_min(0))
+            weight = (place - row * hop).to(band.dtype) / hop
+            after = start + torch.minimum(row + 1, frames - 1)
+            row = row + start
+            here, there, v = periods[row], periods[after], shares[row]
+            apart = torch.maximum(here, there) > torch.minimum(here, there) * JUMP
+            nearer = torch.where(weight < 0.5, here, there)
+            lag = torch.where(apart, nearer, here + weight * (there - here))
+            near = _neighbours(band, n, lag, start * hop, (start + rows) * hop)
+            share = v + weight * (shares[after] - v)
+            parts.append(share * (near - band[begin : begin + len(n)]))
+        pack.signal[: pack.used * hop] += torch.cat(parts)
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

@@ -26,8 +26,8 @@ from unmel.models.signal.windows import Span, Windows
 _FAINT = 1e-6
 
 # Coefficients of every iteration, found as the qualities' schedules were, on half of sixteen clips
-# and checked on the other half; the reflection again with the pitch comb, the exponent for powers by
-# trying a few. Frames of all ages are in a window: coefficients by a frame's age gained nothing.
+# and checked on the other half; the reflection again with the pitch comb, the exponent for powers
+# by trying a few. Frames of all ages are in a window: coefficients by age gained nothing.
 _MOMENTUM, _REFLECTION, _BLEND = 0.97, 0.25, 0.97
 _EXPONENT = Ramp(1.50, 1.15)  # from power 1 to 2, below 1 as at 1
 

@@ -139,7 +139,7 @@ def find_pitch(pack: PackedStft) -> Pitch:
         value = alike[:, tables.places] * tables.below
         value += alike[:, tables.places + 1] * tables.above
         torch.div(value, alike[:, :1] + _TINY, out=found[run])
-    return _agreed(pack, found, tables.seconds)
+    return _agreed(pack, found, tables.seconds, (end > first).to(found.dtype))
 
 
 def _rows(pack: PackedStft) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,15 +156,15 @@ def _rows(pack: PackedStft) -> tuple[Tensor, Tensor, Tensor]:
     return a, b, c
 
 
-def _agreed(pack: PackedStft, found: Tensor, seconds: Tensor) -> Pitch:
-    """The periods that rows agree on, from the periodicity of each `[rows, P]`."""
+def _agreed(pack: PackedStft, found: Tensor, seconds: Tensor, inside: Tensor) -> Pitch:
+    """The periods that rows agree on, from the periodicity of each `[rows, P]`.
+
+    `inside` `[rows, 1]` is 1 in the rows of the clips, 0 between them.
+    """
     config, count = pack.plan.config, found.shape[1]
     octaves = torch.arange(count, device=found.device).to(found.dtype) / _PERIODS_PER_OCTAVE
     moves = _GLIDE * _PERIODS_PER_OCTAVE * config.hop_length / config.sample_rate
     reach = max(1, round(moves))
-    inside = found.new_zeros(len(found), 1)
-    for start, frames, _ in pack.extents:
-        inside[start : start + frames] = 1.0
     score = (found - octaves * _OCTAVE_COST).clamp_min_(0.0).mul_(inside)
     # From the row before, and from the one behind: the best of nearby periods.
     messages = found.new_zeros(2, *found.shape)

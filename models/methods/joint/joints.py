@@ -18,6 +18,7 @@ JOINT: dict[str, Method] = {
         consistent,
         "Unmel; Griffin-Lim on the mel itself, with the ratio step of Richardson 1972, Lucy 1974",
         Cost(step=Work(products=2, pairs=1), compiled=0.3),
+        sample_floats=6.0,  # the comb's band, and the periods that it is looked for among
     ),
     "admm_mel": Method(
         admm_mel,
