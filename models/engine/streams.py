@@ -33,7 +33,12 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.mel.scale import LinearScale
 from unmel.models.mel.validate import check_mel
 from unmel.models.methods.joint.joints import JOINT
-from unmel.models.methods.recipe import DEFAULT_HARMONICS, DEFAULT_METHOD, Harmonics
+from unmel.models.methods.recipe import (
+    DEFAULT_HARMONICS,
+    DEFAULT_METHOD,
+    Harmonics,
+    check_choices,
+)
 from unmel.models.methods.schedule import COMB, DEFAULT_QUALITY, Quality
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
@@ -70,7 +75,7 @@ class Options:
     Raises
     ------
     Invalid
-        For an unknown quality, and a look-ahead out of bounds.
+        For an unknown choice, and a look-ahead out of bounds.
     """
 
     quality: Quality = DEFAULT_QUALITY
@@ -78,6 +83,7 @@ class Options:
     """Frames after a hop's own that are known when it is settled."""
     seed: int = 0
     harmonics: Harmonics = DEFAULT_HARMONICS
+    """`auto` for the pitch comb, `off` for none."""
 
     @property
     def n_iter(self) -> int:
@@ -99,6 +105,7 @@ class Options:
             raise Invalid("lookahead", str(self.lookahead), f"1 to {MAX_LOOKAHEAD} frames")
         if self.quality not in ITERATIONS:
             raise Invalid("quality", repr(self.quality)[:80], "one of " + ", ".join(ITERATIONS))
+        check_choices(harmonics=self.harmonics)
 
 
 @dataclass(frozen=True, eq=False)

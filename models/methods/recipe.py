@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MAX_OCTAVES, MelConfig
@@ -26,6 +26,7 @@ from unmel.models.methods.start.starts import STARTS
 Harmonics = Literal["auto", "off"]
 DEFAULT_HARMONICS: Harmonics = "auto"
 Fit = Literal["exact", "relaxed"]
+CHOICES = {"harmonics": get_args(Harmonics), "fit": get_args(Fit)}
 DEFAULT_FIT: Fit = "exact"
 DEFAULT_METHOD = "consistent"
 DEFAULT_INVERSION = "pinv"
@@ -139,6 +140,7 @@ def resolve(
             "either a joint method, or an inversion and a phase",
         )
     is_default = not two_stage and method in (None, DEFAULT_METHOD)
+    check_choices(harmonics=harmonics, fit=fit)
     if n_iter is None:
         n_iter = iterations(power, octaves, quality) if is_default else ITERATIONS[quality]
     if start != GIVEN:
@@ -169,6 +171,13 @@ def resolve(
     if harmonics == "off" or start == GIVEN:
         schedule = replace(schedule, comb=0.0)
     return Recipe(name, inversion, schedule, start, row.resolve(given, "params"), resolved)
+
+
+def check_choices(**options: str) -> None:
+    """Raise Invalid for an option's value that is none of `CHOICES`."""
+    for option, value in options.items():
+        if value not in CHOICES[option]:
+            raise Invalid(option, repr(value)[:80], "one of " + ", ".join(CHOICES[option]))
 
 
 def _find(table: Mapping[str, Any], name: str, option: str) -> Any:

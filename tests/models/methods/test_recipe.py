@@ -33,6 +33,12 @@ def test_a_relaxed_fit_begins_as_the_exact_one_and_ends_with_a_slight_correction
     assert dataclasses.replace(relaxed, exponent=exact.exponent) == exact
 
 
+@pytest.mark.parametrize("option", ["harmonics", "fit"])
+def test_an_unknown_choice_is_refused_with_the_known_ones(option: str) -> None:
+    with pytest.raises(Invalid, match=option):
+        resolve(1, **{option: "loud"})  # type: ignore[arg-type] # a wrong one
+
+
 @pytest.mark.parametrize("quality", ["draft", "standard", "high"])
 def test_a_schedule_of_another_power_lies_between_those_of_1_and_2(quality: Quality) -> None:
     one, two = (QUALITIES[power][quality] for power in (1, 2))

@@ -156,6 +156,8 @@ def test_quality_method_seed_and_momentum_change_the_audio(client: TestClient) -
         {"n_iter": 5},
         {"seed": 1},
         {"momentum": 0.5},
+        {"harmonics": "off"},
+        {"fit": "relaxed"},
         {"method": "consistent", "n_iter": 6},
         {"inversion": "pinv"},
         {"inversion": "transpose", "phase": "griffin_lim"},

@@ -211,6 +211,8 @@ OPTIONS = st.fixed_dictionaries(
         "inversion": st.sampled_from(list(INVERSIONS)),
         "start": st.sampled_from([*STARTS, "given"]),
         "momentum": st.floats(-0.5, 2.0).map(str),
+        "harmonics": st.sampled_from(["auto", "off", "on", ""]),
+        "fit": st.sampled_from(["exact", "relaxed", "loose"]),
         "seed": st.integers(-1, 2**64).map(str),
         "length": st.integers(0, 6000).map(str),
         "format": st.sampled_from([*FORMATS, "npy", "mp5"]),
