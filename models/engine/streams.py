@@ -296,8 +296,13 @@ class StreamStep:
     @property
     def key(self) -> Hashable:
         """Steps of one key can share a pack."""
-        options = self.stream.options
-        return self.config, options.lookahead, options.combs, self.n_iter
+        return self.config, self.stream.options.lookahead, self.combs, self.n_iter
+
+    @property
+    def combs(self) -> Combs | None:
+        """Its pitch combs: none in a stream's first step, for which the first sound waits."""
+        first = not self.span.settled and self.span.end is None
+        return None if first else self.stream.options.combs
 
     @property
     def speed_key(self) -> Hashable:
@@ -392,9 +397,8 @@ def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.fl
         If a sample is not finite; no stream is changed then.
     """
     windows = [step.stream.window(step.span) for step in steps]
-    updates = update_windows(
-        backend, steps[0].stream.plan, windows, steps[0].n_iter, steps[0].stream.options.combs
-    )
+    first = steps[0]
+    updates = update_windows(backend, first.stream.plan, windows, first.n_iter, first.combs)
     gains = [window.state.gain for window in windows]
     parts = [
         update.signal[step.settled_range] * gain
