@@ -360,10 +360,10 @@ class StreamStep:
     @property
     def nbytes(self) -> int:
         """Bytes of a pack that the step takes."""
-        # For a bin the momentum and three spectra, for a sample the signal, its sums, two envelopes
-        # and frames, for a band the target.
+        # For a bin the momentum and three spectra, for a sample the signal, its sums, envelopes,
+        # frames and the comb's band and periods, for a band the target.
         config = self.config
-        return 4 * self.rows * (10 * config.n_bins + 8 * config.hop_length + 4 * config.n_mels)
+        return 4 * self.rows * (10 * config.n_bins + 14 * config.hop_length + 4 * config.n_mels)
 
     @property
     def cost(self) -> float:

@@ -110,17 +110,18 @@ class Schedule:
 
 # A quarter for the whole band, the rest for the four octaves below it.
 SHARES = (0.15, 0.20, 0.20, 0.20, 0.25)
-COMB = 0.3
+# Fewer iterations follow a draft's combs, and more of them is left.
+COMB, DRAFT_COMB = 0.3, 0.25
 
 
 def _table(standard_exponent: Ramp) -> dict[Quality, Schedule]:
     momentum, reflection, blend = Ramp(0.99, 1.05), Ramp(0.60, 0.55), Ramp(0.30, 0.60)
     level, slight, lower = Ramp(1.0, 1.0), Ramp(0.15, 0.15), Ramp(0.20, 0.50)
-    shared = 0.45, SHARES, COMB
+    shared = 0.45, SHARES
     return {
-        "draft": Schedule(20, momentum, reflection, Ramp(1.25, 1.30), blend, *shared),
-        "standard": Schedule(80, momentum, reflection, standard_exponent, blend, *shared),
-        "high": Schedule(320, level, slight, Ramp(1.15, 1.15), lower, *shared),
+        "draft": Schedule(20, momentum, reflection, Ramp(1.25, 1.30), blend, *shared, DRAFT_COMB),
+        "standard": Schedule(80, momentum, reflection, standard_exponent, blend, *shared, COMB),
+        "high": Schedule(320, level, slight, Ramp(1.15, 1.15), lower, *shared, COMB),
     }
 
 
