@@ -151,6 +151,9 @@ class Pack(Protocol):
     def extents(self) -> Sequence[tuple[int, int, int]]: ...
 
     @property
+    def clip_rows(self) -> Tensor: ...
+
+    @property
     def sums(self) -> tuple[Tensor, Tensor]: ...
 
     @property

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -67,29 +65,8 @@ def pow_nonnegative(values: Tensor, exponent: float) -> Tensor:
     return torch.from_numpy(np.power(array, array.dtype.type(exponent)))
 
 
-class _Clips(NamedTuple):
-    """The clip of each row `[used]` of a pack; all of a clip's samples lie in its rows."""
-
-    number: Tensor
-    start: Tensor
-    """Its first row."""
-    frames: Tensor
-    rows: Tensor
-
-
-_CLIPS: WeakKeyDictionary[Pack, _Clips] = WeakKeyDictionary()
 # Samples that a comb is added to at once: some thirty floats of memory each.
 _AT_ONCE = 2**21
-
-
-def _clips(pack: Pack) -> _Clips:
-    """The table of a pack, made once on the host."""
-    if pack not in _CLIPS:
-        extents = np.array(pack.extents, np.int64)
-        numbered = np.column_stack([np.arange(len(extents)), extents])
-        table = np.repeat(numbered, extents[:, 2], axis=0).T.copy()
-        _CLIPS[pack] = _Clips(*torch.from_numpy(table).to(pack.signal.device))
-    return _CLIPS[pack]
 
 
 def _neighbours(band: Tensor, n: Tensor, lag: Tensor, first: Tensor, end: Tensor) -> Tensor:
@@ -197,7 +174,7 @@ class TorchBackend(Backend):
         """See `Backend.filtered`."""
         signal, half, count = pack.signal, len(taps) // 2, pack.used * pack.hop
         # The clips one after the other with zeros between, as many as the filter reaches.
-        gaps = (_clips(pack).number * half).repeat_interleave(pack.hop)
+        gaps = (pack.clip_rows[0] * half).repeat_interleave(pack.hop)
         apart = torch.arange(count, device=signal.device) + gaps
         size, weights = count + half * len(pack.extents), taps.tolist()
         spread = signal.new_zeros(size + half)
@@ -212,11 +189,11 @@ class TorchBackend(Backend):
 
     def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
         """See `Backend.comb`."""
-        hop, clips, device = pack.hop, _clips(pack), pack.signal.device
+        hop, device = pack.hop, pack.signal.device
         parts = []
         for begin in range(0, pack.used * hop, _AT_ONCE):
             n = torch.arange(begin, min(begin + _AT_ONCE, pack.used * hop), device=device)
-            _, start, frames, rows = (column[n // hop] for column in clips)
+            _, start, frames, rows = pack.clip_rows[:, n // hop]
             place = (n - start * hop - len(pack.window) // 2).clamp_min(0)
             place = torch.minimum(place, (frames - 1) * hop)
             row = torch.minimum(place // hop, (frames - 2).clamp_min(0))

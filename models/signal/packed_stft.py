@@ -102,9 +102,12 @@ class PackedStft:
         tables = (
             torch.as_tensor(inverse, dtype=plan.dtype),
             *map(torch.from_numpy, (targets, sources)),
+            torch.from_numpy(self._clip_rows()),
         )
-        self.inverse_envelope, *edges = upload(tables, plan.device)
+        self.inverse_envelope, *edges, rows = upload(tables, plan.device)
         """One over the sum of the squared windows at each sample, zero outside the clips."""
+        self.clip_rows = rows
+        """Number, first row, frames and rows of each row's clip `[4, used]`."""
         self.edges = edges[0], edges[1]
         """Samples beyond the clips' edges, and those that the extractor's padding repeats there."""
         self.pins = self.edges[0][:0], self._signal[:0]
@@ -115,6 +118,11 @@ class PackedStft:
     def window(self) -> Tensor:
         """`[win_length]`."""
         return self.plan.window
+
+    def _clip_rows(self) -> NDArray[np.int64]:
+        extents = np.array(self.extents, np.int64)
+        numbered = np.column_stack([np.arange(len(extents)), extents])
+        return np.ascontiguousarray(np.repeat(numbered, extents[:, 2], axis=0).T)
 
     def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
         """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.signal.packed_stft import PackedStft
+from unmel.models.signal.transfer import upload
 
 FMIN, FMAX = 60.0, 550.0
 """Lowest and highest fundamental frequency that is looked for, Hz."""
@@ -84,18 +85,15 @@ def _tables(rate: float, dtype: torch.dtype, device: torch.device) -> _Tables:
     places = np.floor(finer * periods).astype(np.int64)
     share = finer * periods - places
 
-    def put(values: NDArray[np.float64]) -> Tensor:
-        return torch.as_tensor(values, dtype=dtype, device=device)
-
-    return _Tables(
-        put(periods / rate),
-        put(window),
-        points,
-        finer,
-        torch.as_tensor(places, device=device),
-        put((1.0 - share) * own[0] / own[places]),
-        put(share * own[0] / own[places + 1]),
+    floats = (
+        periods / rate,
+        window,
+        (1.0 - share) * own[0] / own[places],
+        share * own[0] / own[places + 1],
     )
+    host = [torch.as_tensor(values, dtype=dtype) for values in floats]
+    seconds, window_, below, above, index = upload([*host, torch.from_numpy(places)], device)
+    return _Tables(seconds, window_, points, finer, index, below, above)
 
 
 def find_pitch(pack: PackedStft) -> Pitch:
@@ -147,13 +145,14 @@ def _rows(pack: PackedStft) -> tuple[Tensor, Tensor, Tensor]:
 
     Rows between clips have no samples.
     """
-    ends = np.zeros((2, pack.rows), np.int64)
-    for start, frames, rows in pack.extents:
-        ends[:, start : start + frames] = [[start * pack.hop], [(start + rows) * pack.hop]]
-    middle = np.arange(pack.rows) * pack.hop + len(pack.window) // 2
-    tables = torch.from_numpy(np.concatenate([middle[None], ends])).to(pack.plan.device)
-    a, b, c = tables[:, :, None]
-    return a, b, c
+    _, start, frames, count = pack.clip_rows
+    row = torch.arange(pack.rows, device=start.device)[:, None]
+    first = torch.zeros_like(row)
+    end = torch.zeros_like(row)
+    framed = row[: pack.used, 0] < start + frames
+    first[: pack.used, 0] = start * pack.hop
+    end[: pack.used, 0] = torch.where(framed, start + count, start) * pack.hop
+    return row * pack.hop + len(pack.window) // 2, first, end
 
 
 def _agreed(pack: PackedStft, found: Tensor, seconds: Tensor, inside: Tensor) -> Pitch:

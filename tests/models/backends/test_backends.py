@@ -173,7 +173,9 @@ def test_a_power_is_the_power(exponent: float) -> None:
     assert pow_nonnegative(torch.zeros(1), exponent) == 0.0
 
 
-@pytest.mark.parametrize("pack_bytes", [2**29, 2**21])  # as packs, and in blocks with settled pasts
+@pytest.mark.parametrize(
+    "pack_bytes", [2**29, 3 * 2**20]
+)  # as packs, and in blocks with settled pasts
 @pytest.mark.parametrize("name", FAMILIES)
 def test_iterations_that_run_together_have_the_bits_of_one_after_the_other(
     name: str, pack_bytes: int, monkeypatch: pytest.MonkeyPatch

@@ -72,11 +72,16 @@ WAITING = [row for row in ROWS if row not in ASYNCHRONOUS]
 
 @functools.cache
 def pretended_engine() -> Engine:
-    """An engine with a plan in its cache, its lazy matrices included."""
+    """An engine with a plan in its cache, and all that is made at a first use."""
     with PretendedCuda():
         engine = Engine("cuda")
         for name in INVERSIONS:
             engine.run(items("hifigan-22k", {"inversion": name}, 1, 1))
+        engine.run(items("hifigan-22k", {}, 1, 1))
+        stream = engine.stream(PRESETS["hifigan-22k"].config, Options("draft", 2))
+        stream.feed(items("hifigan-22k", {}, count=1)[0].mel)
+        for _ in range(2):
+            engine.run([stream.step] if stream.step is not None else [])
     return engine
 
 

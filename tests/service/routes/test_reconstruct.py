@@ -156,7 +156,6 @@ def test_quality_method_seed_and_momentum_change_the_audio(client: TestClient) -
         {"n_iter": 5},
         {"seed": 1},
         {"momentum": 0.5},
-        {"harmonics": "off"},
         {"fit": "relaxed"},
         {"method": "consistent", "n_iter": 6},
         {"inversion": "pinv"},
@@ -165,6 +164,13 @@ def test_quality_method_seed_and_momentum_change_the_audio(client: TestClient) -
     ]
     assert len({post(client, **one).content for one in options}) == len(options)
     assert post(client, method="consistent").content == post(client).content
+
+
+def test_a_voice_sounds_otherwise_without_its_comb(client: TestClient) -> None:
+    with_comb, without = (post(client, n_iter=40, harmonics=name) for name in ("auto", "off"))
+    assert with_comb.content == post(client, n_iter=40).content
+    assert with_comb.content != without.content
+    problem(post(client, harmonics="on"), 422, "harmonics")
 
 
 def test_warnings_reach_the_client(client: TestClient) -> None:
