@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from unmel.models.methods.recipe import (
     DEFAULT_HARMONICS,
     DEFAULT_METHOD,
     Harmonics,
-    check_choices,
+    check_choice,
 )
 from unmel.models.methods.schedule import COMB, DEFAULT_QUALITY, Quality
 from unmel.models.signal.emphasis import deemphasize
@@ -103,9 +104,8 @@ class Options:
     def __post_init__(self) -> None:
         if not 1 <= self.lookahead <= MAX_LOOKAHEAD:
             raise Invalid("lookahead", str(self.lookahead), f"1 to {MAX_LOOKAHEAD} frames")
-        if self.quality not in ITERATIONS:
-            raise Invalid("quality", repr(self.quality)[:80], "one of " + ", ".join(ITERATIONS))
-        check_choices(harmonics=self.harmonics)
+        check_choice("quality", self.quality, ITERATIONS)
+        check_choice("harmonics", self.harmonics, get_args(Harmonics))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -26,7 +26,6 @@ from unmel.models.methods.start.starts import STARTS
 Harmonics = Literal["auto", "off"]
 DEFAULT_HARMONICS: Harmonics = "auto"
 Fit = Literal["exact", "relaxed"]
-CHOICES = {"harmonics": get_args(Harmonics), "fit": get_args(Fit)}
 DEFAULT_FIT: Fit = "exact"
 DEFAULT_METHOD = "consistent"
 DEFAULT_INVERSION = "pinv"
@@ -140,7 +139,8 @@ def resolve(
             "either a joint method, or an inversion and a phase",
         )
     is_default = not two_stage and method in (None, DEFAULT_METHOD)
-    check_choices(harmonics=harmonics, fit=fit)
+    check_choice("harmonics", harmonics, get_args(Harmonics))
+    check_choice("fit", fit, get_args(Fit))
     if n_iter is None:
         n_iter = iterations(power, octaves, quality) if is_default else ITERATIONS[quality]
     if start != GIVEN:
@@ -173,15 +173,13 @@ def resolve(
     return Recipe(name, inversion, schedule, start, row.resolve(given, "params"), resolved)
 
 
-def check_choices(**options: str) -> None:
-    """Raise Invalid for an option's value that is none of `CHOICES`."""
-    for option, value in options.items():
-        if value not in CHOICES[option]:
-            raise Invalid(option, repr(value)[:80], "one of " + ", ".join(CHOICES[option]))
+def check_choice(option: str, value: str, known: Collection[str]) -> None:
+    """Raise Invalid with the known values for an option that has another."""
+    if value not in known:
+        raise Invalid(option, repr(value)[:80], "one of " + ", ".join(known))
 
 
 def _find(table: Mapping[str, Any], name: str, option: str) -> Any:
     """The table's row of a name; Invalid with the known names otherwise."""
-    if name not in table:
-        raise Invalid(option, repr(name)[:80], "one of " + ", ".join(table))
+    check_choice(option, name, table)
     return table[name]

@@ -78,11 +78,14 @@ class PackedStft:
         cpu = plan.device.type == "cpu"
         self.hop, self.win, self.n_fft = config.hop_length, config.win_length, config.n_fft
         self.overlap = config.overlap
-        self.starts: list[int] = []
+        self.extents: list[tuple[int, int, int]] = []
+        """First row of each clip, its frames and its rows, the gap behind it included."""
         self.used = 0
         for frames, samples in self.clips:
-            self.starts.append(self.used)
-            self.used += config.rows(frames, samples)
+            rows = config.rows(frames, samples)
+            self.extents.append((self.used, frames, rows))
+            self.used += rows
+        self.starts = [start for start, _, _ in self.extents]
         self.block = self.product_rows if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
         # Multiples of the eight rows that compiled loops correct together.
@@ -104,9 +107,9 @@ class PackedStft:
             *map(torch.from_numpy, (targets, sources)),
             torch.from_numpy(self._clip_rows()),
         )
-        self.inverse_envelope, *edges, rows = upload(tables, plan.device)
+        self.inverse_envelope, *edges, clip_rows = upload(tables, plan.device)
         """One over the sum of the squared windows at each sample, zero outside the clips."""
-        self.clip_rows = rows
+        self.clip_rows = clip_rows
         """Number, first row, frames and rows of each row's clip `[4, used]`."""
         self.edges = edges[0], edges[1]
         """Samples beyond the clips' edges, and those that the extractor's padding repeats there."""
@@ -158,15 +161,6 @@ class PackedStft:
         if not targets:
             return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
         return inverse, np.concatenate(targets), np.concatenate(sources)
-
-    @property
-    def extents(self) -> list[tuple[int, int, int]]:
-        """First row of each clip, its frames and its rows, the gap behind it included."""
-        config = self.plan.config
-        return [
-            (start, frames, config.rows(frames, samples))
-            for (frames, samples), start in zip(self.clips, self.starts, strict=True)
-        ]
 
     def blocks(self) -> Iterator[slice]:
         """The rows of the pack in blocks of one size, for what takes matrix products."""

@@ -42,7 +42,7 @@ _ROWS = 64  # that are looked at together on a CPU, whose cache holds them
 
 @dataclass(frozen=True, eq=False)
 class Pitch:
-    """Of every row of a pack; between its clips there is a period too, and no periodicity."""
+    """Pitch of each row of a pack; between its clips there is a period too, and no periodicity."""
 
     seconds: Tensor
     """Period `[rows]`."""
@@ -57,7 +57,7 @@ def _transform(least: int) -> int:
 
 
 class _Tables(NamedTuple):
-    """What depends on a rate alone; a stretch has `W` samples."""
+    """Constants of a rate; a stretch has `W` samples."""
 
     seconds: Tensor
     """Periods that are looked for `[P]`."""

@@ -133,6 +133,13 @@ class _Options(Members):
 
 
 ConfigField = Annotated[MelConfig, BeforeValidator(_config)]
+HarmonicsField = Annotated[
+    Harmonics,
+    Field(
+        description="auto: a pitch comb brings back a voice's harmonics above 1 kHz, where the "
+        "mel's bands are wider than their distance; off: none."
+    ),
+]
 Params = Annotated[dict[str, float], BeforeValidator(_object)]
 
 
@@ -182,11 +189,7 @@ class ReconstructOptions(_Options):
         allow_inf_nan=False,
         description="Constant momentum instead of the quality's schedule.",
     )
-    harmonics: Harmonics = Field(
-        DEFAULT_HARMONICS,
-        description="auto: a pitch comb brings back a voice's harmonics above 1 kHz, where the "
-        "mel's bands are wider than their distance; off: none.",
-    )
+    harmonics: HarmonicsField = DEFAULT_HARMONICS
     fit: Fit = Field(
         DEFAULT_FIT,
         description="exact, or relaxed: keeps less and less to the mel, for a noisy one of an "
@@ -243,11 +246,7 @@ class _StreamingOptions(_Options):
         le=MAX_LOOKAHEAD,
         description="Frames that must follow before a frame's samples are final.",
     )
-    harmonics: Harmonics = Field(
-        DEFAULT_HARMONICS,
-        description="auto: a pitch comb brings back a voice's harmonics above 1 kHz, where the "
-        "mel's bands are wider than their distance; off: none.",
-    )
+    harmonics: HarmonicsField = DEFAULT_HARMONICS
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the first phases.")
     strict: bool = Field(
         default=False,

@@ -17,6 +17,17 @@ _JUMP = np.float32(JUMP)
 Real = np.floating[Any]
 
 
+@loop()
+def _filtered(space: Floats, taps: Floats, n: int) -> Any:
+    """Eight samples of `convolve` from the `n`-th on."""
+    half = taps.shape[0] // 2
+    total = load(space, n + half) * fill(taps[half])
+    for k in range(1, half + 1):
+        pair = load(space, n + half - k) + load(space, n + half + k)
+        total = fused(pair, fill(taps[half + k]), total)
+    return total
+
+
 @loop("void(f4[::1], f4[::1], f4[::1], f4[::1])")
 def convolve(clip: Floats, taps: Floats, space: Floats, out: Floats) -> None:
     """A clip through a filter of `2 H + 1` symmetric taps, zeros about it.
@@ -25,21 +36,13 @@ def convolve(clip: Floats, taps: Floats, space: Floats, out: Floats) -> None:
     """
     half, count = taps.shape[0] // 2, clip.shape[0]
     space[half : half + count] = clip
-    for n in range(0, count // 8 * 8, 8):
-        total = load(space, n + half) * fill(taps[half])
-        for k in range(1, half + 1):
-            pair = load(space, n + half - k) + load(space, n + half + k)
-            total = fused(pair, fill(taps[half + k]), total)
-        store(out, n, total)
-    rest = np.empty(8, np.float32)
-    n = count // 8 * 8
-    if n < count:
-        total = load(space, n + half) * fill(taps[half])
-        for k in range(1, half + 1):
-            pair = load(space, n + half - k) + load(space, n + half + k)
-            total = fused(pair, fill(taps[half + k]), total)
-        store(rest, 0, total)
-        out[n:count] = rest[: count - n]
+    whole = count // 8 * 8
+    for n in range(0, whole, 8):
+        store(out, n, _filtered(space, taps, n))
+    if whole < count:
+        rest = np.empty(8, np.float32)
+        store(rest, 0, _filtered(space, taps, whole))
+        out[whole:count] = rest[: count - whole]
 
 
 @loop()
