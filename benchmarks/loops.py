@@ -12,7 +12,7 @@ from benchmarks.timing import Work, in_turns, two_transforms
 from unmel.models.backends.base import StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
 from unmel.models.backends.reference import REFERENCE
-from unmel.models.engine.engine import _cpu_thread
+from unmel.models.engine.turn import turn
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.signal.packed_stft import PackedStft
@@ -45,7 +45,7 @@ def loops_table(config: MelConfig, length: float) -> str:
     made = transforms(config.n_fft)
     plan = build_plan(config, torch.device("cpu"))
     frames, step = config.frames(int(length * config.sample_rate)), _step(config)
-    with torch.inference_mode(), _cpu_thread(plan.device):
+    with torch.inference_mode(), turn(plan.device):
         pack, iteration = _begun(plan, frames)
         rows, n = block_rows(config.n_fft), config.n_fft
         signal, window, carry, scale = (
@@ -111,7 +111,7 @@ def _sizes_table(config: MelConfig, length: float) -> str:
         frames = sized.frames(int(length * sized.sample_rate))
         works.append(partial(_begun(plan, frames)[1].run, (_step(sized),) * _AT_ONCE))
         points.append(frames * n_fft)
-    with torch.inference_mode(), _cpu_thread(torch.device("cpu")):
+    with torch.inference_mode(), turn(torch.device("cpu")):
         taken = in_turns(works, _REPEATS // 2)
     usual = taken[0] / points[0]
     lines = ["| n_fft / hop | of 1024 / 256, for each frame and point |", "|---|---|"]

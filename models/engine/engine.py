@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -14,6 +13,7 @@ from unmel.models.backends.base import Backend
 from unmel.models.engine.choose import Wanted, choose
 from unmel.models.engine.memory import DEFAULT_PACK_BYTES
 from unmel.models.engine.streams import Options, Stream
+from unmel.models.engine.turn import turn
 from unmel.models.engine.work import Resources, Result, Work
 from unmel.models.errors import OutOfMemory
 from unmel.models.mel.config import MelConfig
@@ -150,7 +150,7 @@ class Engine:
             groups.setdefault(item.key, []).append(index)
         results: dict[int, Result] = {}
         resources = Resources(self.plans, self.backend, self.pack_bytes)
-        with torch.inference_mode(), _cpu_thread(self.device):
+        with torch.inference_mode(), turn(self.device):
             for indices in groups.values():
                 for together in self._packs(items, indices):
                     pack = [items[i] for i in together]
@@ -170,26 +170,6 @@ class Engine:
                 pack, rows, nbytes = [], items[index].rows, items[index].nbytes
             pack.append(index)
         yield pack
-
-
-@contextmanager
-def _cpu_thread(device: torch.device) -> Iterator[None]:
-    """One torch thread, and no denormals while a pack is computed on a CPU.
-
-    A band can fall towards zero for ever; denormal arithmetic is 100 times slower, and what it
-    would keep is far below hearing. The caller's own mode is put back.
-    """
-    if device.type != "cpu":
-        yield
-        return
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
-    flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).item())  # torch has no way to ask
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushed)
 
 
 def _short_of_memory(work: Callable[[], T]) -> T:

@@ -13,6 +13,7 @@ from torch import Tensor
 from unmel.models.backends.base import Backend
 from unmel.models.backends.cpu.compiled import LOOPS, cache_folder
 from unmel.models.backends.reference import REFERENCE
+from unmel.models.engine.turn import turn
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.joint.consistent import consistent
 from unmel.models.methods.schedule import Ramp, Schedule
@@ -23,7 +24,7 @@ logger = logging.getLogger("unmel.device")
 
 # As far as two orders of a float32 sum may be apart after so few iterations.
 _TOLERANCE = 1e-3
-_ITERATIONS = 2
+_ITERATIONS = 6  # of which all but the first two are replays of a graph
 
 
 class Disagreement(Exception):
@@ -60,7 +61,8 @@ class DeviceLoops:
                 os.environ.setdefault("TRITON_CACHE_DIR", str(folder / "triton"))
             make = import_module("unmel.models.backends.cuda.backend").TritonBackend
             backend: Backend = make(LOOPS.wait() or REFERENCE)
-            prove(backend, device)
+            with turn(device):
+                prove(backend, device)
         except Exception:  # whatever Triton, the driver or the device fails at: torch takes over
             logger.warning("Triton's kernels are not available", exc_info=True)
         else:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.signals import voice
-from unmel.models.engine.engine import _cpu_thread
+from unmel.models.engine.turn import turn
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.start.starts import STARTS
@@ -59,7 +59,7 @@ def recovered(
     pack = pack_of(plan, waves)
     magnitude = magnitude_of(pack, waves)
     seeds = list(range(len(waves))) if seeds is None else seeds
-    with torch.inference_mode(), _cpu_thread(plan.device):
+    with torch.inference_mode(), turn(plan.device):
         if given is None:
             phases = STARTS[start].run(pack, magnitude, seeds, 1.0)
         else:

@@ -7,6 +7,9 @@ kernel is compiled where it is first run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
 import torch
 from torch import Tensor
 
@@ -19,7 +22,8 @@ from unmel.models.backends.base import (
     Pack,
     StepCoefficients,
 )
-from unmel.models.backends.cuda import frames, mel_step
+from unmel.models.backends.cuda import frames
+from unmel.models.backends.cuda.iterations import Stage
 from unmel.models.backends.reference import TorchBackend
 
 
@@ -38,11 +42,13 @@ class TritonBackend(TorchBackend):
     def __init__(self, host: Backend) -> None:
         super().__init__("cufft")
         self._host = host
+        self._stages: WeakKeyDictionary[MelState, Stage] = WeakKeyDictionary()
 
     def spectrum(self, pack: Pack, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
         cut = pack.signal.new_empty(rows.stop - rows.start, pack.n_fft)
-        frames.frame(pack.signal, pack.window, cut, rows.start, pack.hop)
+        uncounted = torch.zeros(1, dtype=torch.int32, device=cut.device)
+        frames.frame(pack.signal, pack.window, cut, rows.start, pack.hop, uncounted)
         spectrum: Tensor = torch.fft.rfft(cut)
         return spectrum
 
@@ -60,15 +66,22 @@ class TritonBackend(TorchBackend):
         """See `Backend.mel_target`."""
         return MelTarget(mel, bound, bound.view(torch.uint8))
 
-    def apply_mel_step(
-        self, state: MelState, row: int, spectrum: Tensor, step: StepCoefficients
+    def run_stage(
+        self,
+        pack: Pack,
+        state: MelState,
+        steps: Sequence[StepCoefficients],
+        into: Tensor | None = None,
     ) -> None:
-        """Make of `R` `[rows, N]` of a whole pack, in place, the next `C` of `consistent`."""
-        _check_whole(row)
-        if state.bands.banded:
-            mel_step.apply(state, spectrum, step)
-        else:
-            super().apply_mel_step(state, row, spectrum, step)
+        """See `Backend.run_stage`."""
+        if not state.bands.banded:
+            super().run_stage(pack, state, steps, into)
+            return
+        if not steps:
+            return
+        if state not in self._stages:
+            self._stages[state] = Stage(pack, state.bands)
+        self._stages[state].run(state, steps, into)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""

@@ -10,49 +10,90 @@ from unmel.models.backends.cuda.launch import on
 
 # Numbers that differ from pack to pack must not be compiled in, as Triton else does with those that
 # are 1 or multiples of 16.
-_MOST = 1024  # columns that a program takes
+_MOST = 1024  # places that a program takes
+_COLUMNS = 512  # of them at most so many of a row, and as many rows as that leaves room for
 
 
-def _block(width: int) -> int:
-    return min(int(triton.next_power_of_2(width)), _MOST)
+def _tile(width: int) -> tuple[int, int]:
+    """Rows and columns of a program, for rows of a width."""
+    columns = min(int(triton.next_power_of_2(width)), _COLUMNS)
+    return _MOST // columns, columns
 
 
-@triton.jit(do_not_specialize=["first", "hop", "win", "width"])
-def _frame(signal, window, frames, first, hop, win, width, block: tl.constexpr):
-    row = tl.program_id(0).to(tl.int64)
-    n = tl.program_id(1) * block + tl.arange(0, block)
-    held = n < win
+@triton.jit(do_not_specialize=["first", "hop", "win", "width", "rows"])
+def _frame(
+    signal,
+    window,
+    frames,
+    counter,
+    first,
+    hop,
+    win,
+    width,
+    rows,
+    some_rows: tl.constexpr,
+    columns: tl.constexpr,
+):
+    if (tl.program_id(0) == 0) & (tl.program_id(1) == 0):
+        tl.store(counter, tl.load(counter) + 1)
+    row = (tl.program_id(0) * some_rows + tl.arange(0, some_rows)).to(tl.int64)[:, None]
+    n = (tl.program_id(1) * columns + tl.arange(0, columns))[None, :]
+    held = (n < win) & (row < rows)
     samples = tl.load(signal + (first + row) * hop + n, mask=held, other=0.0)
-    weights = tl.load(window + n, mask=held, other=0.0)
-    tl.store(frames + row * width + n, samples * weights, mask=n < width)
+    weights = tl.load(window + n, mask=n < win, other=0.0)
+    tl.store(frames + row * width + n, samples * weights, mask=(n < width) & (row < rows))
 
 
-def frame(signal: Tensor, window: Tensor, frames: Tensor, first: int, hop: int) -> None:
-    """Windowed frames `[T, n_fft]` of a signal `[samples]`."""
+def frame(
+    signal: Tensor, window: Tensor, frames: Tensor, first: int, hop: int, counter: Tensor
+) -> None:
+    """Windowed frames `[T, n_fft]` of a signal `[samples]`; one is added to a counter `[1]`."""
     rows, width = frames.shape
-    block = _block(width)
+    some_rows, columns = _tile(width)
     with on(signal):
-        _frame[rows, triton.cdiv(width, block)](
-            signal, window, frames, first, hop, len(window), width, block=block
+        _frame[triton.cdiv(rows, some_rows), triton.cdiv(width, columns)](
+            signal,
+            window,
+            frames,
+            counter,
+            first,
+            hop,
+            len(window),
+            width,
+            rows,
+            some_rows=some_rows,
+            columns=columns,
         )
 
 
 @triton.jit(do_not_specialize=["hop", "win", "width", "rows", "overlap"])
 def _overlap_add(
-    frames, window, scale, signal, hop, win, width, rows, overlap, block: tl.constexpr
+    frames,
+    window,
+    scale,
+    signal,
+    hop,
+    win,
+    width,
+    rows,
+    overlap,
+    level,
+    some_rows: tl.constexpr,
+    columns: tl.constexpr,
 ):
-    j = tl.program_id(0).to(tl.int64)
-    n = tl.program_id(1) * block + tl.arange(0, block)
-    total = tl.full([block], 0.0, tl.float32)
+    j = (tl.program_id(0) * some_rows + tl.arange(0, some_rows)).to(tl.int64)[:, None]
+    n = (tl.program_id(1) * columns + tl.arange(0, columns))[None, :]
+    real = (n < hop) & (j < rows)
+    total = tl.full([some_rows, columns], 0.0, tl.float32)
     for step in range(overlap):
         r = overlap - 1 - step
         at = r * hop + n
-        place = (j - r) * width + at  # negative before the first frame
-        held = (n < hop) & (at < win) & (place >= 0)
-        piece = tl.load(frames + place, mask=held, other=0.0)
-        total += piece * tl.load(window + at, mask=held, other=0.0)
-    factor = tl.load(scale + j * hop + n, mask=n < hop, other=0.0)
-    tl.store(signal + j * hop + n, total * factor, mask=n < hop)
+        within = (n < hop) & (at < win)
+        held = real & within & (j >= r)
+        piece = tl.load(frames + (j - r) * width + at, mask=held, other=0.0)
+        total += piece * tl.load(window + at, mask=within, other=0.0)
+    factor = tl.load(scale + j * hop + n, mask=real, other=0.0)
+    tl.store(signal + j * hop + n, total * factor * level, mask=real)
 
 
 def overlap_add(
@@ -62,16 +103,28 @@ def overlap_add(
     scale: Tensor,
     signal: Tensor,
     hop: int,
+    level: float = 1.0,
 ) -> None:
-    """Window, overlap-add and scale all frames `[T, n_fft]` of a pack.
+    """Window, overlap-add and scale all frames `[T, n_fft]` of a pack, and all by `level`.
 
     Each sample's sum runs from its earliest frame to its latest.
     """
     rows, width = frames.shape
-    block = _block(hop)
+    some_rows, columns = _tile(hop)
     with on(signal):
-        _overlap_add[rows, triton.cdiv(hop, block)](
-            frames, window, scale, signal, hop, len(window), width, rows, overlap, block=block
+        _overlap_add[triton.cdiv(rows, some_rows), triton.cdiv(hop, columns)](
+            frames,
+            window,
+            scale,
+            signal,
+            hop,
+            len(window),
+            width,
+            rows,
+            overlap,
+            level,
+            some_rows=some_rows,
+            columns=columns,
         )
 
 
@@ -90,3 +143,19 @@ def move(signal: Tensor, targets: Tensor, sources: Tensor) -> None:
     if count:
         with on(signal):
             _move[(triton.cdiv(count, _MOST),)](signal, targets, sources, count, block=_MOST)
+
+
+@triton.jit(do_not_specialize=["count"])
+def _put(signal, places, values, count, block: tl.constexpr):
+    n = tl.program_id(0) * block + tl.arange(0, block)
+    here = n < count
+    to = tl.load(places + n, mask=here, other=0)
+    tl.store(signal + to, tl.load(values + n, mask=here, other=0.0), mask=here)
+
+
+def put(signal: Tensor, places: Tensor, values: Tensor) -> None:
+    """Put values `[count]` into a signal at places of their own."""
+    count = len(places)
+    if count:
+        with on(signal):
+            _put[(triton.cdiv(count, _MOST),)](signal, places, values, count, block=_MOST)

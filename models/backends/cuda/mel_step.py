@@ -1,4 +1,4 @@
-"""The mel step of `consistent` on a GPU: a pass for the band ratios, then the correction."""
+"""The mel step of `consistent` on a GPU: one kernel, which reads and writes each bin once."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ import triton.language as tl
 from torch import Tensor
 
 from unmel.models.backends import base
-from unmel.models.backends.base import BandTables, MelState, StepCoefficients
+from unmel.models.backends.base import BandTables, MelState
 from unmel.models.backends.cuda.launch import on
 
-_ROWS, _BANDS = 8, 16  # rows and bands that one program sums
-_BINS = 512  # bins of a row that one program corrects
+_BANDS = 32  # bands that are summed at once
+_BINS_PER_WARP = 512
+# Programs that are there at once: each works through many rows in one space of its own, which
+# stays in a cache.
+_PROGRAMS = 132 * 16
 _TINY, _LARGEST_RATIO = tl.constexpr(base.TINY), tl.constexpr(base.LARGEST_RATIO)
 
 
 class _Tables(NamedTuple):
-    """A filterbank's tables on the device, as these loops take it."""
+    """A filterbank's tables on the device, as the kernel takes them."""
 
     begins: Tensor
-    offsets: Tensor
-    weights: Tensor
+    """Lowest bin of each band, and the place of its weights, `[2, K + 1]`."""
     longest: Tensor
-    """`[K / _BANDS]`: bins of the widest of the bands that a program sums."""
+    """Bins of the widest of each `_BANDS` bands."""
+    weights: Tensor
+    """Entries of `F`, band after band."""
     below: Tensor
+    """The lower one of each bin's two bands `[W]`."""
     shares: Tensor
+    """Weights of each bin's two bands in `S` `[2, W]`."""
 
 
 _TABLES: WeakKeyDictionary[BandTables, _Tables] = WeakKeyDictionary()
@@ -41,17 +47,29 @@ def _tables(bands: BandTables, device: torch.device) -> _Tables:
         begins, offsets, weights, below, shares, _ = bands.tables
         widths = np.diff(offsets)
         filled = np.pad(widths, (0, -len(widths) % _BANDS)).reshape(-1, _BANDS)
-        whole = (begins, offsets, weights, filled.max(axis=1))
-        found = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in whole]
-        spreading = [torch.from_numpy(a).to(device) for a in (below, shares)]
-        _TABLES[bands] = _Tables(*found, *spreading)
+        both = np.stack([np.append(begins, 0), offsets])
+        whole = (both.astype(np.int32), filled.max(axis=1).astype(np.int32), weights, below, shares)
+        # Copies that wait: every stream of the device may read the tables from now on.
+        _TABLES[bands] = _Tables(
+            *(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in whole)
+        )
     return _TABLES[bands]
 
 
 @triton.jit
-def _parts(at, held):
-    """Real and imaginary parts, zero where they are not `held`."""
-    return tl.load(at, mask=held, other=0.0), tl.load(at + 1, mask=held, other=0.0)
+def _pair(at, held):
+    """Real and imaginary parts, zero where they are not `held`; each pair is read whole."""
+    both = tl.load(at, mask=held, other=0)
+    low = (both & 0xFFFFFFFF).to(tl.uint32)
+    high = ((both >> 32) & 0xFFFFFFFF).to(tl.uint32)
+    return low.to(tl.float32, bitcast=True), high.to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def _put_pair(at, re, im, held):
+    low = re.to(tl.uint32, bitcast=True).to(tl.int64)
+    high = im.to(tl.uint32, bitcast=True).to(tl.int64)
+    tl.store(at, low | (high << 32), mask=held)
 
 
 @triton.jit
@@ -70,152 +88,169 @@ def _raised(values, exponent):
     return tl.where(values > 0.0, raised, 0.0)
 
 
+@triton.jit
+def _band_factors(
+    levels,
+    mel,
+    bound,
+    ratio,
+    begins,
+    longest,
+    weights,
+    bands,
+    exponent,
+    some_bands: tl.constexpr,
+):
+    """Factor of each band of a row, from the levels of its bins: the mel step up to its power."""
+    for group in range((bands + some_bands - 1) // some_bands):
+        k = group * some_bands + tl.arange(0, some_bands)
+        real = k < bands
+        begin = tl.load(begins + k, mask=real, other=0)
+        offset = tl.load(begins + bands + 1 + k, mask=real, other=0)
+        wide = tl.load(begins + bands + 2 + k, mask=real, other=0) - offset
+        sums = tl.full([some_bands], 0.0, tl.float32)
+        # A band's bins from its lowest to its highest, those of all bands at once.
+        for m in range(tl.load(longest + group)):
+            held = m < wide
+            weight = tl.load(weights + offset + m, mask=held, other=0.0)
+            sums += weight * tl.load(levels + begin + m, mask=held, other=0.0)
+        target = tl.load(mel + k, mask=real, other=0.0)
+        is_bound = tl.load(bound + k, mask=real, other=0)
+        found = tl.minimum(target / (sums + _TINY), tl.where(is_bound != 0, 1.0, _LARGEST_RATIO))
+        found = tl.where(exponent == 1.0, found, _raised(found, exponent))
+        tl.store(ratio + k, found, mask=real)
+
+
 @triton.jit(do_not_specialize=["rows", "bands", "all_bands", "width", "count", "low"])
-def _ratios(
+def _step(
     here,
     past,
     mel,
     bound,
     begins,
-    offsets,
-    weights,
     longest,
-    ratio,
+    weights,
+    below,
+    shares,
+    space,
+    coefficients,
+    counter,
     rows,
     bands,
     all_bands,
     width,
     count,
     low,
-    relaxation,
-    blend,
-    rest,
-    exponent,
     power,
     kind: tl.constexpr,
-    some_rows: tl.constexpr,
     some_bands: tl.constexpr,
+    bins: tl.constexpr,
 ):
-    """Factors of each row's bands: the mel step up to its power."""
-    row = (tl.program_id(0) * some_rows + tl.arange(0, some_rows)).to(tl.int64)[:, None]
-    k = tl.program_id(1) * some_bands + tl.arange(0, some_bands)
-    real = k < bands
-    begin = tl.load(begins + k, mask=real, other=0)
-    offset = tl.load(offsets + k, mask=real, other=0)
-    wide = tl.load(offsets + k + 1, mask=real, other=0) - offset
-    spectrum = here + 2 * (row * width + low + begin[None, :])
-    state = past + 2 * (row * count + begin[None, :])
-    total = tl.full([some_rows, some_bands], 0.0, tl.float32)
-    # A band's bins from its lowest to its highest, those of all bands at once.
-    for m in range(tl.load(longest + tl.program_id(1)).to(tl.int32)):
-        held = (m < wide)[None, :] & (row < rows)
-        re, im = _parts(spectrum + 2 * m, held)
-        past_re, past_im = _parts(state + 2 * m, held)
-        _, _, level, _ = _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest)
+    """The next `C` of rows in place, and what the next step subtracts; a row's bins at once."""
+    numbers = coefficients + 8 * tl.load(counter)
+    relaxation, blend, rest = tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 2)
+    exponent, keep, reflect = tl.load(numbers + 3), tl.load(numbers + 4), tl.load(numbers + 5)
+    n = tl.arange(0, bins)
+    held = n < count
+    lower = tl.load(below + n, mask=held, other=0)
+    upper = tl.minimum(lower + 1, bands - 1)
+    own_share = tl.load(shares + n, mask=held, other=0.0)
+    next_share = tl.load(shares + count + n, mask=held, other=0.0)
+    levels = space + tl.program_id(0) * (count + bands)
+    ratio = levels + count
+    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+        row = tl.full([], 0, tl.int64) + number
+        spectrum, state = here + row * width + low + n, past + row * count + n
+        re, im = _pair(spectrum, held)
+        past_re, past_im = _pair(state, held)
+        to_re, to_im, level, quotient = _relaxed_magnitude(
+            re, im, past_re, past_im, relaxation, blend, rest
+        )
         if kind == 2:
             level = level * level
         if kind == 0:
             level = _raised(level, power)
-        weight = tl.load(weights + offset + m, mask=m < wide, other=0.0)
-        total += weight[None, :] * level
-    there = (row < rows) & real[None, :]
-    target = tl.load(mel + row * all_bands + k[None, :], mask=there, other=0.0)
-    is_bound = tl.load(bound + row * all_bands + k[None, :], mask=there, other=0)
-    limit = tl.where(is_bound != 0, 1.0, _LARGEST_RATIO)
-    found = tl.minimum(target / (total + _TINY), limit)
-    found = tl.where(exponent == 1.0, found, _raised(found, exponent))
-    tl.store(ratio + row * bands + k[None, :], found, mask=there)
+        tl.store(levels + n, level, mask=held)
+        tl.debug_barrier()  # what other threads of the program have stored
+        _band_factors(
+            levels,
+            mel + row * all_bands,
+            bound + row * all_bands,
+            ratio,
+            begins,
+            longest,
+            weights,
+            bands,
+            exponent,
+            some_bands,
+        )
+        tl.debug_barrier()
+        gain = tl.load(ratio + lower, mask=held, other=0.0) * own_share
+        gain += tl.load(ratio + upper, mask=held, other=0.0) * next_share
+        factor = gain * quotient
+        to_re, to_im = to_re * factor, to_im * factor
+        _put_pair(spectrum, to_re, to_im, held)
+        _put_pair(state, keep * re + reflect * to_re, keep * im + reflect * to_im, held)
+        # Bins that no band holds become zero.
+        whole = here + row * width
+        tl.store(whole + n, tl.full([bins], 0, tl.int64), mask=n < low)
+        for start in range(low + count, width, bins):
+            tl.store(whole + start + n, tl.full([bins], 0, tl.int64), mask=start + n < width)
+        tl.debug_barrier()  # before the next row's levels take the place of these
 
 
-@triton.jit(do_not_specialize=["bands", "width", "count", "low"])
-def _correct(
-    here,
-    past,
-    ratio,
-    below,
-    shares,
-    bands,
-    width,
-    count,
-    low,
-    relaxation,
-    blend,
-    rest,
-    keep,
-    reflect,
-    some_bins: tl.constexpr,
-):
-    """The next `C` of a row in place, and what the next step subtracts."""
-    row = tl.program_id(0).to(tl.int64)
-    column = tl.program_id(1) * some_bins + tl.arange(0, some_bins)
-    n = column - low
-    held = (n >= 0) & (n < count)
-    spectrum, state = here + 2 * (row * width + column), past + 2 * (row * count + n)
-    re, im = _parts(spectrum, held)
-    past_re, past_im = _parts(state, held)
-    to_re, to_im, _, quotient = _relaxed_magnitude(
-        re, im, past_re, past_im, relaxation, blend, rest
-    )
-    k = tl.load(below + n, mask=held, other=0)
-    own = tl.load(ratio + row * bands + k, mask=held, other=0.0)
-    next_one = tl.load(ratio + row * bands + tl.minimum(k + 1, bands - 1), mask=held, other=0.0)
-    gain = own * tl.load(shares + n, mask=held, other=0.0)
-    gain += next_one * tl.load(shares + count + n, mask=held, other=0.0)
-    factor = gain * quotient
-    to_re, to_im = to_re * factor, to_im * factor
-    # Bins that no band holds have been read as zero, and become it.
-    tl.store(spectrum, to_re, mask=column < width)
-    tl.store(spectrum + 1, to_im, mask=column < width)
-    tl.store(state, keep * re + reflect * to_re, mask=held)
-    tl.store(state + 1, keep * im + reflect * to_im, mask=held)
+def programs(rows: int) -> int:
+    """Programs for a pack of so many rows."""
+    return min(rows, _PROGRAMS)
 
 
-def apply(state: MelState, spectrum: Tensor, step: StepCoefficients) -> None:
-    """The mel step on a pack's spectrum `[rows, N]`."""
+def space(rows: int, bands: BandTables, like: Tensor) -> Tensor:
+    """Space of the kernel's own for a pack of so many rows."""
+    return like.new_empty(programs(rows) * (bands.count + len(bands.tables[0])))
+
+
+def apply(
+    state: MelState, spectrum: Tensor, own: Tensor, coefficients: Tensor, counter: Tensor
+) -> None:
+    """The mel step on a pack's spectrum `[rows, N]`.
+
+    Parameters
+    ----------
+    state
+        The pack's; its `momentum` is written.
+    spectrum
+        `R`, and then the next `C`.
+    own
+        From `space`.
+    coefficients
+        Of each iteration, eight places for `StepCoefficients`, `[n, 8]`.
+    counter
+        Which iteration it is, `[1]` int32.
+
+    """
     bands, target = state.bands, state.target
     rows, width = spectrum.shape
-    tables = _tables(bands, spectrum.device)
-    count, k, mel, bound = bands.count, len(tables.begins), target.mel, target.prepared
-    here, past = torch.view_as_real(spectrum), torch.view_as_real(state.momentum)
-    ratio = torch.empty(rows, k, dtype=torch.float32, device=spectrum.device)
-    sizes = (k, mel.stride(0), width, count, bands.first)
+    block = max(int(triton.next_power_of_2(bands.count)), _BANDS)
     with on(spectrum):
-        _ratios[triton.cdiv(rows, _ROWS), triton.cdiv(k, _BANDS)](
-            here,
-            past,
-            mel,
-            bound,
-            tables.begins,
-            tables.offsets,
-            tables.weights,
-            tables.longest,
-            ratio,
+        _step[(programs(rows),)](
+            torch.view_as_real(spectrum).view(torch.int64),
+            torch.view_as_real(state.momentum).view(torch.int64),
+            target.mel,
+            target.prepared,
+            *_tables(bands, spectrum.device),
+            own,
+            coefficients,
+            counter,
             rows,
-            *sizes,
-            step.relaxation,
-            step.blend,
-            step.rest,
-            step.exponent,
+            len(bands.tables[0]),
+            target.mel.stride(0),
+            width,
+            bands.count,
+            bands.first,
             state.power,
             # One kernel for all other powers: each that is compiled takes a second.
             kind=int(state.power) if state.power in (1, 2) else 0,
-            some_rows=_ROWS,
             some_bands=_BANDS,
-        )
-        _correct[rows, triton.cdiv(width, _BINS)](
-            here,
-            past,
-            ratio,
-            tables.below,
-            tables.shares,
-            k,
-            width,
-            count,
-            bands.first,
-            step.relaxation,
-            step.blend,
-            step.rest,
-            step.keep,
-            step.reflect,
-            some_bins=_BINS,
+            bins=block,
+            num_warps=min(max(block // _BINS_PER_WARP, 1), 8),
         )

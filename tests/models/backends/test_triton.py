@@ -30,7 +30,7 @@ from tests.models.pretend import PretendedCuda
 from tests.signals import voice
 from unmel.models.backends.base import Backend, Islands, StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
-from unmel.models.backends.reference import REFERENCE, TorchBackend
+from unmel.models.backends.reference import REFERENCE
 from unmel.models.engine import prove as prove_module
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
@@ -67,6 +67,7 @@ def _forget() -> None:
 def interpreted() -> Iterator[Backend]:
     """A GPU's loops on this machine's CPU: Triton asks for the variable when one is defined."""
     _forget()
+    importlib.import_module("triton.experimental.gluon")  # cannot be loaded while it interprets
     os.environ["TRITON_INTERPRET"] = "1"
     try:
         module = importlib.import_module(f"{CUDA_ROOM}.backend")
@@ -83,7 +84,7 @@ def test_interpreted_loops_agree_with_torchs(interpreted: Backend) -> None:
 
 
 @needs_triton
-@pytest.mark.parametrize("what", ["spectrum", "overlap_add", "restore_edges", "apply_mel_step"])
+@pytest.mark.parametrize("what", ["spectrum", "overlap_add", "restore_edges", "run_stage"])
 def test_a_loop_that_is_wrong_is_found_out(
     interpreted: Backend, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -102,7 +103,7 @@ def test_a_loop_that_is_wrong_is_found_out(
 def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) -> None:
     plan = build_plan(PRESETS[name].config, CPU)
     found = []
-    assert isinstance(interpreted, TorchBackend)
+    step = StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4)
     for backend in (interpreted, REFERENCE):
         generator = torch.Generator().manual_seed(3)
         pack = PackedStft(plan, [(5, plan.config.samples(5))], backend)
@@ -113,8 +114,14 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) 
         parts = torch.rand(2, *shape, generator=generator)
         spectrum = torch.complex(parts[0], parts[1])
         iteration.begin(slice(0, pack.used), spectrum, 0.4)
-        step = StepCoefficients(1.7, 0.4, 0.6, 1.3, 0.9, 0.4)
-        backend.apply_mel_step(iteration.state, 0, spectrum, step)
+        if backend is REFERENCE:
+            REFERENCE.apply_mel_step(iteration.state, 0, spectrum, step)
+        else:
+            kernel = sys.modules[f"{CUDA_ROOM}.mel_step"]
+            own = kernel.space(pack.used, plan.bands, aim)
+            numbers = torch.tensor([[0.0] * 8, [*step, 0.0, 0.0]])
+            counter = torch.ones(1, dtype=torch.int32)
+            kernel.apply(iteration.state, spectrum, own, numbers, counter)
         found.append((spectrum, iteration.state.momentum[: pack.used]))
     for ours, torchs in zip(*found, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
@@ -166,20 +173,26 @@ def test_streams_of_a_device_are_those_of_torch(interpreted: Backend) -> None:
 
 
 _FLOATS, _PLACES, _NUMBER, _COUNT = "*fp32", "*i64", "fp32", "i32"
-_STEP = dict.fromkeys(["relaxation", "blend", "rest", "exponent", "keep", "reflect"], _NUMBER)
-_RATIOS = (
-    _STEP
-    | {"power": _NUMBER, "some_rows": 8, "some_bands": 16, "bound": "*u8"}
-    | dict.fromkeys(["begins", "offsets", "longest"], _PLACES)
-)
+_PAIRS, _NARROW = "*i64", "*i32"
+_STEP: dict[str, str | int] = {
+    "here": _PAIRS,
+    "past": _PAIRS,
+    "bound": "*u8",
+    **dict.fromkeys(["begins", "longest", "below", "counter"], _NARROW),
+    "power": _NUMBER,
+    "some_bands": 32,
+    "bins": 512,
+}
+_TILE: dict[str, str | int] = {"some_rows": 4, "columns": 256}
 # Of each kernel's arguments the types that its caller gives.
 SIGNATURES: dict[str, dict[str, str | int]] = {
-    "frames._frame": {"block": 256},
-    "frames._overlap_add": {"block": 256},
+    "frames._frame": _TILE | {"counter": _NARROW},
+    "frames._overlap_add": _TILE | {"level": _NUMBER},
     "frames._move": {"block": 1024, "targets": _PLACES, "sources": _PLACES},
-    "mel_step._ratios": _RATIOS | {"kind": 2},
-    "mel_step._ratios of any power": _RATIOS | {"kind": 0},
-    "mel_step._correct": _STEP | {"some_bins": 512, "below": "*i32"},
+    "frames._put": {"block": 1024, "places": _PLACES},
+    "mel_step._step": _STEP | {"kind": 2},
+    "mel_step._step of magnitudes": _STEP | {"kind": 1},
+    "mel_step._step of any power": _STEP | {"kind": 0},
 }
 _COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
 
@@ -194,7 +207,9 @@ def test_every_kernel_is_named_here(interpreted: Backend) -> None:
         if hasattr(value, "arg_names")
     }
     assert kernels == {name.partition(" ")[0] for name in SIGNATURES} | {
-        "mel_step._parts",
+        "mel_step._pair",
+        "mel_step._put_pair",
+        "mel_step._band_factors",
         "mel_step._relaxed_magnitude",
         "mel_step._raised",
     }  # parts of the others
@@ -294,6 +309,7 @@ def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
     monkeypatch.setattr(unmel.models.engine.choose, "DEVICE_LOOPS", Unready())
     monkeypatch.setattr(benchmarks.gpu, "DEVICE_LOOPS", Unready())

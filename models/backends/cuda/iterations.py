@@ -1,0 +1,124 @@
+"""The iterations of a stage on a GPU: one is captured as a graph, and replayed for the others.
+
+An iteration is six launches, each of which takes the host longer than a short pack takes the
+device. What moves from one to the next is in the device's memory: coefficients in a table, and a
+counter of the iterations. Every buffer is there before the capture, which therefore allocates
+nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unmel.models.backends.base import BandTables, MelState, Pack, StepCoefficients
+from unmel.models.backends.cuda import frames, mel_step, transforms
+
+# Fewer are launched one by one: a capture costs the host as much as two.
+_FEWEST = 4
+_KEPT = 16
+
+
+class Stage:
+    """Buffers of a pack's iterations, and the graph of one.
+
+    Parameters
+    ----------
+    pack
+        The pack, all of whose rows are one block.
+    bands
+        Bands of its mel step.
+
+    """
+
+    def __init__(self, pack: Pack, bands: BandTables) -> None:
+        signal, rows = pack.signal, pack.used
+        self._pack = pack
+        # Rows that nobody reads, so that packs of about the same size share a transform's plan.
+        shape = _rounded(rows), pack.n_fft // 2 + 1
+        self._frames = signal.new_empty(shape[0], pack.n_fft)
+        self._spectrum = torch.empty(shape, dtype=torch.complex64, device=signal.device)
+        self._rows = rows
+        self._space = mel_step.space(rows, bands, signal)
+        self._counter = torch.empty(1, dtype=torch.int32, device=signal.device)
+        self._coefficients = signal.new_empty(0, 8)
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def run(
+        self, state: MelState, steps: Sequence[StepCoefficients], into: Tensor | None = None
+    ) -> None:
+        """Iterate; see `Backend.run_stage`. The state is the same at every call."""
+        table = _coefficients(tuple(steps), self._counter.device)
+        if len(table) > len(self._coefficients):
+            # The graph reads the table where it was.
+            self._coefficients, self._graph = torch.empty_like(table), None
+        self._coefficients[: len(table)].copy_(table)
+        self._counter.fill_(-1)
+        self._pack.begin(into)
+        left, graph = len(steps), None if into is not None else self._graph
+        if graph is None and left >= _FEWEST and into is None and self._counter.is_cuda:
+            self._once(state)  # compiles kernels and makes plans, which no capture allows
+            graph = self._graph = self._captured(state)
+            left -= 1
+        for _ in range(left):
+            if graph is None:
+                self._once(state)
+            else:
+                graph.replay()
+
+    def _captured(self, state: MelState) -> torch.cuda.CUDAGraph:
+        """One iteration as a graph, from the present stream; nothing is computed."""
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may do at the same time what a capture does not allow.
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            self._once(state)
+        finally:
+            graph.capture_end()
+        _LATEST.graphs.append(graph)
+        return graph
+
+    def _once(self, state: MelState) -> None:
+        pack, cut, spectrum = self._pack, self._frames, self._spectrum
+        mine, numbers = slice(self._rows), (self._coefficients, self._counter)
+        frames.frame(pack.signal, pack.window, cut[mine], 0, pack.hop, self._counter)
+        transforms.forward(cut, spectrum)
+        mel_step.apply(state, spectrum[mine], self._space, *numbers)
+        transforms.backward(spectrum, cut)
+        into, scale = pack.sums
+        frames.overlap_add(
+            cut[mine], pack.window, len(pack.carry) + 1, scale, into, pack.hop, 1.0 / pack.n_fft
+        )
+        frames.put(pack.signal, *pack.pins)
+        frames.move(pack.signal, *pack.edges)
+
+
+class _Latest(threading.local):
+    """A thread's latest graphs: none may be destroyed before its last replay has ended."""
+
+    def __init__(self) -> None:
+        # More than a pack has; results of the pack before it have been downloaded.
+        self.graphs: deque[torch.cuda.CUDAGraph] = deque(maxlen=_KEPT)
+
+
+_LATEST = _Latest()
+
+
+def _rounded(rows: int) -> int:
+    """As many rows or a sixteenth more."""
+    step = max(1 << max(rows.bit_length() - 5, 0), 8)
+    return -(-rows // step) * step
+
+
+@lru_cache(maxsize=1024)
+def _coefficients(steps: tuple[StepCoefficients, ...], device: torch.device) -> Tensor:
+    """The coefficients of iterations `[n, 8]`, on the device for good."""
+    table = np.zeros((len(steps), 8), np.float32)
+    table[:, : len(StepCoefficients._fields)] = steps
+    return torch.from_numpy(table).to(device)  # waits, so that every stream may read it

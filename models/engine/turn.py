@@ -1,0 +1,54 @@
+"""What a call of an engine sets for its thread: on a GPU, a stream of its own.
+
+On a CPU it is one torch thread and no denormals.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+
+
+@contextmanager
+def turn(device: torch.device) -> Iterator[None]:
+    """What an engine on a device computes in; what the caller has set is put back.
+
+    Parameters
+    ----------
+    device
+        The engine's.
+    """
+    if device.type != "cpu":
+        stream = _STREAMS.get(device)
+        with torch.cuda.stream(stream) if stream is not None else nullcontext():
+            yield
+        return
+    # A band can fall towards zero for ever; denormal arithmetic is 100 times slower, and what it
+    # would keep is far below hearing.
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+    flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).item())  # torch has no way to ask
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
+
+
+class _Streams(threading.local):
+    """A thread's stream on each device."""
+
+    def __init__(self) -> None:
+        self._made: dict[torch.device, torch.cuda.Stream] = {}
+
+    def get(self, device: torch.device) -> torch.cuda.Stream | None:
+        """The stream; None where torch finds no GPU, as on a pretended one."""
+        if device not in self._made and torch.cuda.is_available():
+            self._made[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call] # torch's own
+        return self._made.get(device)
+
+
+_STREAMS = _Streams()
