@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import (
     Backend,
+    Floats,
     Islands,
     MelState,
     MelTarget,
@@ -19,7 +20,7 @@ from unmel.models.backends.base import (
     Pack,
     StepCoefficients,
 )
-from unmel.models.backends.cuda import frames, mel_step
+from unmel.models.backends.cuda import comb, frames, mel_step
 from unmel.models.backends.reference import TorchBackend
 
 
@@ -69,6 +70,15 @@ class TritonBackend(TorchBackend):
             mel_step.apply(state, spectrum, step)
         else:
             super().apply_mel_step(state, row, spectrum, step)
+
+    def filtered(self, pack: Pack, taps: Floats) -> Tensor:
+        """See `Backend.filtered`."""
+        return comb.filtered(pack.signal, pack.clip_rows, taps, pack.hop)
+
+    def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
+        """See `Backend.comb`."""
+        middle = len(pack.window) // 2
+        comb.comb(pack.signal, band, pack.clip_rows, periods, shares, pack.hop, middle)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""
