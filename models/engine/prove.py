@@ -80,13 +80,12 @@ def prove(backend: Backend, device: torch.device) -> None:
         They differ by more than two orders of a sum can.
 
     """
-    heard = zip(*(_combed(_plan(1.0, device), each) for each in (backend, REFERENCE)), strict=True)
-    for pair, what in zip(heard, ("a filter", "a comb"), strict=True):
-        _compare(*pair, what)
+    combed = [_combed(_plan(1.0, device), each) for each in (backend, REFERENCE)]
+    for found, expected, what in zip(*combed, ("a filter", "a comb"), strict=True):
+        _compare(found, expected, what)
     for power in (1.0, 2.0, 1.3):
         plan = _plan(power, device)
-        pair = _signal(plan, backend), _signal(plan, REFERENCE)
-        _compare(*pair, f"a mel of power {power:g}")
+        _compare(_signal(plan, backend), _signal(plan, REFERENCE), f"a mel of power {power:g}")
 
 
 def _plan(power: float, device: torch.device) -> Plan:
