@@ -17,12 +17,10 @@ from unmel.models.backends import base
 from unmel.models.backends.base import Floats
 from unmel.models.backends.cuda.launch import on
 
-_MOST = 256  # samples that a program takes
+# Samples that a program takes, the same for all hops: the kernels that were proved are those that
+# run, and no request waits for a compiler.
+_SAMPLES = 128
 _JUMP = tl.constexpr(base.JUMP)
-
-
-def _block(hop: int) -> int:
-    return min(int(triton.next_power_of_2(hop)), _MOST)
 
 
 @triton.jit
@@ -66,12 +64,12 @@ def _sent(taps: bytes, device: torch.device) -> Tensor:
 
 def filtered(signal: Tensor, clip_rows: Tensor, taps: Floats, hop: int) -> Tensor:
     """`Backend.filtered` of a signal `[samples]`, a whole number of hops."""
-    out, block = torch.empty_like(signal), _block(hop)
+    out = torch.empty_like(signal)
     weights = _sent(taps.tobytes(), signal.device)
-    grid = len(signal) // hop, triton.cdiv(hop, block)
+    grid = len(signal) // hop, triton.cdiv(hop, _SAMPLES)
     with on(signal):
         _filtered[grid](
-            signal, clip_rows, weights, out, clip_rows.shape[1], hop, len(taps) // 2, block=block
+            signal, clip_rows, weights, out, clip_rows.shape[1], hop, len(taps) // 2, block=_SAMPLES
         )
     return out
 
@@ -133,8 +131,8 @@ def comb(
     middle: int,
 ) -> None:
     """`Backend.comb` in place, `middle` samples from a frame's first to its middle."""
-    used, block = clip_rows.shape[1], _block(hop)
+    used = clip_rows.shape[1]
     with on(signal):
-        _comb[used, triton.cdiv(hop, block)](
-            signal, band, clip_rows, periods, shares, used, hop, middle, block=block
+        _comb[used, triton.cdiv(hop, _SAMPLES)](
+            signal, band, clip_rows, periods, shares, used, hop, middle, block=_SAMPLES
         )
