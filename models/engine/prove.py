@@ -74,7 +74,7 @@ DEVICE_LOOPS = DeviceLoops()
 
 
 def prove(backend: Backend, device: torch.device) -> None:
-    """Compare a backend with torch's on a small pack, of each kind of power.
+    """Compare a backend with torch's on small packs: runs of each kind of power, and the comb.
 
     Raises
     ------
@@ -82,21 +82,31 @@ def prove(backend: Backend, device: torch.device) -> None:
         They differ by more than two orders of a sum can.
 
     """
+    combed = [_combed(_plan(1.0, device), each) for each in (backend, REFERENCE)]
+    for found, expected, what in zip(*combed, ("a filter", "a comb"), strict=True):
+        _compare(found, expected, what)
     for power in (1.0, 2.0, 1.3):
-        config = MelConfig(
-            sample_rate=16000,
-            n_fft=512,
-            hop_length=160,
-            win_length=400,
-            n_mels=40,
-            power=power,
-            scale="linear",
-        )
-        plan = build_plan(config, device)
-        found, expected = (_signal(plan, each) for each in (backend, REFERENCE))
-        apart = float((found - expected).abs().max() / expected.abs().max())
-        if not apart < _TOLERANCE:
-            raise Disagreement(f"by {apart:.1e} of the largest sample, on a mel of power {power:g}")
+        plan = _plan(power, device)
+        _compare(_signal(plan, backend), _signal(plan, REFERENCE), f"a mel of power {power:g}")
+
+
+def _plan(power: float, device: torch.device) -> Plan:
+    config = MelConfig(
+        sample_rate=16000,
+        n_fft=512,
+        hop_length=160,
+        win_length=400,
+        n_mels=40,
+        power=power,
+        scale="linear",
+    )
+    return build_plan(config, device)
+
+
+def _compare(found: Tensor, expected: Tensor, what: str) -> None:
+    apart = float((found - expected).abs().max() / expected.abs().max())
+    if not apart < _TOLERANCE:
+        raise Disagreement(f"by {apart:.1e} of the largest sample, on {what}")
 
 
 def _signal(plan: Plan, backend: Backend) -> Tensor:
@@ -117,3 +127,24 @@ def _signal(plan: Plan, backend: Backend) -> Tensor:
         start, phases = spread(config.n_bins), spread(config.n_bins)
         consistent(pack, mel, mel < 0.1, start, phases, schedule)
         return torch.cat(pack.audio())
+
+
+def _combed(plan: Plan, backend: Backend) -> tuple[Tensor, Tensor]:
+    """What a filter makes of noise in clips, one of a single frame, and what a comb adds to it."""
+    config, generator = plan.config, torch.Generator().manual_seed(8)
+    clips = [(frames, config.samples(frames)) for frames in (17, 1, 6)]
+    pack = PackedStft(plan, clips, backend)
+
+    def drawn(count: int) -> Tensor:
+        return torch.rand(count, generator=generator)
+
+    noise, half = drawn(pack.signal.numel()) - 0.5, drawn(18)
+    taps = torch.cat([half.flip(0), half[1:]]).numpy()
+    # Neighbours of one glide and others, some with no share.
+    periods, shares = 30.0 + 120.0 * drawn(pack.rows).square(), drawn(pack.rows) - 0.3
+    noise, periods, shares = (x.to(plan.device) for x in (noise, periods, shares.clamp_min_(0.0)))
+    with torch.inference_mode():
+        pack.signal.copy_(noise)
+        band = backend.filtered(pack, taps)
+        backend.comb(pack, noise, periods, shares)
+        return band, pack.signal - noise

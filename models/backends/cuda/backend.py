@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import (
     Backend,
+    Floats,
     Islands,
     MelState,
     MelTarget,
@@ -22,7 +23,7 @@ from unmel.models.backends.base import (
     Pack,
     StepCoefficients,
 )
-from unmel.models.backends.cuda import frames
+from unmel.models.backends.cuda import comb, frames
 from unmel.models.backends.cuda.iterations import Stage
 from unmel.models.backends.reference import TorchBackend
 
@@ -82,6 +83,15 @@ class TritonBackend(TorchBackend):
         if state not in self._stages:
             self._stages[state] = Stage(pack, state.bands)
         self._stages[state].run(state, steps, into)
+
+    def filtered(self, pack: Pack, taps: Floats) -> Tensor:
+        """See `Backend.filtered`."""
+        return comb.filtered(pack.signal, pack.clip_rows, taps, pack.hop)
+
+    def comb(self, pack: Pack, band: Tensor, periods: Tensor, shares: Tensor) -> None:
+        """See `Backend.comb`."""
+        middle = len(pack.window) // 2
+        comb.comb(pack.signal, band, pack.clip_rows, periods, shares, pack.hop, middle)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""

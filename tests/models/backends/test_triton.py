@@ -37,6 +37,7 @@ from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item
 from unmel.models.engine.prove import DeviceLoops, Disagreement, prove
 from unmel.models.engine.streams import Options, Stream, advance
+from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.recipe import resolve
@@ -84,14 +85,18 @@ def test_interpreted_loops_agree_with_torchs(interpreted: Backend) -> None:
 
 
 @needs_triton
-@pytest.mark.parametrize("what", ["spectrum", "overlap_add", "restore_edges", "run_stage"])
+@pytest.mark.parametrize(
+    "what",
+    ["spectrum", "overlap_add", "restore_edges", "run_stage", "filtered", "comb"],
+)
 def test_a_loop_that_is_wrong_is_found_out(
     interpreted: Backend, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     wrong = {
         "spectrum": lambda *given: torch.zeros(
             given[1].stop - given[1].start, given[0].n_fft // 2 + 1, dtype=torch.complex64
-        )
+        ),
+        "filtered": lambda *given: torch.zeros_like(given[0].signal),
     }
     monkeypatch.setattr(interpreted, what, wrong.get(what, lambda *_: None))
     with pytest.raises(Disagreement, match="of the largest sample"):
@@ -125,6 +130,54 @@ def test_a_step_of_a_preset_agrees_with_torchs(interpreted: Backend, name: str) 
         found.append((spectrum, iteration.state.momentum[: pack.used]))
     for ours, torchs in zip(*found, strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-4, atol=1e-6)
+
+
+def noise_in_a_pack(hop: int, win: int, backend: Backend) -> tuple[PackedStft, torch.Generator]:
+    """Clips of one frame, of a few and of many, without a silent sample."""
+    config = MelConfig(
+        sample_rate=16000, n_fft=1024, hop_length=hop, win_length=win, n_mels=20, scale="ln"
+    )
+    clips = [(frames, config.samples(frames)) for frames in (1, 3, 14, 2, 1)]
+    pack = PackedStft(build_plan(config, CPU), clips, backend)
+    generator = torch.Generator().manual_seed(hop)
+    pack.signal.copy_(torch.rand(pack.signal.numel(), generator=generator) - 0.5)
+    return pack, generator
+
+
+HOPS = [(64, 256), (100, 512), (150, 301), (160, 400), (256, 1024), (480, 960)]
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("hop", "win", "half"), [*((*sizes, 7) for sizes in HOPS), (16, 32, 40), (160, 400, 0)]
+)
+def test_a_filter_agrees_with_torchs_to_the_last_sample_of_the_pack(
+    interpreted: Backend, hop: int, win: int, half: int
+) -> None:
+    found = []
+    for backend in (interpreted, REFERENCE):
+        pack, generator = noise_in_a_pack(hop, win, backend)
+        taps = torch.rand(half + 1, generator=generator) / (half + 1)
+        before = pack.signal.clone()
+        found.append(backend.filtered(pack, torch.cat([taps[1:].flip(0), taps]).numpy()))
+        assert torch.equal(pack.signal, before)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
+@needs_triton
+@pytest.mark.parametrize(("hop", "win"), HOPS)
+@pytest.mark.parametrize("spread", [3.0, 800.0])
+def test_a_comb_agrees_with_torchs(interpreted: Backend, hop: int, win: int, spread: float) -> None:
+    """Steady periods and those that jump, some longer than their clip."""
+    found = []
+    for backend in (interpreted, REFERENCE):
+        pack, generator = noise_in_a_pack(hop, win, backend)
+        drawn = torch.rand(3, pack.rows, generator=generator)
+        shares = torch.where(drawn[2] < 0.4, 0.0, drawn[1])
+        band = torch.rand(pack.signal.numel(), generator=generator) - 0.5
+        backend.comb(pack, band, 12.5 + spread * drawn[0], shares)
+        found.append(pack.signal)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-4)
 
 
 @needs_triton
@@ -193,13 +246,18 @@ SIGNATURES: dict[str, dict[str, str | int]] = {
     "mel_step._step": _STEP | {"kind": 2},
     "mel_step._step of magnitudes": _STEP | {"kind": 1},
     "mel_step._step of any power": _STEP | {"kind": 0},
+    "comb._filtered": {"block": 128, "clip_rows": _PLACES},
+    "comb._comb": {"block": 128, "clip_rows": _PLACES},
 }
-_COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"]
+_COUNTS = [
+    *("first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"),
+    *("used", "half", "middle"),
+]
 
 
 @needs_triton
 def test_every_kernel_is_named_here(interpreted: Backend) -> None:
-    modules = [f"{CUDA_ROOM}.{name}" for name in ("frames", "mel_step")]
+    modules = [f"{CUDA_ROOM}.{name}" for name in ("comb", "frames", "mel_step")]
     kernels = {
         f"{module.rpartition('.')[2]}.{name}"
         for module in modules
@@ -210,6 +268,9 @@ def test_every_kernel_is_named_here(interpreted: Backend) -> None:
         "mel_step._pair",
         "mel_step._put_pair",
         "mel_step._band_factors",
+        "comb._clip",
+        "comb._at",
+        "comb._between",
         "mel_step._relaxed_magnitude",
         "mel_step._raised",
     }  # parts of the others

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.optional import load, missing
+from tests.models.pretend import CUDA, PretendedCuda
 from tests.signals import voice
 from unmel.models.backends.base import Backend
 from unmel.models.backends.reference import REFERENCE
@@ -30,12 +31,15 @@ def config_at(rate: int) -> MelConfig:
 
 
 def pitch_of(
-    waves: Sequence[NDArray[np.float32]], config: MelConfig, backend: Backend = REFERENCE
+    waves: Sequence[NDArray[np.float32]],
+    config: MelConfig,
+    backend: Backend = REFERENCE,
+    device: torch.device = CPU,
 ) -> list[Pitch]:
     """The pitch of each clip's frames."""
-    plan = build_plan(config, CPU)
+    plan = build_plan(config, device)
     pack = PackedStft(plan, [(config.frames(len(w)), len(w)) for w in waves], backend)
-    pack.load([torch.from_numpy(w) for w in waves])
+    pack.load([torch.from_numpy(w).to(device) for w in waves])
     found = find_pitch(pack)
     rows = [slice(start, start + frames) for start, frames, _ in pack.extents]
     return [Pitch(found.seconds[r], found.periodicity[r]) for r in rows]
@@ -100,6 +104,19 @@ def test_a_clip_has_the_same_pitch_alone_and_in_a_pack(rate: int) -> None:
         [alone] = pitch_of([wave], config)
         assert torch.equal(alone.seconds, packed.seconds)
         assert torch.equal(alone.periodicity, packed.periodicity)
+
+
+@pytest.mark.parametrize("rate", [5512, 22050])
+def test_a_gpus_products_find_what_transforms_do(rate: int) -> None:
+    waves = [voice(seconds, rate, seed=k) for k, seconds in enumerate((0.3, 0.9, 0.04))]
+    with PretendedCuda():
+        there = [
+            (pitch.seconds.cpu(), pitch.periodicity.cpu())
+            for pitch in pitch_of(waves, config_at(rate), device=CUDA)
+        ]
+    for (seconds, periodicity), here in zip(there, pitch_of(waves, config_at(rate)), strict=True):
+        torch.testing.assert_close(seconds, here.seconds, rtol=1e-3, atol=0.0)
+        torch.testing.assert_close(periodicity, here.periodicity, rtol=0.0, atol=1e-4)
 
 
 def agreement(
