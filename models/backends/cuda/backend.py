@@ -19,7 +19,7 @@ from unmel.models.backends.base import (
     Pack,
     StepCoefficients,
 )
-from unmel.models.backends.cuda import frames, mel_step
+from unmel.models.backends.cuda import frames, mel_step, phases
 from unmel.models.backends.reference import TorchBackend
 
 
@@ -69,6 +69,10 @@ class TritonBackend(TorchBackend):
             mel_step.apply(state, spectrum, step)
         else:
             super().apply_mel_step(state, row, spectrum, step)
+
+    def draw(self, keys: Tensor, step: float, out: Tensor) -> None:
+        """See `Backend.draw`."""
+        phases.draw(keys, step, out)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""

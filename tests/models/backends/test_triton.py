@@ -40,6 +40,7 @@ from unmel.models.engine.streams import Options, Stream, advance
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.recipe import resolve
+from unmel.models.methods.start.random_phases import frame_keys, step_of
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
 
@@ -83,7 +84,9 @@ def test_interpreted_loops_agree_with_torchs(interpreted: Backend) -> None:
 
 
 @needs_triton
-@pytest.mark.parametrize("what", ["spectrum", "overlap_add", "restore_edges", "apply_mel_step"])
+@pytest.mark.parametrize(
+    "what", ["spectrum", "overlap_add", "restore_edges", "apply_mel_step", "draw"]
+)
 def test_a_loop_that_is_wrong_is_found_out(
     interpreted: Backend, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -139,6 +142,17 @@ def test_a_run_gives_the_samples_of_the_method_written_out(
 
 
 @needs_triton
+@pytest.mark.parametrize("width", [1, 257, 513, 1025])
+def test_random_phases_have_the_bits_of_torchs(interpreted: Backend, width: int) -> None:
+    keys = torch.from_numpy(frame_keys(5, range(4)))
+    keys[2] = 0
+    ours, torchs = torch.full((2, 4, width), 7.0)
+    for backend, out in ((interpreted, ours), (REFERENCE, torchs)):
+        backend.draw(keys, step_of(0.45), out)
+    assert torch.equal(ours, torchs)
+
+
+@needs_triton
 def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: Backend) -> None:
     config = PRESETS["hifigan-22k"].config
     pack = PackedStft(build_plan(config, CPU), [(5, config.samples(5))], interpreted)
@@ -177,6 +191,7 @@ SIGNATURES: dict[str, dict[str, str | int]] = {
     "frames._frame": {"block": 256},
     "frames._overlap_add": {"block": 256},
     "frames._move": {"block": 1024, "targets": _PLACES, "sources": _PLACES},
+    "phases._draw": {"block": 1024, "keys": "*i32", "step": _NUMBER},
     "mel_step._ratios": _RATIOS | {"kind": 2},
     "mel_step._ratios of any power": _RATIOS | {"kind": 0},
     "mel_step._correct": _STEP | {"some_bins": 512, "below": "*i32"},
@@ -186,7 +201,7 @@ _COUNTS = ["first", "hop", "win", "width", "rows", "overlap", "count", "bands", 
 
 @needs_triton
 def test_every_kernel_is_named_here(interpreted: Backend) -> None:
-    modules = [f"{CUDA_ROOM}.{name}" for name in ("frames", "mel_step")]
+    modules = [f"{CUDA_ROOM}.{name}" for name in ("frames", "mel_step", "phases")]
     kernels = {
         f"{module.rpartition('.')[2]}.{name}"
         for module in modules

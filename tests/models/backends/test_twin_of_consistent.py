@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.peers import extract
 from benchmarks.twins import consistent as twin
+from benchmarks.twins.starts import directions
 from tests.banks import OUT_OF_ORDER, config_of
 from tests.signals import voice
 from unmel.models.engine.engine import Engine
@@ -98,10 +99,9 @@ def clips(config: MelConfig, n_iter: int = FEW) -> list[Item]:
 def written_out(item: Item, schedule: Schedule | None = None, *, floors: bool = True) -> Real:
     """The twin's samples of an item, by another schedule than its own where one is given."""
     config, schedule = item.config, schedule or item.recipe.schedule
-    generator = np.random.Generator(np.random.PCG64(item.seed))
-    drawn = generator.integers(0, 2**16, (item.frames, config.n_bins), dtype=np.uint16)
+    drawn = directions((config.n_bins, item.frames), item.seed).astype(np.float32)
     # In float32 as Unmel has them: how a phase is rounded is no part of the method.
-    phases = (drawn.T * np.float32(2.0 * np.pi * schedule.turn / 2**16)).astype(np.float64)
+    phases = (drawn * np.float32(2.0 * np.pi * schedule.turn / 2**16)).astype(np.float64)
     mel, bound = twin.aim(config, item.mel.T)
     return twin.consistent(config, mel, bound & floors, phases, schedule, item.samples)
 
