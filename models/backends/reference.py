@@ -103,19 +103,21 @@ _DRAWN_ROWS = 128  # rows of random phases whose passes stay in a core's cache
 
 
 def _directions(first: T, second: T, places: T) -> T:
-    """Upper halves of `x` of `Backend.draw`, by torch's int32 or numpy's.
-
-    A shift to the right fills up with the sign, which masks take away again.
-    """
+    """Upper halves of `x` of `Backend.draw`, by torch's int32 or numpy's; memory of two arrays."""
     x = first + places
-    x ^= (x >> 16) & 0xFFFF
+    x ^= _shifted(x, 16)
     x *= _FIRST
     x += second
-    x ^= (x >> 15) & 0x1FFFF
+    x ^= _shifted(x, 15)
     x *= _SECOND
-    x >>= 16
-    x &= 0xFFFF
-    return x
+    return _shifted(x, 16)
+
+
+def _shifted(x: T, bits: int) -> T:
+    """`x >> bits` without the sign that it fills up with."""
+    high = x >> bits
+    high &= 2 ** (32 - bits) - 1
+    return high
 
 
 class TorchBackend(Backend):
