@@ -12,10 +12,28 @@ from unmel.models.mel.config import MelConfig
 
 def random(config: MelConfig, magnitude: Real, seed: int) -> Real:
     """Griffin and Lim 1984; drawn as Unmel draws it, so that both can start from the same."""
-    n_bins, frames = magnitude.shape
-    generator = np.random.Generator(np.random.PCG64(seed))
-    drawn = generator.integers(0, 2**16, (frames, n_bins), dtype=np.uint16)
-    return 2.0 * np.pi * drawn.T.astype(np.float64) / 2**16
+    return 2.0 * np.pi * directions(magnitude.shape, seed) / 2**16
+
+
+def directions(shape: tuple[int, ...], seed: int) -> Real:
+    """Whole numbers below 2^16 `[N, T]`: a hash of seed and frame, then one of it and the bin."""
+    n_bins, frames = shape
+    columns = []
+    for t in range(frames):
+        key = _mixed(_mixed(seed + 0x9E3779B97F4A7C15) + t * 0x9E3779B97F4A7C15)
+        x = (key + np.arange(n_bins, dtype=object) * 0x9E3779B9) % 2**32
+        x = ((x ^ x // 2**16) * 0x7FEB352D + key // 2**32) % 2**32
+        x = (x ^ x // 2**15) * 0x846CA68B % 2**32
+        columns.append(x // 2**16)
+    return np.array(columns).T.astype(np.float64)
+
+
+def _mixed(number: int) -> int:
+    """What SplitMix64 makes of its counter."""
+    number %= 2**64
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    number = (number ^ number >> 27) * 0x94D049BB133111EB % 2**64
+    return number ^ number >> 31
 
 
 def from_middle(config: MelConfig, phases: Real) -> Real:

@@ -21,6 +21,7 @@ Places = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Spectra = NDArray[np.complex64]
+Keys = NDArray[np.uint32]
 Lists = tuple[NDArray[np.int32], Places, NDArray[np.int32], Floats]
 Tables = tuple[Places, Places, Floats, NDArray[np.int32], Floats, Lists]
 
@@ -29,6 +30,10 @@ TINY = 1e-20
 
 # Periods of neighbouring frames that differ by a larger factor are not of one glide.
 JUMP = 1.25
+
+# Random phases hash bin after bin: bins lie a step apart (2^32 over the golden ratio, odd), and two
+# factors mix (Chris Wellons' lowbias32, from "Prospecting for hash functions", 2018).
+BIN_STEP, FIRST_FACTOR, SECOND_FACTOR = 0x9E3779B9, 0x7FEB352D, 0x846CA68B
 
 # A band whose prediction is this many times too small is corrected no further in one step; without
 # a limit a band that the signal has emptied would be multiplied past the range of a float.
@@ -271,6 +276,29 @@ class Backend(ABC):
             `[rows]` in samples.
         shares
             `[rows]`, zero where nothing is changed.
+
+        """
+
+    @abstractmethod
+    def draw(self, keys: Tensor, step: float, out: Tensor) -> None:
+        """Draw random phases: the same on every device, whatever stands beside a row.
+
+        With a row's keys `a` and `b` the phase of bin `n` is `step` times the upper half of `x`,
+
+            x = a + n BIN_STEP
+            x = (x ^ x >> 16) FIRST_FACTOR + b
+            x = (x ^ x >> 15) SECOND_FACTOR
+
+        in integers of 32 bits without a sign, rounded to float32.
+
+        Parameters
+        ----------
+        keys
+            Int32 `[T, 2]`, the bits of `a` and `b`; a row without phases has two zeros.
+        step
+            Radians, a number of float32.
+        out
+            `[T, N]`, written; zero in rows without phases.
 
         """
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.base import (
+    BIN_STEP,
+    FIRST_FACTOR,
     JUMP,
     LARGEST_RATIO,
+    SECOND_FACTOR,
     TINY,
     Backend,
     BandTables,
@@ -27,6 +32,8 @@ from unmel.models.backends.base import (
     Pack,
     StepCoefficients,
 )
+
+T = TypeVar("T", Tensor, NDArray[np.int32])
 
 
 def squared_magnitude(spectrum: Tensor) -> Tensor:
@@ -84,6 +91,33 @@ def _neighbours(band: Tensor, n: Tensor, lag: Tensor, first: Tensor, end: Tensor
         bend = 2 * a - 5 * b + 4 * c - d
         total += b + 0.5 * f * (c - a + f * (bend + f * (3 * (b - c) + d - a)))
     return total.mul_(0.5)
+
+
+def _signed(number: int) -> int:
+    """The int32 that has the bits of a number of 32 bits without a sign."""
+    return (number + 2**31) % 2**32 - 2**31
+
+
+_BIN_STEP, _FIRST, _SECOND = map(_signed, (BIN_STEP, FIRST_FACTOR, SECOND_FACTOR))
+_DRAWN_ROWS = 128  # rows of random phases whose passes stay in a core's cache
+
+
+def _directions(first: T, second: T, places: T) -> T:
+    """Upper halves of `x` of `Backend.draw`, by torch's int32 or numpy's; memory of two arrays."""
+    x = first + places
+    x ^= _shifted(x, 16)
+    x *= _FIRST
+    x += second
+    x ^= _shifted(x, 15)
+    x *= _SECOND
+    return _shifted(x, 16)
+
+
+def _shifted(x: T, bits: int) -> T:
+    """`x >> bits` without the sign that it fills up with."""
+    high = x >> bits
+    high &= 2 ** (32 - bits) - 1
+    return high
 
 
 class TorchBackend(Backend):
@@ -208,6 +242,22 @@ class TorchBackend(Backend):
             share = v + weight * (shares[after] - v)
             parts.append(share * (near - band[begin : begin + len(n)]))
         pack.signal[: pack.used * hop] += torch.cat(parts)
+
+    def draw(self, keys: Tensor, step: float, out: Tensor) -> None:
+        """See `Backend.draw`."""
+        first, second = keys[:, :1], keys[:, 1:]
+        scale = (keys != 0).any(dim=1, keepdim=True).to(torch.float32) * step
+        places = torch.arange(out.shape[1], dtype=torch.int32, device=out.device) * _BIN_STEP
+        if out.device.type != "cpu":
+            torch.mul(_directions(first, second, places), scale, out=out)
+            return
+        # numpy's integers are twice as fast as torch's.
+        into, bins = out.numpy(), places.numpy()
+        a, b, weights = (np.ascontiguousarray(x.numpy()) for x in (first, second, scale))
+        for begin in range(0, len(into), _DRAWN_ROWS):
+            block = slice(begin, begin + _DRAWN_ROWS)
+            drawn = _directions(a[block], b[block], bins).astype(np.float32)
+            np.multiply(drawn, weights[block], out=into[block])
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

@@ -29,8 +29,6 @@ from unmel.models.signal.targets import Target
 # Frames of its future that a block sees and leaves to the next, and of settled past that the
 # next one begins with. With 16 and with 48 the result scores the same.
 _MARGIN = 24
-# Seeds of the blocks lie this far apart: the fractional part of the golden ratio, of 63 bits.
-_STRIDE = 0x4F1BBCDCBFA53E0B
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def reconstruct_long(
     samples
         Length of the clip, `L`.
     seed
-        Seed of the clip; every block draws from another one made of it.
+        Seed of the clip.
     phases
         First phases `[T, N]` in radians, for the start `given`.
     limit
@@ -141,19 +139,20 @@ def reconstruct_long(
     signal = torch.zeros(
         (frames + spare + config.overlap) * config.hop_length, dtype=plan.dtype, device=plan.device
     )
-    for k, block in enumerate(blocks(frames, limit - spare, margin(config))):
+    for block in blocks(frames, limit - spare, margin(config)):
         rows, origin = slice(block.first, block.end), block.first * config.hop_length
         count = block.end - block.first
         # A block that goes on is a clip that ends there: its end is computed again.
         length = samples - origin if block.done == frames else config.samples(count)
         pack = PackedStft(plan, [(count, length)], backend)
+        pack.firsts = [block.first]
         if block.settled:
             pack.pin([signal[origin : block.settled * config.hop_length]])
         reconstruct(
             pack,
             recipe,
             [replace(target, mel=target.mel[rows], bound=target.bound[rows])],
-            [(seed + k * _STRIDE) % 2**63],
+            [seed],
             [None if phases is None else phases[rows]],
         )
         known = block.settled * config.hop_length

@@ -12,10 +12,10 @@ from unmel.models.methods.start.starts import STARTS
 DEFAULT_PACK_BYTES = 512 * 2**20
 _FLOAT = 4
 
-# Floats of a row that every recipe keeps. Of a bin: start magnitude, phases, their random numbers
-# and one complex spectrum; of a sample: signal, envelope and its computation; of a band: the mel as
-# received, decompressed, scaled, in the pack, and in the pack without floors.
-_PER_BIN, _PER_SAMPLE, _PER_BAND = 5, 5, 5
+# Floats of a row that every recipe keeps. Of a bin: start magnitude, phases and a complex spectrum,
+# in whose place torch draws the phases; of a sample: signal, envelope and its computation; of a
+# band: the mel as received, decompressed, scaled, in the pack, and in the pack without floors.
+_PER_BIN, _PER_SAMPLE, _PER_BAND = 4, 5, 5
 
 
 def row_bytes(config: MelConfig, recipe: Recipe) -> int:

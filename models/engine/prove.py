@@ -17,6 +17,7 @@ from unmel.models.engine.turn import turn
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.joint.consistent import consistent
 from unmel.models.methods.schedule import Ramp, Schedule
+from unmel.models.methods.start.random_phases import random_phases
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan, build_plan
 
@@ -124,7 +125,8 @@ def _signal(plan: Plan, backend: Backend) -> Tensor:
         _ITERATIONS, Ramp(0.9, 1.0), Ramp(0.5, 0.5), Ramp(1.25, 1.25), shares=(0.5, 0.5)
     )
     with torch.inference_mode():
-        start, phases = spread(config.n_bins), spread(config.n_bins)
+        start = spread(config.n_bins)
+        phases = random_phases(pack, start, [7, 8], 1.0)
         consistent(pack, mel, mel < 0.1, start, phases, schedule)
         return torch.cat(pack.audio())
 

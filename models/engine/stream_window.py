@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.base import Backend, StepCoefficients
@@ -18,12 +20,15 @@ from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.pitch_comb import find_comb
 from unmel.models.methods.projection import impose
 from unmel.models.methods.schedule import Ramp, between_powers
+from unmel.models.methods.start.random_phases import step_of
+from unmel.models.methods.start.starts import polar
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.transfer import upload
 from unmel.models.signal.windows import Span, Windows
 
-# Weight of the seed's phases against those of the frames before: -120 dB of a target.
-_FAINT = 1e-6
+# Weight of the seed's phases against those of the frames before: -120 dB of a target; and the
+# share of the circle that they are drawn from.
+_FAINT, _TURN = 1e-6, 0.45
 
 # Coefficients of every iteration, found as the qualities' schedules were, on half of sixteen clips
 # and checked on the other half; the reflection again with the pitch comb, the exponent for powers
@@ -70,8 +75,8 @@ class StreamWindow:
     """Linear mel `[T, K]` on the host."""
     bound: Tensor
     """Bool `[T, K]`, as in `Target`."""
-    phases: Sequence[Tensor]
-    """`e^(i phi)` `[N]` of each frame without momentum, on the host."""
+    keys: NDArray[np.int32]
+    """`[E, 2]`: keys of the seed's phases of the last frames, those without momentum."""
     state: WindowState
 
 
@@ -169,19 +174,22 @@ def _enter(
     plan = pack.plan
     bands = plan.bands
     pack.fade_to_silence()
-    entering = [
-        (torch.stack(list(window.phases)), start + window.span.frames)
-        for window, start in zip(windows, pack.starts, strict=True)
-        if window.phases
-    ]
-    uploaded = upload([phases for phases, _ in entering], plan.device)
-    for phases, (_, end) in zip(uploaded, entering, strict=True):
-        first = end - len(phases)
+    keys = [window.keys for window in windows]
+    [uploaded] = upload([torch.from_numpy(np.concatenate(keys))], plan.device)
+    phases = torch.empty(len(uploaded), plan.config.n_bins, dtype=plan.dtype, device=plan.device)
+    pack.backend.draw(uploaded, step_of(_TURN), phases)
+    drawn = polar(pack, torch.full_like(phases, _FAINT), phases)
+    faint = torch.split(drawn, [len(key) for key in keys])
+    for window, start, of_seed in zip(windows, pack.starts, faint, strict=True):
+        end = start + window.span.frames
+        first = end - len(of_seed)
+        if first == end:
+            continue
         overlapping = pack.spectrum(slice(first, end))
         level = bands.spread(mel[first:end] / plan.band_weight)
         magnitude = torch.zeros_like(overlapping.real)
         magnitude[:, bands.inside] = root_(level, plan.config.power)
-        spectrum = impose(magnitude, overlapping + phases * _FAINT)
+        spectrum = impose(magnitude, overlapping + of_seed)
         # The momentum as if the step before had given the same spectrum.
         momentum[first:end] = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)
         frames = torch.fft.irfft(spectrum, n=plan.config.n_fft)[:, : pack.win] * plan.window

@@ -41,6 +41,7 @@ from unmel.models.methods.recipe import (
     check_choice,
 )
 from unmel.models.methods.schedule import COMB, DEFAULT_QUALITY, Quality
+from unmel.models.methods.start.random_phases import frame_keys
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import levels
@@ -64,9 +65,6 @@ _FAINTEST = -100
 
 # Combs that a frame goes through, fewer of the whole share where the look-ahead is longer.
 _COMBS = 9
-
-# Share of the circle that the start phases are drawn from.
-_TURN = 0.45
 
 
 @dataclass(frozen=True)
@@ -116,8 +114,6 @@ class _Frame:
     """Linear mel `[K]`."""
     bound: Tensor
     """Bool `[K]`, as in `Target`."""
-    phases: Tensor
-    """`e^(i phi)` `[N]` of the seed."""
     loudest: float
 
 
@@ -147,7 +143,6 @@ class Stream:
         self.last_sample = 0.0
         """The last sample settled, from which the inverse of a pre-emphasis goes on."""
         self._done = False
-        self._generator = torch.Generator().manual_seed(options.seed)
         self._loudest = 0.0
         # The next hop to settle; the hops before the first one are the extractor's padding.
         self._hop = config.first // config.hop_length
@@ -198,9 +193,7 @@ class Stream:
         mel, bound = levels(self.plan, values[None], self._loudest)
         loudest = float(mel.max())
         self._loudest = max(self._loudest, loudest)
-        turns = torch.rand(self.config.n_bins, generator=self._generator)
-        angles = (turns * (2.0 * math.pi * _TURN)).to(self.plan.dtype)
-        return _Frame(mel[0], bound[0], torch.polar(torch.ones_like(angles), angles), loudest)
+        return _Frame(mel[0], bound[0], loudest)
 
     def end(self) -> None:
         """Refuse further frames and let the last steps settle the rest."""
@@ -243,7 +236,7 @@ class Stream:
             span,
             torch.stack([frame.mel for frame in frames]).mul_(1.0 / scale),
             torch.stack([frame.bound for frame in frames]),
-            [frame.phases for frame in frames[known:]],
+            frame_keys(self.options.seed, range(self._origin + known, self._origin + span.frames)),
             state,
         )
 

@@ -86,6 +86,8 @@ class PackedStft:
             self.extents.append((self.used, frames, rows))
             self.used += rows
         self.starts = [start for start, _, _ in self.extents]
+        self.firsts = [0] * len(self.clips)
+        """Number of each clip's first frame: set where the clip is a block of a longer one."""
         self.block = self.product_rows if cpu else max(self.used, 1)
         self.rows = -(-self.used // self.block) * self.block
         # Multiples of the eight rows that compiled loops correct together.

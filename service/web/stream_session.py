@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Number of frames that are processed on the event loop; more go to a thread.
 _FEW_FRAMES = 8
+# Memory of a frame's two tensors beside their values, in floats.
+_FRAME_FLOATS = 768
 # Pause before an accepted stream submits its step again, when the queue is full.
 _RETRY_SECONDS = 0.05
 
@@ -143,5 +145,5 @@ def session_bytes(config: MelConfig, lookahead: int, max_frames: int) -> int:
     """
     window = (lookahead + 2 * config.overlap) * (3 * config.n_bins + 2 * config.hop_length) * 4
     window += JUDGED_FRAMES * config.n_mels * 4
-    frames = max_frames * (config.n_mels + 2 * config.n_bins) * 4
+    frames = max_frames * (2 * config.n_mels + _FRAME_FLOATS) * 4
     return window + frames + config.filterbank_bytes

@@ -21,7 +21,7 @@ from unmel.models.backends.base import (
 )
 from unmel.models.backends.cpu import mel_step
 from unmel.models.backends.cpu.comb import add_comb, convolve
-from unmel.models.backends.cpu.elementwise import polar
+from unmel.models.backends.cpu.elementwise import draw, polar
 from unmel.models.backends.cpu.frames import move
 from unmel.models.backends.cpu.islands import grow
 from unmel.models.backends.cpu.iterations import iterate
@@ -94,6 +94,10 @@ class NumbaBackend(Backend):
         for first, end, rows in _clips(pack):
             place = slice(first, end)
             add_comb(signal[place], h[place], lags[rows], parts[rows], pack.hop, middle)
+
+    def draw(self, keys: Tensor, step: float, out: Tensor) -> None:
+        """See `Backend.draw`."""
+        draw(keys.numpy().view(np.uint32), step, out.numpy())
 
     def polar(self, out: Tensor, magnitude: Tensor, phases: Tensor, bins: slice) -> None:
         """See `Backend.polar`."""

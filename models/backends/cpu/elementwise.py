@@ -1,4 +1,4 @@
-"""Powers, and phases turned into spectra."""
+"""Powers, random phases, and phases turned into spectra."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import math
 
 import numpy as np
 
-from unmel.models.backends.base import Floats, Spectra
+from unmel.models.backends.base import (
+    BIN_STEP,
+    FIRST_FACTOR,
+    SECOND_FACTOR,
+    Floats,
+    Keys,
+    Spectra,
+)
 from unmel.models.backends.cpu.loop import loop
 from unmel.models.backends.cpu.vectors import (
     fill,
@@ -38,6 +45,9 @@ _QUARTERS = np.float32(2.0 / math.pi)
 _S0, _S1, _S2, _S3, _S4 = (np.float32((-1.0) ** n / math.factorial(2 * n + 1)) for n in range(5))
 _C0, _C1, _C2, _C3, _C4 = (np.float32((-1.0) ** n / math.factorial(2 * n)) for n in range(5))
 
+_BIN_STEP, _FIRST, _SECOND = (np.uint32(v) for v in (BIN_STEP, FIRST_FACTOR, SECOND_FACTOR))
+_S15, _S16 = np.uint32(15), np.uint32(16)
+
 
 @loop()
 def raise_eights(values: Floats, exponent: float) -> None:
@@ -62,6 +72,22 @@ def raise_eights(values: Floats, exponent: float) -> None:
         high = fused(fill(_E6), g, fused(fill(_E5), f, fill(_E4)))
         low = fused(fused(fill(_E3), f, fill(_E2)), g, fused(fill(_E1), f, fill(_E0)))
         store(values, k, fused(high, g * g, low) * power_of_two(whole))
+
+
+@loop("void(u4[:, ::1], f4, f4[:, ::1])")
+def draw(keys: Keys, step: float, out: Floats) -> None:
+    """See `Backend.draw`; numba's integers are of 64 bits unless they are cut off."""
+    rows, width = out.shape
+    phases = out.reshape(out.size)
+    for row in range(rows):
+        a, b = keys[row, 0], keys[row, 1]
+        scale = step if a | b else np.float32(0.0)
+        phase = phases[row * width : (row + 1) * width]
+        for n in range(width):
+            x = np.uint32(a + np.uint32(np.uint32(n) * _BIN_STEP))
+            x = np.uint32(np.uint32((x ^ (x >> _S16)) * _FIRST) + b)
+            x = np.uint32((x ^ (x >> _S15)) * _SECOND)
+            phase[n] = np.float32(np.int32(x >> _S16)) * scale
 
 
 @loop("void(f4[:, ::1], f4[:, ::1], c8[:, ::1], i8, i8)")

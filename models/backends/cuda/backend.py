@@ -23,7 +23,7 @@ from unmel.models.backends.base import (
     Pack,
     StepCoefficients,
 )
-from unmel.models.backends.cuda import comb, frames
+from unmel.models.backends.cuda import comb, frames, phases
 from unmel.models.backends.cuda.iterations import Stage
 from unmel.models.backends.reference import TorchBackend
 
@@ -92,6 +92,10 @@ class TritonBackend(TorchBackend):
         """See `Backend.comb`."""
         middle = len(pack.window) // 2
         comb.comb(pack.signal, band, pack.clip_rows, periods, shares, pack.hop, middle)
+
+    def draw(self, keys: Tensor, step: float, out: Tensor) -> None:
+        """See `Backend.draw`."""
+        phases.draw(keys, step, out)
 
     def grow_islands(self, islands: Islands) -> None:
         """See `Backend.grow_islands`: the host's work on every device."""

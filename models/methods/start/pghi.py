@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from unmel.models.backends.base import Backend, Doubles, Islands
+from unmel.models.backends.reference import REFERENCE
 from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.window import SHAPES
+from unmel.models.methods.start.random_phases import frame_keys, step_of
 from unmel.models.signal.packed_stft import PackedStft
 
 # Bins below this share of a clip's loudest are not integrated.
@@ -66,11 +68,12 @@ def pghi(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float)
     turning = 2.0 * np.pi * bins * config.hop_length / config.n_fft
     middle = 2.0 * np.pi * bins * (config.win_length // 2) / config.n_fft
     parts = []
-    for (frames, _), start, seed in zip(pack.clips, pack.starts, seeds, strict=True):
+    for (start, frames, _), first, seed in zip(pack.extents, pack.firsts, seeds, strict=True):
         level = magnitude[start : start + frames].cpu().double().numpy()
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.rand(level.shape, generator=generator, dtype=torch.float64).numpy()
-        phases = 2.0 * np.pi * turn * drawn
+        drawn = torch.empty(level.shape, dtype=torch.float64)
+        keys = torch.from_numpy(frame_keys(seed, range(first, first + frames)))
+        REFERENCE.draw(keys, step_of(turn), drawn)
+        phases: Doubles = drawn.numpy()
         loudest = float(level.max())
         if loudest > 0.0:
             log = np.log(np.maximum(level, 1e-10 * loudest))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,26 +16,9 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.methods.method import Cost, Method, Work
 from unmel.models.methods.projection import state
 from unmel.models.methods.start.pghi import check_overlap, pghi
+from unmel.models.methods.start.random_phases import random_phases
 from unmel.models.methods.start.spsi import spsi
 from unmel.models.signal.packed_stft import PackedStft
-
-_DIRECTIONS = 2**16
-
-
-def random_phases(pack: PackedStft, magnitude: Tensor, seeds: Sequence[int], turn: float) -> Tensor:
-    """Random phases: one of 65,536 directions on `turn` of the circle, from the clip's seed.
-
-    They are drawn on the CPU, so that a seed means the same on every device.
-    """
-    n_bins, step = pack.plan.config.n_bins, np.float32(2.0 * np.pi * turn / _DIRECTIONS)
-    parts = []
-    for (frames, _), seed in zip(pack.clips, seeds, strict=True):
-        # Two bytes a bin take a third of the time of a float each.
-        generator = np.random.Generator(np.random.PCG64(seed))
-        drawn = generator.integers(0, _DIRECTIONS, (frames, n_bins), dtype=np.uint16)
-        phases = np.multiply(drawn, step, dtype=np.float32)
-        parts.append(torch.from_numpy(phases).to(pack.plan.dtype))
-    return pack.spread_rows(parts)
 
 
 def polar(pack: PackedStft, magnitude: Tensor, phases: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.recipe import resolve
+from unmel.models.methods.start.random_phases import frame_keys, step_of
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
 
@@ -87,7 +88,7 @@ def test_interpreted_loops_agree_with_torchs(interpreted: Backend) -> None:
 @needs_triton
 @pytest.mark.parametrize(
     "what",
-    ["spectrum", "overlap_add", "restore_edges", "run_stage", "filtered", "comb"],
+    ["spectrum", "overlap_add", "restore_edges", "run_stage", "filtered", "comb", "draw"],
 )
 def test_a_loop_that_is_wrong_is_found_out(
     interpreted: Backend, monkeypatch: pytest.MonkeyPatch, what: str
@@ -199,6 +200,17 @@ def test_a_run_gives_the_samples_of_the_method_written_out(
 
 
 @needs_triton
+@pytest.mark.parametrize("width", [1, 257, 513, 1025])
+def test_random_phases_have_the_bits_of_torchs(interpreted: Backend, width: int) -> None:
+    keys = torch.from_numpy(frame_keys(5, range(4)))
+    keys[2] = 0
+    ours, torchs = torch.full((2, 4, width), 7.0)
+    for backend, out in ((interpreted, ours), (REFERENCE, torchs)):
+        backend.draw(keys, step_of(0.45), out)
+    assert torch.equal(ours, torchs)
+
+
+@needs_triton
 def test_a_block_that_is_not_the_whole_pack_is_refused(interpreted: Backend) -> None:
     config = PRESETS["hifigan-22k"].config
     pack = PackedStft(build_plan(config, CPU), [(5, config.samples(5))], interpreted)
@@ -248,6 +260,7 @@ SIGNATURES: dict[str, dict[str, str | int]] = {
     "mel_step._step of any power": _STEP | {"kind": 0},
     "comb._filtered": {"block": 128, "clip_rows": _PLACES},
     "comb._comb": {"block": 128, "clip_rows": _PLACES},
+    "phases._draw": {"block": 1024, "keys": "*i32", "step": _NUMBER},
 }
 _COUNTS = [
     *("first", "hop", "win", "width", "rows", "overlap", "count", "bands", "all_bands", "low"),
@@ -257,7 +270,7 @@ _COUNTS = [
 
 @needs_triton
 def test_every_kernel_is_named_here(interpreted: Backend) -> None:
-    modules = [f"{CUDA_ROOM}.{name}" for name in ("comb", "frames", "mel_step")]
+    modules = [f"{CUDA_ROOM}.{name}" for name in ("comb", "frames", "mel_step", "phases")]
     kernels = {
         f"{module.rpartition('.')[2]}.{name}"
         for module in modules
