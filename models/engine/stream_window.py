@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unmel.models.backends.base import Backend, StepCoefficients
 from unmel.models.backends.reference import root_
+from unmel.models.engine.turn import hold
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.pitch_comb import find_comb
 from unmel.models.methods.projection import impose
@@ -119,6 +120,7 @@ def update_windows(
     momentum = iteration.state.momentum
     for k, window in enumerate(windows):
         state = window.state
+        hold(state.settled, state.sums, state.momentum)
         sums = pack.part(pack.raw, k)[window.span.settled * hop :]
         sums[: len(state.sums)] = state.sums
         if state.momentum is not None:

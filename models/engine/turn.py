@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 
 
 @contextmanager
@@ -52,3 +53,13 @@ class _Streams(threading.local):
 
 
 _STREAMS = _Streams()
+
+
+def hold(*tensors: Tensor | None) -> None:
+    """Keep the memory of tensors of another thread's pack until this thread's stream has read it.
+
+    It would be reused as soon as nothing refers to them.
+    """
+    for tensor in tensors:
+        if tensor is not None and tensor.is_cuda:
+            tensor.record_stream(torch.cuda.current_stream(tensor.device))

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.signal.packed_stft import PackedStft
-from unmel.models.signal.transfer import upload
 
 FMIN, FMAX = 60.0, 550.0
 """Lowest and highest fundamental frequency that is looked for, Hz."""
@@ -92,9 +91,10 @@ def _tables(rate: float, dtype: torch.dtype, device: torch.device) -> _Tables:
     waves[0] = 0.0
     alike = waves[:, places] * below + waves[:, places + 1] * above
     floats = periods / rate, window, below, above, np.column_stack([alike, waves[:, 0]])
-    host = [torch.as_tensor(values, dtype=dtype) for values in floats]
-    index, seconds, window_, *weights = upload([torch.from_numpy(places), *host], device)
-    below_, above_, products = weights
+    # Copies that wait: every stream of a device may read them from now on.
+    host = (torch.as_tensor(values, dtype=dtype).to(device) for values in floats)
+    seconds, window_, below_, above_, products = host
+    index = torch.from_numpy(places).to(device)
     return _Tables(seconds, window_, points, finer, index, below_, above_, products)
 
 

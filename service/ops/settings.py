@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=1024,
-        description="Packs computed at once; 0 means one lane per core, or one lane on a GPU.",
+        description="Packs computed at once; 0 means one lane per core, or two on a GPU.",
     )
     plan_cache_mb: int = Field(
         256,
@@ -245,7 +245,8 @@ class Settings(BaseSettings):
 
         Returns
         -------
-        The setting if it is above 0, else one for each usable core, or one on a GPU.
+        The setting if it is above 0, else one for each usable core, or two on a GPU, of which
+        one copies while the other computes.
 
         """
-        return self.lanes or (1 if device == "cuda" else usable_cores())
+        return self.lanes or (2 if device == "cuda" else usable_cores())

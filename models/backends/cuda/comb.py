@@ -57,9 +57,8 @@ def _filtered(signal, clip_rows, taps, out, used, hop, half, block: tl.constexpr
 
 @lru_cache(maxsize=64)
 def _sent(taps: bytes, device: torch.device) -> Tensor:
-    """Taps on a device, copied once without a wait."""
-    host = torch.frombuffer(bytearray(taps), dtype=torch.float32)
-    return host.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else host
+    """Taps on a device, for good: the copy waits, so that every stream may read them."""
+    return torch.frombuffer(bytearray(taps), dtype=torch.float32).to(device)
 
 
 def filtered(signal: Tensor, clip_rows: Tensor, taps: Floats, hop: int) -> Tensor:

@@ -157,14 +157,15 @@ def _shares(plan: Plan) -> list[Tensor]:
     """Each mel band's share of the bins of the lower and of the higher band `[K]`."""
     if plan in _SHARES:
         return _SHARES[plan]
-    config, spread = plan.config, plan.spread
-    bins = torch.arange(config.n_bins, device=spread.device)
+    # On the host, and then copied by what waits: every stream of a device may read them.
+    config, spread = plan.config, plan.spread.cpu()
+    bins = torch.arange(config.n_bins)
     frequencies = bins * (config.sample_rate / config.n_fft)
     held = [
         ((frequencies >= low) & (frequencies <= high)).to(spread.dtype)
         for low, high in (_LOW_BAND, _HIGH_BAND)
     ]
-    shares = [(spread * h).sum(dim=1) / h.sum().clamp_min(1.0) for h in held]
+    shares = [((spread * h).sum(dim=1) / h.sum().clamp_min(1.0)).to(plan.device) for h in held]
     return _SHARES.setdefault(plan, shares)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-import benchmarks.gpu
+import benchmarks.gpu.moved
 import unmel.models.engine.choose
-from benchmarks.gpu import iteration_bytes
+from benchmarks.gpu.moved import iteration_bytes
 from tests.models.backends.test_twin_of_consistent import (
     CONFIGS,
     TOLERANCE,

@@ -36,9 +36,9 @@ def test_a_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, 
         Settings()
 
 
-def test_lanes_follow_the_cores_on_a_cpu_and_are_one_on_a_gpu() -> None:
+def test_lanes_follow_the_cores_on_a_cpu_and_are_two_on_a_gpu() -> None:
     assert Settings().resolve_lanes("cpu") == usable_cores()
-    assert Settings().resolve_lanes("cuda") == 1
+    assert Settings().resolve_lanes("cuda") == 2
     assert Settings(lanes=3).resolve_lanes("cuda") == 3
 
 

@@ -1,0 +1,77 @@
+"""Packs by size and quality: time, share of a copy's bandwidth, memory; two of them in flight."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
+
+import torch
+
+from benchmarks.gpu.check import PACK_BYTES, Check, table
+from benchmarks.gpu.moved import copy_bandwidth, run_bytes
+from unmel.models.engine.engine import Engine
+from unmel.models.engine.items import Item
+from unmel.models.methods.schedule import Quality
+
+_PACKS = 1, 8, 64, 256
+_QUALITIES: tuple[Quality, ...] = "draft", "standard"
+_TURNS = 6
+
+
+def together(check: Check, engine: Engine, items: Sequence[Item], lanes: int) -> float:
+    """Seconds a pack when as many threads as lanes each run packs one after the other."""
+    turns = 2 if check.small else _TURNS
+
+    def work() -> None:
+        for _ in range(turns):
+            engine.run(items)
+
+    threads = [threading.Thread(target=work) for _ in range(lanes)]
+    check.wait()
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check.wait()
+    return (time.perf_counter() - began) / (turns * lanes)
+
+
+def speed(check: Check) -> None:
+    """Clips of 10 s in packs, by one lane and by two."""
+    engine = Engine(check.device, pack_bytes=PACK_BYTES)
+    bandwidth = copy_bandwidth(check)
+    packs = _PACKS[:2] if check.small else _PACKS
+
+    def rows() -> Iterator[str]:
+        for quality, count in product(_QUALITIES, packs):
+            items = check.items(count, quality=quality)
+            audio = sum(item.audio_seconds for item in items)
+            if check.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(check.device)
+            alone = check.seconds(partial(engine.run, items))
+            peak = _peak(check) / sum(item.nbytes for item in items)
+            together(check, engine, items, 2)
+            two = together(check, engine, items, 2)
+            share = run_bytes(engine, items) / bandwidth
+            yield (
+                f"| {quality} | {count} | {1000 * alone:.1f} | {audio / alone:,.0f} "
+                f"| {share / alone:.2f} | {1000 * two:.1f} | {audio / two:,.0f} "
+                f"| {share / two:.2f} | {peak:.2f} |"
+            )
+            engine.free_memory()
+
+    table(
+        "| quality | clips of 10 s | ms | x real time | of a copy's bandwidth "
+        "| two lanes: ms a pack | x real time | of a copy's bandwidth | memory, of the counted |",
+        rows(),
+    )
+
+
+def _peak(check: Check) -> int:
+    if check.device.type != "cuda":
+        return 0
+    return torch.cuda.max_memory_allocated(check.device)
