@@ -10,8 +10,8 @@ from unmel.models.backends.cuda.launch import on
 
 # Numbers that differ from pack to pack must not be compiled in, as Triton else does with those that
 # are 1 or multiples of 16.
-_MOST = 1024  # places that a program takes
-_COLUMNS = 512  # of them at most so many of a row, and as many rows as that leaves room for
+_MOST = 2048  # places that a program takes
+_COLUMNS = 1024  # of them at most so many of a row, and as many rows as that leaves room for
 
 
 def _tile(width: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -17,10 +18,12 @@ from unmel.models.backends.cuda.launch import on
 
 _BANDS = 32  # bands that are summed at once
 _BINS_PER_WARP = 512
-# Programs that are there at once: each works through many rows in one space of its own, which
-# stays in a cache.
-_PROGRAMS = 132 * 16
+_ZEROS = 128  # bins that become zero at once
+# Programs of a processor at once: each works through many rows in one space of its own, which stays
+# in a cache.
+_PROGRAMS = 16
 _TINY, _LARGEST_RATIO = tl.constexpr(base.TINY), tl.constexpr(base.LARGEST_RATIO)
+_LEAST = tl.constexpr(1e-37)  # makes of a square of zero no quotient of zeros
 
 
 class _Tables(NamedTuple):
@@ -57,28 +60,22 @@ def _tables(bands: BandTables, device: torch.device) -> _Tables:
 
 
 @triton.jit
-def _pair(at, held):
-    """Real and imaginary parts, zero where they are not `held`; each pair is read whole."""
-    both = tl.load(at, mask=held, other=0)
+def _pair(at, held, whole: tl.constexpr):
+    """Real and imaginary parts, zero where they are not `held`; each pair is read at once."""
+    both = tl.load(at) if whole else tl.load(at, mask=held, other=0)
     low = (both & 0xFFFFFFFF).to(tl.uint32)
     high = ((both >> 32) & 0xFFFFFFFF).to(tl.uint32)
     return low.to(tl.float32, bitcast=True), high.to(tl.float32, bitcast=True)
 
 
 @triton.jit
-def _put_pair(at, re, im, held):
+def _put_pair(at, re, im, held, whole: tl.constexpr):
     low = re.to(tl.uint32, bitcast=True).to(tl.int64)
     high = im.to(tl.uint32, bitcast=True).to(tl.int64)
-    tl.store(at, low | (high << 32), mask=held)
-
-
-@triton.jit
-def _relaxed_magnitude(re, im, past_re, past_im, relaxation, blend, rest):
-    """`t` of `R` and what the last step left, `Q`, and `Q / |t|`."""
-    to_re, to_im = relaxation * re - past_re, relaxation * im - past_im
-    length = tl.sqrt(to_re * to_re + to_im * to_im + _TINY)
-    level = tl.maximum(tl.sqrt(re * re + im * im) * blend + length * rest, 0.0)
-    return to_re, to_im, level, level / length
+    if whole:
+        tl.store(at, low | (high << 32))
+    else:
+        tl.store(at, low | (high << 32), mask=held)
 
 
 @triton.jit
@@ -86,6 +83,39 @@ def _raised(values, exponent):
     """`values^exponent`; what is not positive becomes zero, and its logarithm is never taken."""
     raised = tl.exp2(exponent * tl.log2(tl.where(values > 0.0, values, 1.0)))
     return tl.where(values > 0.0, raised, 0.0)
+
+
+@triton.jit
+def _beyond(
+    spectrum, state, levels, n, held, numbers, power, kind: tl.constexpr, whole: tl.constexpr
+):
+    """`R`, `t` of it and of what the last step left, and `Q / |t|`; `Q^p` into `levels`."""
+    relaxation, blend, rest = tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 2)
+    re, im = _pair(spectrum + n, held, whole)
+    past_re, past_im = _pair(state + n, held, whole)
+    to_re, to_im = relaxation * re - past_re, relaxation * im - past_im
+    beyond, here = to_re * to_re + to_im * to_im + _TINY, re * re + im * im
+    inverse = tl.rsqrt(beyond)
+    level = here * tl.rsqrt(here + _LEAST) * blend + beyond * inverse * rest
+    level = tl.maximum(level, 0.0)
+    quotient = level * inverse
+    if kind == 2:
+        level = level * level
+    if kind == 0:
+        level = _raised(level, power)
+    if whole:
+        tl.store(levels + n, level)
+    else:
+        tl.store(levels + n, level, mask=held)
+    return re, im, to_re, to_im, quotient
+
+
+@triton.jit
+def _weighted(levels, weights, begin, offset, wide, m):
+    """The `m`-th bin of each band, times its weight."""
+    held = m < wide
+    weight = tl.load(weights + (offset + m), mask=held, other=0.0)
+    return weight * tl.load(levels + (begin + m), mask=held, other=0.0)
 
 
 @triton.jit
@@ -108,17 +138,56 @@ def _band_factors(
         begin = tl.load(begins + k, mask=real, other=0)
         offset = tl.load(begins + bands + 1 + k, mask=real, other=0)
         wide = tl.load(begins + bands + 2 + k, mask=real, other=0) - offset
-        sums = tl.full([some_bands], 0.0, tl.float32)
-        # A band's bins from its lowest to its highest, those of all bands at once.
-        for m in range(tl.load(longest + group)):
-            held = m < wide
-            weight = tl.load(weights + offset + m, mask=held, other=0.0)
-            sums += weight * tl.load(levels + begin + m, mask=held, other=0.0)
+        first = tl.full([some_bands], 0.0, tl.float32)
+        second, third, fourth = first, first, first
+        # Four sums, which do not wait for each other.
+        for m in range(0, tl.load(longest + group), 4):
+            first += _weighted(levels, weights, begin, offset, wide, m)
+            second += _weighted(levels, weights, begin, offset, wide, m + 1)
+            third += _weighted(levels, weights, begin, offset, wide, m + 2)
+            fourth += _weighted(levels, weights, begin, offset, wide, m + 3)
         target = tl.load(mel + k, mask=real, other=0.0)
         is_bound = tl.load(bound + k, mask=real, other=0)
-        found = tl.minimum(target / (sums + _TINY), tl.where(is_bound != 0, 1.0, _LARGEST_RATIO))
+        sums = (first + second) + (third + fourth) + _TINY
+        found = tl.minimum(target / sums, tl.where(is_bound != 0, 1.0, _LARGEST_RATIO))
         found = tl.where(exponent == 1.0, found, _raised(found, exponent))
         tl.store(ratio + k, found, mask=real)
+
+
+@triton.jit
+def _correct(
+    spectrum,
+    state,
+    ratio,
+    below,
+    shares,
+    n,
+    held,
+    re,
+    im,
+    to_re,
+    to_im,
+    quotient,
+    numbers,
+    bands,
+    count,
+    whole: tl.constexpr,
+):
+    """The next `C` of some bins, and what the next step subtracts."""
+    keep, reflect = tl.load(numbers + 4), tl.load(numbers + 5)
+    if whole:
+        lower = tl.load(below + n)
+        own, other = tl.load(shares + n), tl.load(shares + count + n)
+    else:
+        lower = tl.load(below + n, mask=held, other=0)
+        own = tl.load(shares + n, mask=held, other=0.0)
+        other = tl.load(shares + count + n, mask=held, other=0.0)
+    # A bin of the last band alone has no share of the next one, whose place is there all the same.
+    factor = (tl.load(ratio + lower) * own + tl.load(ratio + lower + 1) * other) * quotient
+    to_re, to_im = to_re * factor, to_im * factor
+    _put_pair(spectrum + n, to_re, to_im, held, whole)
+    next_re, next_im = keep * re + reflect * to_re, keep * im + reflect * to_im
+    _put_pair(state + n, next_re, next_im, held, whole)
 
 
 @triton.jit(do_not_specialize=["rows", "bands", "all_bands", "width", "count", "low"])
@@ -145,32 +214,30 @@ def _step(
     kind: tl.constexpr,
     some_bands: tl.constexpr,
     bins: tl.constexpr,
+    more: tl.constexpr,
+    zeros: tl.constexpr,
 ):
-    """The next `C` of rows in place, and what the next step subtracts; a row's bins at once."""
+    """The next `C` of rows in place, and what the next step subtracts; a row's bins at once.
+
+    A row's bins are `bins`, and up to `more` further ones.
+    """
     numbers = coefficients + 8 * tl.load(counter)
-    relaxation, blend, rest = tl.load(numbers), tl.load(numbers + 1), tl.load(numbers + 2)
-    exponent, keep, reflect = tl.load(numbers + 3), tl.load(numbers + 4), tl.load(numbers + 5)
-    n = tl.arange(0, bins)
-    held = n < count
-    lower = tl.load(below + n, mask=held, other=0)
-    upper = tl.minimum(lower + 1, bands - 1)
-    own_share = tl.load(shares + n, mask=held, other=0.0)
-    next_share = tl.load(shares + count + n, mask=held, other=0.0)
-    levels = space + tl.program_id(0) * (count + bands)
+    exponent = tl.load(numbers + 3)
+    a, b, z = tl.arange(0, bins), bins + tl.arange(0, more), tl.arange(0, zeros)
+    held = b < count
+    levels = space + tl.program_id(0) * (count + bands + 1)
     ratio = levels + count
+    tl.store(ratio + bands, 0.0)
     for number in range(tl.program_id(0), rows, tl.num_programs(0)):
         row = tl.full([], 0, tl.int64) + number
-        spectrum, state = here + row * width + low + n, past + row * count + n
-        re, im = _pair(spectrum, held)
-        past_re, past_im = _pair(state, held)
-        to_re, to_im, level, quotient = _relaxed_magnitude(
-            re, im, past_re, past_im, relaxation, blend, rest
+        whole = here + row * width
+        spectrum, state = whole + low, past + row * count
+        re, im, to_re, to_im, quotient = _beyond(
+            spectrum, state, levels, a, held, numbers, power, kind, whole=True
         )
-        if kind == 2:
-            level = level * level
-        if kind == 0:
-            level = _raised(level, power)
-        tl.store(levels + n, level, mask=held)
+        re_b, im_b, to_re_b, to_im_b, quotient_b = _beyond(
+            spectrum, state, levels, b, held, numbers, power, kind, whole=False
+        )
         tl.debug_barrier()  # what other threads of the program have stored
         _band_factors(
             levels,
@@ -185,28 +252,39 @@ def _step(
             some_bands,
         )
         tl.debug_barrier()
-        gain = tl.load(ratio + lower, mask=held, other=0.0) * own_share
-        gain += tl.load(ratio + upper, mask=held, other=0.0) * next_share
-        factor = gain * quotient
-        to_re, to_im = to_re * factor, to_im * factor
-        _put_pair(spectrum, to_re, to_im, held)
-        _put_pair(state, keep * re + reflect * to_re, keep * im + reflect * to_im, held)
+        _correct(
+            *(spectrum, state, ratio, below, shares, a, held, re, im, to_re, to_im, quotient),
+            *(numbers, bands, count),
+            whole=True,
+        )
+        _correct(
+            *(spectrum, state, ratio, below, shares, b, held, re_b, im_b, to_re_b, to_im_b),
+            *(quotient_b, numbers, bands, count),
+            whole=False,
+        )
         # Bins that no band holds become zero.
-        whole = here + row * width
-        tl.store(whole + n, tl.full([bins], 0, tl.int64), mask=n < low)
-        for start in range(low + count, width, bins):
-            tl.store(whole + start + n, tl.full([bins], 0, tl.int64), mask=start + n < width)
+        for start in range(0, low, zeros):
+            tl.store(whole + start + z, tl.full([zeros], 0, tl.int64), mask=start + z < low)
+        for start in range(low + count, width, zeros):
+            tl.store(whole + start + z, tl.full([zeros], 0, tl.int64), mask=start + z < width)
         tl.debug_barrier()  # before the next row's levels take the place of these
 
 
-def programs(rows: int) -> int:
+@lru_cache(maxsize=16)
+def _processors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 2
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def programs(rows: int, device: torch.device) -> int:
     """Programs for a pack of so many rows."""
-    return min(rows, _PROGRAMS)
+    return min(rows, _PROGRAMS * _processors(device))
 
 
 def space(rows: int, bands: BandTables, like: Tensor) -> Tensor:
     """Space of the kernel's own for a pack of so many rows."""
-    return like.new_empty(programs(rows) * (bands.count + len(bands.tables[0])))
+    return like.new_empty(programs(rows, like.device) * (bands.count + len(bands.tables[0]) + 1))
 
 
 def apply(
@@ -230,9 +308,12 @@ def apply(
     """
     bands, target = state.bands, state.target
     rows, width = spectrum.shape
-    block = max(int(triton.next_power_of_2(bands.count)), _BANDS)
+    bins = 1 << (bands.count.bit_length() - 1)
+    # Few sizes, each of which is compiled where it is met first.
+    left = bands.count - bins
+    more = min(n for n in (min(32, bins), max(bins // 4, 1), bins // 2, bins) if n >= left)
     with on(spectrum):
-        _step[(programs(rows),)](
+        _step[(programs(rows, spectrum.device),)](
             torch.view_as_real(spectrum).view(torch.int64),
             torch.view_as_real(state.momentum).view(torch.int64),
             target.mel,
@@ -251,6 +332,8 @@ def apply(
             # One kernel for all other powers: each that is compiled takes a second.
             kind=int(state.power) if state.power in (1, 2) else 0,
             some_bands=_BANDS,
-            bins=block,
-            num_warps=min(max(block // _BINS_PER_WARP, 1), 8),
+            bins=bins,
+            more=max(more, 1),
+            zeros=_ZEROS,
+            num_warps=min(max((bins + more) // _BINS_PER_WARP, 1), 8),
         )
