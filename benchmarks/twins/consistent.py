@@ -21,7 +21,7 @@ def aim(config: MelConfig, values: NDArray[np.float32]) -> tuple[Real, Marks]:
     linear = config.decompress(torch.from_numpy(values.T.astype(np.float64)))
     mel = linear.numpy().T * (weight > 0)
     silence = weight * np.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
-    floor = np.maximum(silence, config.scale.clamp_level(torch.from_numpy(mel), config.power))
+    floor = np.maximum(silence, config.scale.clamp_level(float(mel.max()), config.power))
     # What sqrt(|X|^2 + e) makes of level bins: their powers add up, in a band as in a bin.
     added, squared = weight * config.magnitude_eps ** (config.power / 2), 2 / config.power
     level = np.maximum(mel**squared - added**squared, 0.0) ** (1 / squared)

@@ -15,7 +15,7 @@ from unmel.models.errors import Invalid
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.method import Work
 from unmel.models.signal.emphasis import emphasize
-from unmel.models.signal.packed_stft import reflect
+from unmel.models.signal.pack_tables import reflect
 from unmel.models.signal.plan import Plan
 
 _BLOCK = 1024  # frames of one transform call, to bound the memory

@@ -14,15 +14,16 @@ from torch import Tensor
 from unmel.models.engine.long_clips import check_long, reconstruct_long
 from unmel.models.engine.memory import row_bytes
 from unmel.models.engine.reconstruct import reconstruct
-from unmel.models.engine.work import Resources, Result, finite, plan_warnings
+from unmel.models.engine.work import NOT_FINITE, Resources, Result, Values, finite, plan_warnings
+from unmel.models.errors import NonFiniteOutput
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.recipe import Recipe
 from unmel.models.methods.schedule import NONE, Schedule
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.packed_stft import PackedStft, to_frame_start
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.targets import Target, make_targets
-from unmel.models.signal.transfer import download
+from unmel.models.signal.targets import clip_target, pack_targets
+from unmel.models.signal.transfer import download, received
 
 Output = Literal["audio", "magnitude", "stft"]
 
@@ -83,11 +84,11 @@ class Item:
         config, recipe = self.key
         plan = resources.plans.get(config)
         warnings = plan_warnings(plan.empty)
-        targets = make_targets(plan, [item.mel for item in pack])
         if len(pack) == 1 and self.rows > resources.rows(config, recipe):
-            [wave] = download([self._blocks(resources, plan, targets[0])])
-            return [Result(self._finished(wave), warnings)]
+            [wave] = download([self._blocks(resources, plan)])
+            return [Result(self._finished(finite(wave)), warnings)]
         packed = PackedStft(plan, [(item.frames, item.samples) for item in pack], resources.backend)
+        targets = pack_targets(packed, [item.mel for item in pack])
         magnitude = reconstruct(
             packed,
             recipe,
@@ -96,15 +97,12 @@ class Item:
             [item.phases for item in pack],
             waveform=any(item.output != "magnitude" for item in pack),
         )
-        # Made only where asked for; an empty one is never read.
-        wanted = any(item.output != "audio" for item in pack)
-        spectra = _spectra(packed) if wanted else torch.empty(0, device=plan.device)
-        outputs = download(_outputs(pack, targets, packed, magnitude, spectra))
+        outputs = _outputs(pack, targets.gain, packed, magnitude)
         made = zip(pack, outputs, strict=True)
         return [Result(item._finished(values), warnings) for item, values in made]
 
-    def _finished(self, output: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
-        """The result of an output on the host: samples without the extractor's emphasis.
+    def _finished(self, values: Values) -> Values:
+        """The result of an output: samples without the extractor's emphasis.
 
         Raises
         ------
@@ -112,16 +110,17 @@ class Item:
             If not all of it is finite.
 
         """
-        values, coefficient = finite(output), self.config.preemphasis
+        coefficient = self.config.preemphasis
         if self.output != "audio" or not coefficient:
             return values
         wave = deemphasize(np.asarray(values, np.float32), coefficient)
         return finite(torch.from_numpy(wave.astype(np.float32)))
 
-    def _blocks(self, resources: Resources, plan: Plan, target: Target) -> Tensor:
+    def _blocks(self, resources: Resources, plan: Plan) -> Tensor:
         """The samples `[L]` of an item too long for a pack; TooLarge if it must be one."""
         limit = resources.rows(self.config, self.recipe)
         check_long(self.config, self.recipe, self.output, self.frames, limit)
+        target = clip_target(plan, self.mel)
         wave = reconstruct_long(
             plan,
             resources.backend,
@@ -132,30 +131,65 @@ class Item:
             self.phases,
             limit,
         )
-        return wave * target.gain
+        return wave * target.gain[0]
 
 
 def _outputs(
-    items: Sequence[Item],
-    targets: Sequence[Target],
-    pack: PackedStft,
-    magnitude: Tensor | None,
-    spectra: Tensor,
-) -> list[Tensor]:
-    """Each item's samples `[L]`, magnitude or STFT `[N, T]`, at the client's level."""
-    config = pack.plan.config
-    outputs = []
-    for item, target, wave, start in zip(items, targets, pack.audio(), pack.starts, strict=True):
-        rows = slice(start, start + item.frames)
-        if item.output == "audio":
-            values = wave
-        elif item.output == "magnitude" and magnitude is not None:
-            values = magnitude[rows].T
+    items: Sequence[Item], gain: Tensor, pack: PackedStft, magnitude: Tensor | None
+) -> list[Values]:
+    """Each item's samples `[L]`, magnitude or STFT `[N, T]`, at the client's level; on the host.
+
+    Raises
+    ------
+    NonFiniteOutput
+        If not all of them are finite.
+
+    """
+    cpu = pack.plan.device.type == "cpu"
+    audio = any(item.output == "audio" for item in items)
+    sent = _spectral(items, gain, pack, magnitude)
+    if audio and not cpu:
+        rows = pack.signal[: pack.used * pack.hop].view(pack.used, pack.hop)
+        sent["rows"] = rows * gain.to(rows.dtype)[pack.clip_rows[0]].unsqueeze(1)
+        sent["largest"] = torch.linalg.vector_norm(sent["rows"], torch.inf, dim=1)
+    came = dict(zip(sent, received(list(sent.values())), strict=True))
+    waves, sound = [], None
+    if audio and cpu:
+        waves = [wave.mul_(factor) for wave, factor in zip(pack.audio(), gain, strict=True)]
+    elif audio:
+        waves, sound = pack.audio(came["rows"].view(-1)), np.isfinite(came["largest"].numpy())
+    made = []
+    for k, (start, _, count) in enumerate(pack.extents):
+        if k in came:
+            made.append(finite(came[k] if cpu else came[k].clone()))
+        elif sound is None:
+            made.append(finite(waves[k]))
+        elif sound[start : start + count].all():
+            made.append(waves[k].numpy())
         else:
-            values = to_frame_start(config, spectra[rows]).T
-            values = values.abs() if item.output == "magnitude" else values
-        outputs.append(values * target.gain)
-    return outputs
+            raise NonFiniteOutput(NOT_FINITE)
+    return made
+
+
+def _spectral(
+    items: Sequence[Item], gain: Tensor, pack: PackedStft, magnitude: Tensor | None
+) -> dict[int | str, Tensor]:
+    """The outputs that are not audio, by the number of their item."""
+    wanted = [k for k, item in enumerate(items) if item.output != "audio"]
+    direct = magnitude is not None and all(items[k].output == "magnitude" for k in wanted)
+    # Made only where asked for.
+    spectra = None if direct or not wanted else _spectra(pack)
+    found: dict[int | str, Tensor] = {}
+    for k in wanted:
+        first, frames, _ = pack.extents[k]
+        rows = slice(first, first + frames)
+        if items[k].output == "magnitude" and magnitude is not None:
+            values = magnitude[rows].T
+        elif spectra is not None:
+            values = to_frame_start(pack.plan.config, spectra[rows]).T
+            values = values.abs() if items[k].output == "magnitude" else values
+        found[k] = values * gain[k]
+    return found
 
 
 def _spectra(pack: PackedStft) -> Tensor:

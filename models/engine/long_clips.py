@@ -24,7 +24,7 @@ from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import Recipe
 from unmel.models.signal.packed_stft import PackedStft, clip_of
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.targets import Target
+from unmel.models.signal.targets import Targets
 
 # Frames of its future that a block sees and leaves to the next, and of settled past that the
 # next one begins with. With 16 and with 48 the result scores the same.
@@ -104,7 +104,7 @@ def reconstruct_long(
     plan: Plan,
     backend: Backend,
     recipe: Recipe,
-    target: Target,
+    target: Targets,
     samples: int,
     seed: int,
     phases: NDArray[np.float32] | None,
@@ -117,7 +117,7 @@ def reconstruct_long(
     plan, backend, recipe
         What every block is computed with.
     target
-        The clip's mel.
+        The clip's target, whose rows are its frames.
     samples
         Length of the clip, `L`.
     seed
@@ -148,10 +148,11 @@ def reconstruct_long(
         pack.firsts = [block.first]
         if block.settled:
             pack.pin([signal[origin : block.settled * config.hop_length]])
+        mel, bound = (pack.spread_rows([whole[rows]]) for whole in (target.mel, target.bound))
         reconstruct(
             pack,
             recipe,
-            [replace(target, mel=target.mel[rows], bound=target.bound[rows])],
+            replace(target, mel=mel, bound=bound),
             [seed],
             [None if phases is None else phases[rows]],
         )

@@ -15,13 +15,13 @@ from unmel.models.methods.phase.phases import PHASES
 from unmel.models.methods.recipe import GIVEN, Recipe
 from unmel.models.methods.start.starts import STARTS
 from unmel.models.signal.packed_stft import PackedStft, frame_start_slope
-from unmel.models.signal.targets import Target
+from unmel.models.signal.targets import Targets
 
 
 def reconstruct(
     pack: PackedStft,
     recipe: Recipe,
-    targets: Sequence[Target],
+    targets: Targets,
     seeds: Sequence[int],
     given: Sequence[NDArray[np.float32] | None],
     *,
@@ -36,7 +36,7 @@ def reconstruct(
     recipe
         Methods, schedule and parameters.
     targets
-        Target of each clip; the signal has its level.
+        Targets of the clips, in the pack's rows; the signal has their level.
     seeds
         Seed of each clip.
     given
@@ -49,8 +49,7 @@ def reconstruct(
     Tensor or None
         Magnitude `[rows, N]` of the inversion; None for a joint method.
     """
-    mel = pack.spread_rows([target.mel for target in targets])
-    bound = pack.spread_rows([target.bound for target in targets])
+    mel, bound = targets.mel, targets.bound
     audible = mel.masked_fill(bound, 0.0)  # a floor is an upper bound, not a level to reach
     if recipe.inversion is None:
         start = transpose(pack, audible)

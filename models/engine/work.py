@@ -17,6 +17,10 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.methods.recipe import Recipe
 from unmel.models.signal.plan import PlanCache
 
+Values = NDArray[np.float32] | NDArray[np.complex64]
+"""Samples `[L]`, full scale at 1; linear magnitude or complex STFT `[N, T]`; or a mel."""
+NOT_FINITE = "the reconstruction is not finite"
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -36,8 +40,7 @@ class Resources:
 class Result:
     """Result of a piece of work."""
 
-    values: NDArray[np.float32] | NDArray[np.complex64]
-    """Samples `[L]`, full scale at 1; linear magnitude or complex STFT `[N, T]`; or a mel."""
+    values: Values
     warnings: tuple[str, ...] = ()
 
 
@@ -79,15 +82,15 @@ class Work(Protocol):
         """The results of a pack of one key, of which it is the first."""
 
 
-def finite(values: Tensor) -> NDArray[np.float32] | NDArray[np.complex64]:
+def finite(values: Tensor) -> Values:
     """Values of the host as numpy's; NonFiniteOutput if they are not all finite."""
-    found: NDArray[np.float32] | NDArray[np.complex64]
+    found: Values
     if values.is_complex():
         found = np.ascontiguousarray(values.numpy(), np.complex64)
     else:
         found = np.ascontiguousarray(values.numpy(), np.float32)
     if not np.isfinite(found).all():
-        raise NonFiniteOutput("the reconstruction is not finite")
+        raise NonFiniteOutput(NOT_FINITE)
     return found
 
 

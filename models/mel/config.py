@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -534,5 +535,11 @@ class MelConfig(Members):
         return self.scale.decompress(plain, self.power)
 
     @staticmethod
-    def _moment(value: float | tuple[float, ...], like: Tensor) -> Tensor:
-        return torch.tensor(value, dtype=like.dtype, device=like.device)
+    def _moment(value: float | tuple[float, ...], like: Tensor) -> float | Tensor:
+        return _on(value, like.dtype, like.device) if isinstance(value, tuple) else value
+
+
+@lru_cache(maxsize=64)  # of a GPU too, where a copy of them would wait for the device
+def _on(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Values of the bands on a device."""
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -26,6 +26,12 @@ MIN_LEVEL = 1e-30
 
 PositiveLevel = Annotated[float, Field(ge=MIN_LEVEL, le=1e6, allow_inf_nan=False)]
 Decibel = Annotated[float, Field(ge=-400, le=400, allow_inf_nan=False)]
+
+Level = TypeVar("Level", float, Tensor)
+
+
+def _at_least(floor: float, level: Level) -> Level:
+    return level.clamp_min(floor) if isinstance(level, Tensor) else max(floor, level)
 
 
 class _Scale(Members):
@@ -65,13 +71,13 @@ class _Scale(Members):
         """
         raise NotImplementedError
 
-    def clamp_level(self, mel: Tensor, power: float) -> float:
+    def clamp_level(self, loudest: Level, power: float) -> Level | float:
         """The linear level that `compress` raised quieter values to; 0 for none.
 
         Parameters
         ----------
-        mel
-            Linear mel `[T, K]` of one clip.
+        loudest
+            Largest value of the clip's linear mel, 0 for none; or those of many clips.
         power
             `p` of a mel of `|X|^p`: 1 for magnitudes, 2 for powers.
         """
@@ -132,7 +138,7 @@ class LogScale(_Scale):
             return logs.exp()
         return torch.expm1(logs - math.log(self.offset)).clamp_min(0.0) * self.offset
 
-    def clamp_level(self, mel: Tensor, power: float) -> float:
+    def clamp_level(self, loudest: Level, power: float) -> Level | float:
         return self.clip
 
 
@@ -170,11 +176,11 @@ class DecibelScale(_Scale):
         # 10^(dB/10) is a power, and the mel the p/2-th of it.
         return torch.exp(values * (_LN10 * power / 20.0)) * math.pow(self.reference, power / 2)
 
-    def clamp_level(self, mel: Tensor, power: float) -> float:
+    def clamp_level(self, loudest: Level, power: float) -> Level | float:
         floor = math.pow(self.floor, power / 2)
-        if self.top_db is None or mel.numel() == 0:
+        if self.top_db is None:
             return floor
-        return max(floor, float(mel.max()) * math.pow(10.0, -self.top_db * power / 20.0))
+        return _at_least(floor, loudest * math.pow(10.0, -self.top_db * power / 20.0))
 
 
 class CoquiScale(_Scale):
@@ -199,7 +205,7 @@ class CoquiScale(_Scale):
         db = (values + self.max_norm) * (-self.min_db / (2.0 * self.max_norm)) + self.min_db
         return torch.exp((db + self.ref_db) * (_LN10 * power / 20.0))
 
-    def clamp_level(self, mel: Tensor, power: float) -> float:
+    def clamp_level(self, loudest: Level, power: float) -> Level | float:
         lowest = math.pow(10.0, (self.min_db + self.ref_db) * power / 20.0)
         return max(lowest, 1e-8)
 
@@ -218,8 +224,8 @@ class WhisperScale(_Scale):
     def decompress(self, values: Tensor, power: float) -> Tensor:
         return torch.exp((values * 4.0 - 4.0) * _LN10)
 
-    def clamp_level(self, mel: Tensor, power: float) -> float:
-        return max(1e-10, float(mel.max()) * 1e-8) if mel.numel() else 1e-10
+    def clamp_level(self, loudest: Level, power: float) -> Level | float:
+        return _at_least(1e-10, loudest * 1e-8)
 
 
 Scale = Annotated[

@@ -182,8 +182,7 @@ def floor_levels(config: MelConfig) -> tuple[float, float]:
     """
     scale, bands = config.scale, filterbank(config).sum(axis=1)[_live_bands(config)]
     quiet = math.hypot(config.magnitude_floor, config.magnitude_eps**0.5) ** config.power
-    silence = torch.zeros(1, config.n_mels, dtype=torch.float64)
-    least = max(scale.clamp_level(silence, config.power), _OFFSET_SHARE * offset_of(config))
+    least = max(scale.clamp_level(0.0, config.power), _OFFSET_SHARE * offset_of(config))
     floors = _decibels(config, np.maximum(quiet * bands, least) / full_scale_level(config))
     return float(floors.min(initial=0.0)), float(floors.max(initial=_FAINTEST))
 

@@ -22,10 +22,7 @@ def impose(magnitude: Tensor, spectrum: Tensor) -> Tensor:
 
 def clip_mask(pack: PackedStft) -> Tensor:
     """`[rows, 1]`: 1 in the rows of the clips, 0 between them, where a spectrum must be zero."""
-    plan = pack.plan
-    return pack.spread_rows(
-        [torch.ones(frames, 1, dtype=plan.dtype, device=plan.device) for frames, _ in pack.clips]
-    )
+    return pack.framed.unsqueeze(1).to(pack.plan.dtype)
 
 
 def state(pack: PackedStft) -> Tensor:

@@ -21,27 +21,28 @@ from torch import Tensor
 from unmel.models.backends.base import Backend
 from unmel.models.backends.reference import REFERENCE
 from unmel.models.mel.config import MelConfig
+from unmel.models.signal.pack_tables import (
+    Extent,
+    beyond,
+    edge_gather,
+    extents,
+    hop_index,
+    short_hops,
+)
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.transfer import send, staging, upload
 
-Envelope = NDArray[np.float64] | NDArray[np.float32]
+Edges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 CPU_BLOCK = 64  # rows of a matrix product
 _RUN_POINTS = 2**17  # of a run's transforms: 128 frames of 1024 points
 
 
-def reflect(position: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Indices into `[0, length)` of positions outside it, mirrored as often as needed."""
-    if length == 1:
-        return np.zeros_like(position)
-    period = 2 * (length - 1)
-    folded = np.abs(position) % period
-    return np.where(folded < length, folded, period - folded)
-
-
 def clip_of(config: MelConfig, support: Tensor, samples: int) -> Tensor:
     """A clip's own samples `[L]`, copied, of those that its frames' windows reach."""
     within = support[config.first :][: samples - config.unreached]
+    if len(within) == samples:
+        return within.clone()
     out = support.new_zeros(samples)
     out[config.unreached :][: len(within)] = within
     return out
@@ -61,6 +62,8 @@ class PackedStft:
         Frames `T` and samples `L` of each clip.
     backend
         What computes the pack.
+    like
+        A pack of the same clips at another rate, with the same rows.
 
     """
 
@@ -72,19 +75,16 @@ class PackedStft:
         plan: Plan,
         clips: Sequence[tuple[int, int]],
         backend: Backend = REFERENCE,
+        like: PackedStft | None = None,
     ) -> None:
         config = plan.config
         self.plan, self.clips, self.backend = plan, tuple(clips), backend
         cpu = plan.device.type == "cpu"
         self.hop, self.win, self.n_fft = config.hop_length, config.win_length, config.n_fft
         self.overlap = config.overlap
-        self.extents: list[tuple[int, int, int]] = []
+        self.extents: list[Extent] = extents(config, self.clips) if like is None else like.extents
         """First row of each clip, its frames and its rows, the gap behind it included."""
-        self.used = 0
-        for frames, samples in self.clips:
-            rows = config.rows(frames, samples)
-            self.extents.append((self.used, frames, rows))
-            self.used += rows
+        self.used = sum(rows for _, _, rows in self.extents)
         self.starts = [start for start, _, _ in self.extents]
         self.firsts = [0] * len(self.clips)
         """Number of each clip's first frame: set where the clip is a block of a longer one."""
@@ -100,21 +100,20 @@ class PackedStft:
         self.carry = zeros(self.overlap - 1, self.hop)
         """`[overlap - 1, hop]`: sums of the hops that the next block reaches, between two `add`."""
         self.complex_dtype = torch.complex64 if plan.dtype == torch.float32 else torch.complex128
-        inverse, targets, sources = self._edges()
         self.pasts: list[Tensor] = []
         """Argument of `pin`."""
-        self._host_edges = targets, sources
-        tables = (
-            torch.as_tensor(inverse, dtype=plan.dtype),
-            *map(torch.from_numpy, (targets, sources)),
-            torch.from_numpy(self._clip_rows()),
-        )
-        self.inverse_envelope, *edges, clip_rows = upload(tables, plan.device)
-        """One over the sum of the squared windows at each sample, zero outside the clips."""
-        self.clip_rows = clip_rows
-        """Number, first row, frames and rows of each row's clip `[4, used]`."""
-        self.edges = edges[0], edges[1]
+        self._host_edges, tables = self._tables(like)
+        tables |= zip(("targets", "sources"), map(torch.from_numpy, self._host_edges), strict=True)
+        if like is None:
+            numbered = [(k, *extent) for k, extent in enumerate(self.extents)]
+            tables["numbers"] = torch.tensor(numbered).T
+        sent = dict(zip(tables, upload(list(tables.values()), plan.device), strict=True))
+        self.edges = sent["targets"], sent["sources"]
         """Samples beyond the clips' edges, and those that the extractor's padding repeats there."""
+        self.clip_rows: Tensor = self._each_row(sent["numbers"]) if like is None else like.clip_rows
+        """Number, first row, frames and rows of each row's clip `[4, used]`."""
+        self.inverse_envelope = self._envelope(sent, like)
+        """One over the sum of the squared windows at each sample, zero outside the clips."""
         self.pins = self.edges[0][:0], self._signal[:0]
         """Samples that are held, and what they are held to."""
         self.begin()
@@ -124,45 +123,46 @@ class PackedStft:
         """`[win_length]`."""
         return self.plan.window
 
-    def _clip_rows(self) -> NDArray[np.int64]:
-        extents = np.array(self.extents, np.int64)
-        numbered = np.column_stack([np.arange(len(extents)), extents])
-        return np.ascontiguousarray(np.repeat(numbered, extents[:, 2], axis=0).T)
+    @property
+    def framed(self) -> Tensor:
+        """Bool `[rows]`: true in the rows of the clips, which have a frame, not between them."""
+        _, start, frames, _ = self.clip_rows
+        found = torch.arange(self.used, device=start.device) - start < frames
+        return torch.nn.functional.pad(found, (0, self.rows - self.used))
 
-    def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
-        """Inverse window envelope, zero outside the clips, and the gather of the clips' edges."""
+    def _each_row(self, numbers: Tensor) -> Tensor:
+        """The numbers of clips `[4, clips]`, the last of them their rows, for each used row."""
+        return numbers.repeat_interleave(numbers[3], dim=1, output_size=self.used)
+
+    def _tables(self, like: PackedStft | None) -> tuple[Edges, dict[str, Tensor]]:
+        """The gather of the clips' edges, and the tables that `_envelope` takes; on the host."""
         config, hop = self.plan.config, self.hop
-        steps, least = config.squared_window(), config.envelope_floor()
-        # Of the type that is wanted at once: there is one for every sample.
-        inverse: Envelope = np.zeros(
-            self._signal.numel(), str(self.plan.dtype).removeprefix("torch.")
-        )
-        targets: list[NDArray[np.int64]] = []
-        sources: list[NDArray[np.int64]] = []
-        for (frames, samples), start in zip(self.clips, self.starts, strict=True):
-            # Between the first frames and the last every hop is like the next.
-            few = min(frames, self.overlap)
-            envelope = np.zeros((few + self.overlap - 1, hop))
-            for r in range(self.overlap):
-                envelope[r : r + few] += steps[r]
-            envelope = 1.0 / np.maximum(envelope, least)
-            place = inverse[start * hop :][: (frames + self.overlap - 1) * hop].reshape(-1, hop)
-            place[: self.overlap - 1] = envelope[: self.overlap - 1]
-            place[self.overlap - 1 : frames] = envelope[few - 1 : few]
-            place[frames:] = envelope[few:]
-            place.reshape(-1)[: config.first] = 0.0
-            place.reshape(-1)[config.lead + samples :] = 0.0
-            if config.reflects:
-                support = (frames - 1) * hop + self.win
-                outside = np.concatenate(
-                    [np.arange(config.lead), np.arange(config.lead + samples, support)]
-                )
-                targets.append(start * hop + outside)
-                inside = config.lead + reflect(outside - config.lead, samples)
-                sources.append(start * hop + inside)
-        if not targets:
-            return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
-        return inverse, np.concatenate(targets), np.concatenate(sources)
+        first, frames, rows = np.array(self.extents, np.int64).T
+        samples = np.array([samples for _, samples in self.clips], np.int64)
+        origin, end = first * hop, (frames + self.overlap - 1) * hop
+        silent = beyond(config, origin, samples, end)
+        # The last window may end within a hop.
+        rest = self.overlap * hop - self.win
+        padded = beyond(config, origin, samples, end - rest) if rest else silent
+        edges = edge_gather(config, origin, samples, padded)
+        tables = {}
+        if edges[0] is not silent.places:
+            tables["silent"] = torch.from_numpy(silent.places)
+        if (short := short_hops(config, frames)) is not None:
+            tables["short"] = torch.as_tensor(short, dtype=self.plan.dtype)
+        if like is None:
+            tables["hops"] = torch.from_numpy(hop_index(self.overlap, frames, rows))
+        return edges, tables
+
+    def _envelope(self, tables: dict[str, Tensor], like: PackedStft | None) -> Tensor:
+        """The inverse window envelope, spread from tables on the device."""
+        self._hops: Tensor = tables["hops"] if like is None else like._hops
+        hops, behind = self.plan.inverse_hops, self.rows + self.overlap - 1 - self.used
+        if "short" in tables:
+            hops = torch.cat([hops, tables["short"]])
+        index = torch.nn.functional.pad(self._hops, (0, behind))
+        envelope = hops.index_select(0, index).view(-1)
+        return envelope.index_fill_(0, tables.get("silent", self.edges[0]), 0.0)
 
     def blocks(self) -> Iterator[slice]:
         """The rows of the pack in blocks of one size, for what takes matrix products."""
@@ -280,27 +280,28 @@ class PackedStft:
         """The present signal, all clips with their edges in one `[samples]`; may be written to."""
         return self._signal
 
-    def audio(self) -> list[Tensor]:
-        """The present signal of each clip `[L]`, copied out of the pack."""
+    def audio(self, signal: Tensor | None = None) -> list[Tensor]:
+        """Each clip's samples `[L]`, copied out of the present signal or one laid out like it."""
+        signal = self._signal if signal is None else signal
         return [
-            clip_of(self.plan.config, self._reached(start, frames, samples), samples)
-            for (frames, samples), start in zip(self.clips, self.starts, strict=True)
+            clip_of(self.plan.config, self._reached(signal, k), samples)
+            for k, (_, samples) in enumerate(self.clips)
         ]
 
     def load(self, waves: Sequence[Tensor]) -> None:
         """Make `waves`, one `[L]` for each clip, the present signal."""
         self._signal.zero_()
         config = self.plan.config
-        for wave, (frames, samples), start in zip(waves, self.clips, self.starts, strict=True):
-            within = self._reached(start, frames, samples)[config.first :]
+        for k, wave in enumerate(waves):
+            within = self._reached(self._signal, k)[config.first :]
             kept = wave[config.unreached :][: len(within)]
             within[: len(kept)] = kept
         self.restore_edges()
 
-    def _reached(self, start: int, frames: int, samples: int) -> Tensor:
-        """A clip's rows of the present signal, which hold all that its windows reach."""
-        rows = self.plan.config.rows(frames, samples)
-        return self._signal[start * self.hop :][: rows * self.hop]
+    def _reached(self, signal: Tensor, k: int) -> Tensor:
+        """The `k`-th clip's rows of a signal, which hold all that its windows reach."""
+        start, _, rows = self.extents[k]
+        return signal[start * self.hop :][: rows * self.hop]
 
 
 def frame_start_slope(config: MelConfig, like: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from unmel.models.mel.config import MelConfig
 from unmel.models.mel.filterbank import Array, empty_bands, filterbank
 from unmel.models.mel.own_filterbank import is_banded
 from unmel.models.signal.band_tables import Bands, DenseBands, make_bands
+from unmel.models.signal.pack_tables import hop_table
 
 BAND_STEP = 16
 # Fewest bands of an octave that is run, and its highest bins, which none of the bands may hold.
@@ -35,6 +36,8 @@ class Plan:
     """Analysis window `[win_length]`."""
     squared_window: Tensor
     """Squared window `[overlap, hop_length]`: see `MelConfig.squared_window`."""
+    inverse_hops: Tensor
+    """Hops of a pack's inverse window envelope `[2 overlap, hop_length]`: see `hop_table`."""
     bank: Tensor
     """`F` transposed, `[N, K]`: `magnitudes @ bank` is the mel `[T, K]`."""
     spread: Tensor
@@ -170,6 +173,7 @@ def _plan(
         config=config,
         window=put(config.window_values()),
         squared_window=put(config.squared_window()),
+        inverse_hops=put(hop_table(config)),
         bank=columns,
         spread=rows,
         bands=make_bands(bank, spread, device, dtype) if banded else DenseBands(columns, rows),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -14,23 +14,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unmel.models.backends.reference import pow_nonnegative
+from unmel.models.mel.scale import Level
+from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.transfer import upload
+from unmel.models.signal.transfer import send, staging, upload
 
 # Values up to this factor above the floor count as floor: 16-bit floats round a log mel by 1 %.
 _FLOOR_MARGIN = 1.02
 
 
-@dataclass(frozen=True)
-class Target:
-    """One clip's target, with magnitudes divided by `gain`."""
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The targets of clips, with magnitudes divided by each clip's gain; on the plan's device."""
 
     mel: Tensor
-    """Linear mel `[T, K]` with the plan's K, its largest value in [1, 2) (all zero for silence)."""
+    """Linear mel `[rows, K]` with the plan's K; a clip's largest value is in [1, 2) (all zero for
+    silence), and between clips it is zero."""
     bound: Tensor
-    """Bool `[T, K]`: true where `mel` is the extractor's floor, an upper bound and not a level."""
-    gain: float
-    """Factor of the reconstructed samples."""
+    """Bool `[rows, K]`: true where `mel` is the extractor's floor, an upper bound and no level."""
+    gain: Tensor
+    """Factor of each clip's reconstructed samples `[clips]`, in double precision."""
 
 
 class _BandConstants(NamedTuple):
@@ -44,47 +47,80 @@ class _BandConstants(NamedTuple):
 _COPIES: WeakKeyDictionary[Plan, _BandConstants] = WeakKeyDictionary()
 
 
-def _band_constants(plan: Plan) -> _BandConstants:
-    """Copied from a GPU once in a plan's life, because the copy waits for the device."""
-    if plan.device.type == "cpu":
-        return _BandConstants(plan.alive, plan.silence, plan.band_weight)
+def _band_constants(plan: Plan, device: torch.device) -> _BandConstants:
+    """A GPU's are copied to the host once in a plan's life, because the copy waits for it."""
+    constants = _BandConstants(plan.alive, plan.silence, plan.band_weight)
+    if device.type == plan.device.type:
+        return constants
     if plan not in _COPIES:
-        constants = (plan.alive.cpu(), plan.silence.cpu(), plan.band_weight.cpu())
-        _COPIES[plan] = _BandConstants(*constants)
+        _COPIES[plan] = _BandConstants(*(values.cpu() for values in constants))
     return _COPIES[plan]
 
 
-def make_targets(plan: Plan, mels: Sequence[NDArray[np.float32]]) -> list[Target]:
-    """The targets of a pack's clips, on the plan's device.
-
-    They are computed on the host, because each clip's scale depends on its loudest value and
-    reading that from a device would wait for it.
+def pack_targets(pack: PackedStft, mels: Sequence[NDArray[np.float32]]) -> Targets:
+    """The targets of a pack's clips, in its rows.
 
     Parameters
     ----------
-    plan
-        The config's plan.
+    pack
+        The pack.
     mels
         Stored mel values `[T, n_mels]` of each clip.
     """
-    targets = [_target(plan, torch.tensor(mel)) for mel in mels]
-    count = len(targets)
-    sent = upload([t.mel for t in targets] + [t.bound for t in targets], plan.device)
-    parts = zip(targets, sent[:count], sent[count:], strict=True)
-    return [replace(target, mel=mel, bound=bound) for target, mel, bound in parts]
+    if pack.plan.device.type == "cpu":
+        made = [clip_target(pack.plan, mel) for mel in mels]
+        mel = pack.spread_rows([target.mel for target in made])
+        bound = pack.spread_rows([target.bound for target in made])
+        return Targets(mel, bound, torch.cat([target.gain for target in made]))
+    # As they were received, in one copy; what is between the clips does not matter.
+    values = staging((pack.rows, mels[0].shape[1]), torch.float32, pack.plan.device)
+    rows = values.numpy()
+    for stored, start in zip(mels, pack.starts, strict=True):
+        rows[start : start + len(stored)] = stored
+    return _on_device(pack.plan, send(values, pack.plan.device), pack)
 
 
-def _target(plan: Plan, values: Tensor) -> Target:
-    """The target of stored values `[T, n_mels]`, on the host."""
-    mel, bound = levels(plan, values)
+def clip_target(plan: Plan, mel: NDArray[np.float32]) -> Targets:
+    """The target of one clip's stored values `[T, n_mels]`, whose frames are the rows."""
+    if plan.device.type != "cpu":
+        [values] = upload([torch.tensor(mel)], plan.device)
+        return _on_device(plan, values, None)
+    found, bound = levels(plan, torch.tensor(mel))
     # A power of two divides exactly, and lets the guards against 0/0 be absolute numbers.
-    loudest = float(mel.max()) if mel.numel() else 0.0
+    loudest = float(found.max()) if found.numel() else 0.0
     scale = 2.0 ** math.floor(math.log2(loudest)) if loudest > 0 else 1.0
-    return Target(mel / scale, bound, scale ** (1.0 / plan.config.power))
+    gain = torch.tensor([scale ** (1.0 / plan.config.power)], dtype=torch.float64)
+    return Targets(found / scale, bound, gain)
+
+
+def _on_device(plan: Plan, values: Tensor, pack: PackedStft | None) -> Targets:
+    """The same of a pack's rows on a device, or of one clip's frames, without a look at a value."""
+    if pack is None:
+        clip, clips = torch.zeros(len(values), dtype=torch.int64, device=plan.device), 1
+    else:
+        clip, clips = pack.clip_rows[0], len(pack.clips)
+    mel = _linear(plan, values)
+    if pack is not None:
+        between = ~pack.framed.unsqueeze(1)
+        mel.masked_fill_(between, 0.0)
+
+    def loudest_of(mel: Tensor) -> Tensor:
+        return mel.new_zeros(clips).scatter_reduce_(0, clip, mel.amax(dim=1), "amax")
+
+    loudest = loudest_of(mel)
+    mel, bound = _floored(plan, mel, loudest[clip].unsqueeze(1))
+    if pack is not None:
+        bound.masked_fill_(between, value=False)
+    if plan.config.magnitude_eps:
+        loudest = loudest_of(mel)
+    mantissa, _ = torch.frexp(loudest)
+    scale = torch.where(loudest > 0.0, loudest / (2.0 * mantissa), 1.0)  # a power of two, exactly
+    gain = scale.double() ** (1.0 / plan.config.power)
+    return Targets(mel / scale[clip].unsqueeze(1), bound, gain)
 
 
 def levels(plan: Plan, values: Tensor, loudest_before: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Linear mel of stored values, and the places of the floor; on the host.
+    """Linear mel of one clip's stored values, and the places of the floor; on the host.
 
     Parameters
     ----------
@@ -101,16 +137,28 @@ def levels(plan: Plan, values: Tensor, loudest_before: float = 0.0) -> tuple[Ten
     tuple of Tensor
         Linear mel `[T, K]` with the plan's K, and bool `[T, K]`, true at the extractor's floor.
     """
-    config, bands = plan.config, _band_constants(plan)
-    values = values.to(plan.dtype)
-    mel = torch.nn.functional.pad(
-        config.decompress(values), (0, bands.alive.numel() - config.n_mels)
-    )
-    mel = mel * bands.alive
-    loudest = mel if loudest_before == 0.0 else mel.max().clamp_min(loudest_before)
-    floor = torch.clamp_min(bands.silence, config.scale.clamp_level(loudest, config.power))
-    bound = (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
-    return _without_epsilon(plan, mel), bound
+    mel = _linear(plan, values)
+    loudest = float(mel.max()) if mel.numel() else 0.0
+    return _floored(plan, mel, max(loudest, loudest_before))
+
+
+def _linear(plan: Plan, values: Tensor) -> Tensor:
+    """Linear mel `[T, K]` of stored values, on their device."""
+    config, alive = plan.config, _band_constants(plan, values.device).alive
+    mel = config.decompress(values.to(plan.dtype))
+    return torch.nn.functional.pad(mel, (0, alive.numel() - config.n_mels)) * alive
+
+
+def _floored(plan: Plan, mel: Tensor, loudest: Level) -> tuple[Tensor, Tensor]:
+    """A linear mel without the extractor's epsilon, and the places of the floor `[T, K]`.
+
+    `loudest` is the largest value of the clip, or of each row's clip `[T, 1]`.
+    """
+    config, silence = plan.config, _band_constants(plan, mel.device).silence
+    clamp = config.scale.clamp_level(loudest, config.power)
+    # A level for each row, or one number for all.
+    floor = torch.maximum(silence, clamp) if isinstance(clamp, Tensor) else silence.clamp_min(clamp)
+    return _without_epsilon(plan, mel), (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
 
 
 def _without_epsilon(plan: Plan, mel: Tensor) -> Tensor:
@@ -122,7 +170,9 @@ def _without_epsilon(plan: Plan, mel: Tensor) -> Tensor:
     config = plan.config
     if not config.magnitude_eps:
         return mel
-    added = math.pow(config.magnitude_eps, config.power / 2) * _band_constants(plan).weight
+    added = (
+        math.pow(config.magnitude_eps, config.power / 2) * _band_constants(plan, mel.device).weight
+    )
     if config.power == 2:
         return (mel - added).clamp_min(0.0)
     if config.power == 1:

@@ -68,7 +68,7 @@ def upload(parts: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     ]
 
 
-def download(parts: Sequence[Tensor]) -> list[Tensor]:
+def received(parts: Sequence[Tensor]) -> list[Tensor]:
     """Tensors of one device on the host, by one copy, which waits for the device.
 
     Parameters
@@ -79,26 +79,33 @@ def download(parts: Sequence[Tensor]) -> list[Tensor]:
     Returns
     -------
     list of Tensor
-        The same in single precision, each in memory of its own.
+        The same in single precision, in pinned memory that the next pack needs: what is kept has to
+        be copied.
     """
     if not parts or parts[0].device.type == "cpu":
         return list(parts)
     shapes = [(*part.shape, 2) if part.is_complex() else tuple(part.shape) for part in parts]
-    places = _places([math.prod(shape) for shape in shapes])
+    places = _places([math.prod(shape) for shape in shapes], 2)  # as complex numbers stand
     packed = torch.empty(places[-1].stop, dtype=torch.float32, device=parts[0].device)
     for part, shape, place in zip(parts, shapes, places, strict=True):
         packed[place].view(shape).copy_(torch.view_as_real(part) if part.is_complex() else part)
     pinned = staging(packed.shape, torch.float32, packed.device)
     pinned.copy_(packed)
-    received = []
-    for part, shape, place in zip(parts, shapes, places, strict=True):
-        # Cloned, because a response would hold pinned memory that the next pack needs.
-        values = pinned[place].view(shape).clone()
-        received.append(torch.view_as_complex(values) if part.is_complex() else values)
-    return received
+    found = [pinned[place].view(shape) for shape, place in zip(shapes, places, strict=True)]
+    return [
+        torch.view_as_complex(values) if part.is_complex() else values
+        for part, values in zip(parts, found, strict=True)
+    ]
 
 
-def _places(sizes: Sequence[int], alignment: int = 1) -> list[slice]:
+def download(parts: Sequence[Tensor]) -> list[Tensor]:
+    """What `received` gives, each in memory of its own; on a CPU the parts themselves."""
+    if not parts or parts[0].device.type == "cpu":
+        return list(parts)
+    return [values.clone() for values in received(parts)]
+
+
+def _places(sizes: Sequence[int], alignment: int) -> list[slice]:
     """Slices of consecutive parts of these sizes, each aligned."""
     places, end = [], 0
     for size in sizes:

@@ -14,7 +14,8 @@ from torch import Tensor
 from unmel.models.backends.base import Backend
 from unmel.models.backends.reference import REFERENCE
 from unmel.models.mel.config import MelConfig
-from unmel.models.signal.packed_stft import Envelope, PackedStft, reflect
+from unmel.models.signal.pack_tables import reflect
+from unmel.models.signal.packed_stft import Edges, PackedStft
 from unmel.models.signal.plan import Plan
 
 
@@ -60,7 +61,7 @@ class Windows(PackedStft):
         self.raw = torch.zeros_like(self._signal)
         """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
 
-    def _edges(self) -> tuple[Envelope, NDArray[np.int64], NDArray[np.int64]]:
+    def _tables(self, like: PackedStft | None) -> tuple[Edges, dict[str, Tensor]]:
         inverse = np.zeros(self._signal.numel())
         targets, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for span, start in zip(self.spans, self.starts, strict=True):
@@ -69,7 +70,11 @@ class Windows(PackedStft):
             inverse[origin : origin + own.size] = own
             targets.append(origin + outside)
             sources.append(origin + mirrored)
-        return inverse, np.concatenate(targets), np.concatenate(sources)
+        edges = np.concatenate(targets), np.concatenate(sources)
+        return edges, {"envelope": torch.as_tensor(inverse, dtype=self.plan.dtype)}
+
+    def _envelope(self, tables: dict[str, Tensor], like: PackedStft | None) -> Tensor:
+        return tables["envelope"]
 
     def part(self, samples: Tensor, k: int) -> Tensor:
         """The `k`-th window's own part of `samples`, which are laid out as the signal."""

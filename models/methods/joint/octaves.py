@@ -39,7 +39,7 @@ def lowered(pack: PackedStft, plan: Plan) -> PackedStft:
         return pack
     step = pack.hop // plan.config.hop_length
     clips = [(frames, -(-samples // step)) for frames, samples in pack.clips]
-    lower = PackedStft(plan, clips, pack.backend)
+    lower = PackedStft(plan, clips, pack.backend, like=pack)
     if any(len(past) for past in pack.pasts):
         lower.pin([_decimated(past, step) for past in pack.pasts])
     return lower

@@ -12,7 +12,8 @@ from benchmarks.peers import stft
 from tests.signals import voice
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
-from unmel.models.signal.packed_stft import CPU_BLOCK, PackedStft, reflect, to_frame_start
+from unmel.models.signal.pack_tables import reflect
+from unmel.models.signal.packed_stft import CPU_BLOCK, PackedStft, to_frame_start
 from unmel.models.signal.plan import build_plan
 
 CPU = torch.device("cpu")
@@ -112,3 +113,57 @@ def test_samples_that_no_window_reaches_take_no_rows() -> None:
     pack = PackedStft(build_plan(config, CPU), [(1, 16384), (2, 16484)])
     assert pack.used == 5
     assert [len(wave) for wave in pack.audio()] == [16384, 16484]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_sample_is_divided_by_the_windows_over_it_rounded_once(
+    name: str, dtype: torch.dtype
+) -> None:
+    """Clips shorter than a window's overlap among them, and nothing outside the clips."""
+    config = SHAPES[name]
+    plan = build_plan(config, CPU, dtype)
+    squared = config.window_values() ** 2
+    clips = [
+        (frames, samples)
+        for frames in (50, 1, 2, 3, 5, 50)
+        for samples in config.sample_range(frames)
+    ]
+    pack, lower = PackedStft(plan, clips), plan.below
+    expected = np.zeros(pack.signal.numel())
+    for (frames, samples), start in zip(clips, pack.starts, strict=True):
+        length = (frames + config.overlap - 1) * config.hop_length
+        envelope = np.zeros(length)
+        for frame in reversed(range(frames)):  # a sum's first term is the last frame's
+            envelope[frame * config.hop_length :][: config.win_length] += squared
+        inverse = 1.0 / np.maximum(envelope, config.envelope_floor())
+        own = slice(config.first, config.lead + samples)
+        expected[start * config.hop_length :][:length][own] = inverse[own]
+    found = pack.inverse_envelope.numpy()
+    np.testing.assert_array_equal(found, expected.astype(found.dtype))
+    if lower is not None:
+        step = config.hop_length // lower.config.hop_length
+        halved = [(frames, -(-samples // step)) for frames, samples in clips]
+        alike = PackedStft(lower, halved, like=pack)
+        alone = PackedStft(lower, halved)
+        assert torch.equal(alike.inverse_envelope, alone.inverse_envelope)
+        assert alike.extents == alone.extents
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_what_lies_beyond_the_edges_repeats_the_clip_as_its_extractor_pads(name: str) -> None:
+    config = SHAPES[name]
+    clips = [(f, samples) for f in (9, 2, 1, 30) for samples in config.sample_range(f)]
+    pack = PackedStft(build_plan(config, CPU), clips)
+    expected = []
+    for (frames, samples), start in zip(clips, pack.starts, strict=True):
+        support = (frames - 1) * config.hop_length + config.win_length
+        for place in range(support if config.reflects else 0):
+            position = place - config.lead
+            if not 0 <= position < samples:
+                position = position if samples > 1 else 0
+                while not 0 <= position < samples:  # mirrored at one end, then at the other
+                    position = -position if position < 0 else 2 * (samples - 1) - position
+                origin = start * config.hop_length
+                expected.append((origin + place, origin + config.lead + position))
+    assert list(zip(*(places.tolist() for places in pack.edges), strict=True)) == expected

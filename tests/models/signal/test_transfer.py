@@ -18,9 +18,13 @@ from tests.models.pretend import CUDA, Crossing, PretendedCuda, is_there
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.streams import Options
 from unmel.models.engine.work import Work
+from unmel.models.errors import NonFiniteOutput
 from unmel.models.mel.config import MAX_OCTAVES
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
+from unmel.models.signal.packed_stft import PackedStft
+from unmel.models.signal.plan import build_plan
+from unmel.models.signal.targets import pack_targets
 from unmel.models.signal.transfer import download, upload
 
 pytestmark = [pytest.mark.loops, pytest.mark.slow]
@@ -106,6 +110,49 @@ def test_a_pack_is_uploaded_without_waiting_and_downloaded_once(row: dict[str, o
 def test_the_default_method_uploads_tables_targets_and_phases() -> None:
     directions = [crossing.way for crossing in crossings(items("hifigan-22k", {}))]
     assert directions == [*["up"] * (3 + MAX_OCTAVES), "down"]
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_a_device_looks_itself_for_samples_that_are_not_finite(k: int) -> None:
+    clips = items("hifigan-22k", {}, 1)
+    clips = [dataclasses.replace(clip, output="audio") for clip in clips]
+    clips[k].mel[:] = np.nan  # what check_mel keeps away from here
+    with PretendedCuda() as cuda, pytest.raises(NonFiniteOutput):
+        pretended_engine().run(clips)
+    assert [crossing for crossing in cuda.crossings if crossing.waits] == [
+        Crossing("down", waits=True)
+    ]
+
+
+LEVELS = ["hifigan-22k", "nemo-22k", "whisper-80", "librosa", "torchaudio", "coqui-22k"]
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_a_device_makes_the_targets_of_a_pack_as_the_host_does(name: str) -> None:
+    """Of clips of any levels and lengths: loud, faint and silent ones, whatever stands between."""
+    config, rng = PRESETS[name].config, np.random.default_rng(0)
+    sizes, levels = [7, 1, 30, 2], [1.0, 1e-3, 0.0, 300.0]
+    mels = [
+        config.compress(
+            torch.from_numpy(level * rng.random((t, config.n_mels), np.float32))
+        ).numpy()
+        for t, level in zip(sizes, levels, strict=True)
+    ]
+    clips = [(t, config.samples(t)) for t in sizes]
+    made = []
+    for device in ("cpu", "cuda"):
+        with PretendedCuda() as cuda:
+            pack = PackedStft(build_plan(config, torch.device(device)), clips)
+            cuda.crossings.clear()
+            targets = pack_targets(pack, mels)
+            crossed = list(cuda.crossings)
+            found = (t.cpu()[: pack.used] for t in (targets.mel, targets.bound, targets.gain))
+            made.append(list(found))
+    assert crossed == [Crossing("up", waits=False)]
+    (mel, bound, gain), (other_mel, other_bound, other_gain) = made
+    assert torch.equal(gain, other_gain)
+    assert torch.equal(bound, other_bound)
+    assert torch.allclose(mel, other_mel, rtol=1e-6, atol=0.0)
 
 
 @pytest.mark.parametrize("row", WAITING, ids=name_of)
