@@ -30,7 +30,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 JUDGES := --no-deps distillmos==0.9.1 torchcrepe==0.0.24 xls-r-sqa==0.1.0
 
 .PHONY: help serve check test triton test-readme lint types tests fuzz test-containers test-cluster soak format \
-	bench-quality bench-speed bench-load bench-stream bench-cluster listen search lock clean
+	bench-quality bench-speed bench-load bench-stream bench-cluster gpu-check listen search lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -124,6 +124,9 @@ bench-load: $(VENV)/bench.stamp ## Measure throughput, latency and overload on l
 
 soak: $(VENV)/bench.stamp ## Run ten minutes of load, lost clients, bad bodies, failing lanes; SECONDS=600
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),600)
+
+gpu-check: $(VENV)/test.stamp ## Check a GPU: is it right, how fast, what under load; DATA=dir, PARTS=card,loops,...
+	$(BIN)/python -m benchmarks.gpu --data $(DATA) $(if $(PARTS),--parts $(PARTS))
 
 listen: $(VENV)/bench.stamp ## Write a blind test for ears to listen/; DATA="name=dir ..." PRESET= QUALITY= CLIPS= LOW_PASS=1 OUT=
 	$(BIN)/python -m benchmarks.listen $(DATA:%=--data %) --preset $(or $(PRESET),hifigan-22k) \

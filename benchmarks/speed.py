@@ -1,7 +1,7 @@
 """Speed: iterations against their two transforms, peers' whole pipelines, lanes, start-up.
 
     python -m benchmarks.speed --data DIR [--clips N] [--configs NAME,...] [--repeats N]
-        [--parts iterations,loops,peers,lanes,start,gpu] [--page FILE.md]
+        [--parts iterations,loops,peers,lanes,start] [--page FILE.md]
 
 Prints Markdown; `--page` puts each part between its marks in a page too. Peers run at their
 defaults on one thread. Seconds are the processor's, in turns, medians; ratios are of one run.
@@ -23,7 +23,6 @@ import numpy as np
 import torch
 
 from benchmarks.bench import at_rate, read_clips
-from benchmarks.gpu import gpu_table
 from benchmarks.lanes import lanes_table
 from benchmarks.loops import loops_table
 from benchmarks.neural import vocos_network
@@ -200,7 +199,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=6, help="at most this many clips")
     parser.add_argument("--configs", default=CONFIGS, help="presets, with commas")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--parts", default="iterations,loops,peers,lanes,start,gpu")
+    parser.add_argument("--parts", default="iterations,loops,peers,lanes,start")
     parser.add_argument("--page", type=Path, help="a page with marks to write the tables to")
     options = parser.parse_args()
     clips, repeats = read_clips(options.data, options.clips), options.repeats
@@ -218,11 +217,6 @@ def main() -> None:
             2 * repeats + 1,
         ),
         "start": lambda: start_table(repeats),
-        "gpu": lambda: gpu_table(
-            lambda device, count: items_of(
-                device, PRESETS[PRESET].config, clips, [10.0] * count, "standard"
-            )
-        ),
     }
     for part in options.parts.split(","):
         table = parts[part]()

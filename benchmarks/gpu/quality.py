@@ -54,7 +54,7 @@ def scored(check: Check, folder: Path) -> None:
             theirs, rate = soundfile.read(folder / f"{name}.flac", dtype="float32")
             found, at = [], 0
             for item, wave, result in zip(items, waves, cpu.run(items), strict=True):
-                pair = theirs[at : at + item.samples], np.asarray(result.values)
+                pair = theirs[at : at + item.samples], np.asarray(result.values, np.float32)
                 at += item.samples
                 found.append([score(wave, x, rate).pesq for x in pair])
             there, here = np.mean(found, axis=0)

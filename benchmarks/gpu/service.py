@@ -24,7 +24,7 @@ from unmel.models.methods.schedule import Quality
 
 _IN_FLIGHT, _SECONDS, _LENGTH = (1, 16, 256), 6.0, 10
 _QUALITIES: tuple[Quality, ...] = "draft", "standard"
-_KINDS = "hifigan-22k", "vocos-24k", "whisper-80", "bigvgan-44k-256"
+_KINDS = "hifigan-22k", "vocos-24k", "cosyvoice2-24k", "bigvgan-44k-256"
 # Bytes that are left of a card, for the service to run out of.
 _LEFT = 2 * 2**30
 

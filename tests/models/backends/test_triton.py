@@ -15,9 +15,6 @@ import numpy as np
 import pytest
 import torch
 
-import benchmarks.gpu.moved
-import unmel.models.engine.choose
-from benchmarks.gpu.moved import iteration_bytes
 from tests.models.backends.test_twin_of_consistent import (
     CONFIGS,
     TOLERANCE,
@@ -25,8 +22,6 @@ from tests.models.backends.test_twin_of_consistent import (
     clips,
     written_out,
 )
-from tests.models.engine.test_engine import item
-from tests.models.pretend import PretendedCuda
 from tests.signals import voice
 from unmel.models.backends.base import Backend, Islands, StepCoefficients
 from unmel.models.backends.cpu.compiled import LOOPS
@@ -34,13 +29,11 @@ from unmel.models.backends.reference import REFERENCE
 from unmel.models.engine import prove as prove_module
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
-from unmel.models.engine.items import Item
 from unmel.models.engine.prove import DeviceLoops, Disagreement, prove
 from unmel.models.engine.streams import Options, Stream, advance
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.mel_step import MelIteration
-from unmel.models.methods.recipe import resolve
 from unmel.models.methods.start.random_phases import frame_keys, step_of
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
@@ -357,51 +350,3 @@ def test_loops_are_ready_once_they_are_proved(monkeypatch: pytest.MonkeyPatch) -
     loops = DeviceLoops()
     assert loops.wait(CPU) is loops.wait(CPU) is backend
     assert proved == [(backend, CPU)]
-
-
-def test_an_iterations_bytes_are_those_of_its_arrays() -> None:
-    plan = build_plan(PRESETS["hifigan-22k"].config, CPU)
-    rows, hop, points, bins, held, bands = 1, 256, 1024, 513, plan.bands.count, 80
-    frames, spectrum = torch.empty(rows, points), torch.empty(rows, bins, dtype=torch.complex64)
-    behind, ratio = torch.empty(rows, held, dtype=torch.complex64), torch.empty(rows, bands)
-    signal = torch.empty(rows, hop)
-    inside = spectrum[:, plan.bands.inside]
-    touched = [
-        *(signal, frames),  # cut
-        *(frames, spectrum),  # transformed
-        *(inside, behind, ratio, ratio),  # summed by bands; the other ratio is the aim
-        *(inside, behind, ratio, spectrum, behind),  # mended
-        *(spectrum, frames),  # transformed back
-        *(frames, signal, signal),  # added; the other signal is the envelope
-    ]
-    assert iteration_bytes(plan) == sum(t.numel() * t.element_size() for t in touched)
-
-
-def test_the_table_of_a_gpu_is_made_on_a_pretended_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = PRESETS["hifigan-22k"].config
-    assert benchmarks.gpu.gpu_table(lambda *_: []) == "torch finds no CUDA device: not run."
-
-    def packs(engine: Engine, count: int) -> list[Item]:
-        recipe = resolve(config.power, n_iter=1)
-        return [item(voice(0.1, config.sample_rate), config, recipe) for _ in range(count)]
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda _: None)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
-    monkeypatch.setattr(unmel.models.engine.choose, "DEVICE_LOOPS", Unready())
-    monkeypatch.setattr(benchmarks.gpu, "DEVICE_LOOPS", Unready())
-    monkeypatch.setattr(benchmarks.gpu, "COPIED", 2**10)
-    with PretendedCuda():
-        table = benchmarks.gpu.gpu_table(packs)
-    assert table.startswith("Card, which copies ")
-    assert [line.split("|")[1:3] for line in table.splitlines()[4:]] == [
-        [" torch ", f" {count} clips "] for count in (1, 8, 64)
-    ]
-
-
-class Unready:
-    """Loops of a device that has none."""
-
-    def wait(self, device: torch.device) -> None:
-        pass
