@@ -12,7 +12,6 @@ which failed. `quality` leaves audio in `--out`, which `--score` scores where PE
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -34,7 +33,7 @@ _TESTS = "tests/models/backends/test_cuda.py", "tests/models/signal/test_transfe
 def tests(check: Check) -> None:
     """The tests that need a card."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:benchmark"]
-    chosen = ["-q", "--tb=short", "-k", "cuda and not pretended", *_TESTS]
+    chosen = ["-q", "--tb=short", "-n", "4", "-k", "cuda and not pretended", *_TESTS]
     ran = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
     if ran.returncode:
         raise SystemExit(ran.stdout[-6000:] + ran.stderr[-2000:])
@@ -86,7 +85,6 @@ def main() -> None:
     else:
         given = ["--data", str(options.data), "--out", str(options.out), "--device", options.device]
         given += ["--small"] if options.small else []
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
         ended = [_run(name, given) for name in options.parts.split(",")]
         print("\n" + "\n".join(ended), flush=True)
         if not all(": ok" in line for line in ended):

@@ -11,7 +11,7 @@ import torch
 
 from unmel.models.backends.base import Backend
 from unmel.models.engine.choose import Wanted, choose
-from unmel.models.engine.memory import DEFAULT_PACK_BYTES
+from unmel.models.engine.memory import DEFAULT_PACK_BYTES, countable
 from unmel.models.engine.streams import Options, Stream
 from unmel.models.engine.turn import turn
 from unmel.models.engine.work import Resources, Result, Work
@@ -66,7 +66,8 @@ class Engine:
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.plans = PlanCache(self.device, plan_bytes, dtype)
-        self.pack_bytes = pack_bytes
+        self.pack_bytes = countable(pack_bytes, self.device)
+        """Most of what the items of a pack count, by their `nbytes`."""
         self._wanted, self._choosing = backend, threading.Lock()
         self.chosen: Backend | None = None
         """The backend, once it has been chosen."""

@@ -157,7 +157,9 @@ def _outputs(
     if audio and cpu:
         waves = [wave.mul_(factor) for wave, factor in zip(pack.audio(), gain, strict=True)]
     elif audio:
-        waves, sound = pack.audio(came["rows"].view(-1)), np.isfinite(came["largest"].numpy())
+        # One copy by all of torch's threads; the results are parts of it.
+        kept = came["rows"].view(-1).clone()
+        waves, sound = pack.audio(kept), np.isfinite(came["largest"].numpy())
     made = []
     for k, (start, _, count) in enumerate(pack.extents):
         if k in came:

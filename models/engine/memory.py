@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from unmel.models.mel.config import MelConfig
 from unmel.models.methods.inversion.inversions import INVERSIONS
 from unmel.models.methods.joint.joints import JOINT
@@ -16,6 +18,9 @@ _FLOAT = 4
 # in whose place torch draws the phases; of a sample: signal, envelope and its computation; of a
 # band: the mel as received, decompressed, scaled, in the pack, and in the pack without floors.
 _PER_BIN, _PER_SAMPLE, _PER_BAND = 4, 5, 5
+# Share of a GPU pack's memory that is counted: beside it are frames and spectra of all rows, where
+# a CPU has those of a block.
+_COUNTED_ON_GPU = 0.55
 
 
 def row_bytes(config: MelConfig, recipe: Recipe) -> int:
@@ -40,3 +45,8 @@ def row_bytes(config: MelConfig, recipe: Recipe) -> int:
     per_sample = _PER_SAMPLE + history * sum(method.sample_floats for method in methods)
     floats = per_bin * config.n_bins + per_sample * config.hop_length + _PER_BAND * config.n_mels
     return int(_FLOAT * floats)
+
+
+def countable(pack_bytes: int, device: torch.device) -> int:
+    """Bytes of `row_bytes` in a pack that takes no more than `pack_bytes` of a device's memory."""
+    return int(pack_bytes * _COUNTED_ON_GPU) if device.type == "cuda" else pack_bytes

@@ -152,6 +152,8 @@ class Method:
     """Whether it can continue from settled samples, as needed for the blocks of a long clip."""
     allows: Callable[[MelConfig], None] | None = None
     """Raises Invalid for a config that the method does not support."""
+    host: str = ""
+    """What the host does of it in a GPU's run; empty where it only launches a few times."""
 
     @property
     def cost(self) -> str:

@@ -38,11 +38,14 @@ CPU_BLOCK = 64  # rows of a matrix product
 _RUN_POINTS = 2**17  # of a run's transforms: 128 frames of 1024 points
 
 
-def clip_of(config: MelConfig, support: Tensor, samples: int) -> Tensor:
-    """A clip's own samples `[L]`, copied, of those that its frames' windows reach."""
+def clip_of(config: MelConfig, support: Tensor, samples: int, *, copy: bool = True) -> Tensor:
+    """A clip's own samples `[L]` of those that its frames' windows reach.
+
+    They are copied, but without `copy` only where some have to be added.
+    """
     within = support[config.first :][: samples - config.unreached]
     if len(within) == samples:
-        return within.clone()
+        return within.clone() if copy else within
     out = support.new_zeros(samples)
     out[config.unreached :][: len(within)] = within
     return out
@@ -281,10 +284,11 @@ class PackedStft:
         return self._signal
 
     def audio(self, signal: Tensor | None = None) -> list[Tensor]:
-        """Each clip's samples `[L]`, copied out of the present signal or one laid out like it."""
+        """Each clip's samples `[L]`, copied out of the present signal, or cut from one like it."""
+        copy = signal is None
         signal = self._signal if signal is None else signal
         return [
-            clip_of(self.plan.config, self._reached(signal, k), samples)
+            clip_of(self.plan.config, self._reached(signal, k), samples, copy=copy)
             for k, (_, samples) in enumerate(self.clips)
         ]
 

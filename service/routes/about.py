@@ -90,6 +90,7 @@ def _method_info(name: str, kind: Kind, method: Method, *, default: bool) -> Met
         summary=method.summary,
         source=method.source,
         cost=method.cost,
+        host=method.host,
         parameters=[ParameterInfo(**asdict(parameter)) for parameter in method.parameters],
         default=default,
     )

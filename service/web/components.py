@@ -164,7 +164,7 @@ def make_components(settings: Settings, engine: Engine) -> Components:
     """
     metrics = Metrics()
     policy = Policy(
-        settings.pack_mb * 2**20,
+        engine.pack_bytes,
         settings.max_pack_seconds,
         settings.resolve_lanes(engine.device.type),
         settings.linger_ms / 1000,

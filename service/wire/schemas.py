@@ -327,6 +327,10 @@ class MethodInfo(BaseModel):
     summary: str
     source: str
     cost: str = Field(description="Cost of a frame.")
+    host: str = Field(
+        description="What the host does of it in a GPU's run; empty where nothing but a few "
+        "launches, whatever the number of frames."
+    )
     parameters: list[ParameterInfo]
     default: bool = Field(description="Whether it is the default of its kind.")
 

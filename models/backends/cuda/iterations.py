@@ -46,6 +46,7 @@ class Stage:
         self._spectrum = torch.empty(shape, dtype=torch.complex64, device=signal.device)
         self._rows = rows
         self._space = mel_step.space(rows, bands, signal)
+        self._transforms = transforms.space(self._frames)
         self._counter = torch.empty(1, dtype=torch.int32, device=signal.device)
         self._coefficients = signal.new_empty(0, 8)
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -88,9 +89,9 @@ class Stage:
         pack, cut, spectrum = self._pack, self._frames, self._spectrum
         mine, numbers = slice(self._rows), (self._coefficients, self._counter)
         frames.frame(pack.signal, pack.window, cut[mine], 0, pack.hop, self._counter)
-        transforms.forward(cut, spectrum)
+        transforms.forward(cut, spectrum, self._transforms)
         mel_step.apply(state, spectrum[mine], self._space, *numbers)
-        transforms.backward(spectrum, cut)
+        transforms.backward(spectrum, cut, self._transforms)
         into, scale = pack.sums
         frames.overlap_add(
             cut[mine], pack.window, len(pack.carry) + 1, scale, into, pack.hop, 1.0 / pack.n_fft

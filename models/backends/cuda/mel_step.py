@@ -21,7 +21,7 @@ _BINS_PER_WARP = 512
 _ZEROS = 128  # bins that become zero at once
 # Programs of a processor at once: each works through many rows in one space of its own, which stays
 # in a cache.
-_PROGRAMS = 16
+_PROGRAMS = 32
 _TINY, _LARGEST_RATIO = tl.constexpr(base.TINY), tl.constexpr(base.LARGEST_RATIO)
 _LEAST = tl.constexpr(1e-37)  # makes of a square of zero no quotient of zeros
 

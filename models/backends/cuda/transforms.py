@@ -52,7 +52,7 @@ def _check(status: int, what: str) -> None:
 class _Plan:
     """A plan of one thread, for rows of a length."""
 
-    def __init__(self, kind: int, points: int, rows: int, device: torch.device) -> None:
+    def __init__(self, kind: int, points: int, rows: int) -> None:
         library = _library()
         self._handle, size = ctypes.c_int(), ctypes.c_size_t()
         self._kind = kind
@@ -69,15 +69,14 @@ class _Plan:
             ),
             f"a plan for {rows} transforms of {points} points",
         )
-        self._space = torch.empty(size.value, dtype=torch.uint8, device=device)
-        _check(
-            library.cufftSetWorkArea(self._handle, ctypes.c_void_p(self._space.data_ptr())),
-            "cufftSetWorkArea",
-        )
+        self.space = size.value
+        """Bytes that a run needs."""
 
-    def run(self, source: Tensor, into: Tensor) -> None:
+    def run(self, source: Tensor, into: Tensor, space: Tensor) -> None:
         library, stream = _library(), torch.cuda.current_stream(source.device).cuda_stream
         _check(library.cufftSetStream(self._handle, ctypes.c_void_p(stream)), "cufftSetStream")
+        area = ctypes.c_void_p(space.data_ptr())
+        _check(library.cufftSetWorkArea(self._handle, area), "cufftSetWorkArea")
         run = library.cufftExecR2C if self._kind == _REAL_TO_COMPLEX else library.cufftExecC2R
         places = (ctypes.c_void_p(x.data_ptr()) for x in (source, into))
         _check(run(self._handle, *places), "a transform")
@@ -92,7 +91,7 @@ class _Plans(threading.local):
     def get(self, kind: int, points: int, rows: int, device: torch.device) -> _Plan:
         key = kind, points, rows, device
         if key not in self._kept:
-            self._kept[key] = _Plan(*key)
+            self._kept[key] = _Plan(kind, points, rows)
             if len(self._kept) > _MOST_PLANS:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
@@ -102,21 +101,37 @@ class _Plans(threading.local):
 _PLANS = _Plans()
 
 
-def forward(frames: Tensor, spectrum: Tensor) -> None:
-    """Transform frames `[T, n_fft]` to spectra `[T, N]`, both contiguous and of the caller's."""
-    rows, points = frames.shape
+def space(frames: Tensor) -> Tensor:
+    """Space that the transforms of frames `[T, n_fft]` need, both ways."""
     if not frames.is_cuda:  # the interpreter's
-        spectrum.copy_(torch.fft.rfft(frames))
-        return
-    with torch.cuda.device(frames.device):
-        _PLANS.get(_REAL_TO_COMPLEX, points, rows, frames.device).run(frames, spectrum)
-
-
-def backward(spectrum: Tensor, frames: Tensor) -> None:
-    """Transform spectra `[T, N]` to `n_fft` times their frames `[T, n_fft]`; spectra are lost."""
+        return frames.new_empty(0)
     rows, points = frames.shape
-    if not frames.is_cuda:
-        frames.copy_(torch.fft.irfft(spectrum, n=points, norm="forward"))
-        return
     with torch.cuda.device(frames.device):
-        _PLANS.get(_COMPLEX_TO_REAL, points, rows, frames.device).run(spectrum, frames)
+        plans = [
+            _PLANS.get(kind, points, rows, frames.device)
+            for kind in (_REAL_TO_COMPLEX, _COMPLEX_TO_REAL)
+        ]
+    most = max(plan.space for plan in plans)
+    return torch.empty(most, dtype=torch.uint8, device=frames.device)
+
+
+def forward(frames: Tensor, spectrum: Tensor, own: Tensor) -> None:
+    """Transform frames `[T, n_fft]` to spectra `[T, N]`; all are contiguous, `own` from `space`."""
+    if frames.is_cuda:
+        _run(_REAL_TO_COMPLEX, frames, frames, spectrum, own)
+    else:
+        spectrum.copy_(torch.fft.rfft(frames))
+
+
+def backward(spectrum: Tensor, frames: Tensor, own: Tensor) -> None:
+    """Transform spectra `[T, N]` to `n_fft` times their frames `[T, n_fft]`; spectra are lost."""
+    if frames.is_cuda:
+        _run(_COMPLEX_TO_REAL, frames, spectrum, frames, own)
+    else:
+        frames.copy_(torch.fft.irfft(spectrum, n=frames.shape[1], norm="forward"))
+
+
+def _run(kind: int, frames: Tensor, source: Tensor, into: Tensor, own: Tensor) -> None:
+    rows, points = frames.shape
+    with torch.cuda.device(frames.device):
+        _PLANS.get(kind, points, rows, frames.device).run(source, into, own)

@@ -72,6 +72,8 @@ def _up_to(steps: float) -> Callable[[Mapping[str, float], int], float]:
     return lambda params, _: min(params["n_iter"], steps)
 
 
+_LOOKS = "looks every few steps whether all frames have ended"
+
 INVERSIONS: dict[str, Method] = {
     "pinv": Method(pinv, "FreeV; Coqui TTS, TTS/utils/audio/processor.py", _PRODUCT),
     "lstsq": Method(lstsq, "torchaudio 2.1, transforms.InverseMelScale", _PRODUCT),
@@ -103,6 +105,7 @@ INVERSIONS: dict[str, Method] = {
                 "tolerance", 1e-9, 0.0, 1.0, "least fall of error / energy in 10 steps to go on"
             ),
         ),
+        host=_LOOKS,
     ),
     "lbfgs": Method(
         lbfgs,
@@ -121,6 +124,7 @@ INVERSIONS: dict[str, Method] = {
                 "tolerance", 1e-9, 0.0, 1.0, "least change of error / energy in 10 steps to go on"
             ),
         ),
+        host=_LOOKS,
     ),
     "gradient": Method(
         gradient,
@@ -138,5 +142,6 @@ INVERSIONS: dict[str, Method] = {
             Parameter("tolerance_loss", 1e-5, 0.0, 1.0, "error / energy at which a frame ends"),
             Parameter("tolerance_change", 1e-8, 0.0, 1.0, "least change of it a step to go on"),
         ),
+        host=_LOOKS,
     ),
 }

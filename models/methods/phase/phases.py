@@ -302,6 +302,7 @@ PHASES: dict[str, Method] = {
         ),
         (Parameter("lookahead", 3, 0, 16, "later frames that a frame waits for", integer=True),),
         in_blocks=False,
+        host="launches every frame's steps",
     ),
     "lbfgs": Method(
         lbfgs,
@@ -317,5 +318,6 @@ PHASES: dict[str, Method] = {
         ),
         bin_floats=4,
         sample_floats=2,
+        host="chooses the length of every step",
     ),
 }

@@ -62,6 +62,7 @@ STARTS: dict[str, Method] = {
         "Beauregard, Harish and Wyse 2015",
         Cost(once=Work(pairs=10), note=" in time, frame after frame"),
         bin_floats=28,
+        host="launches every frame's step",
     ),
     "pghi": Method(
         pghi,
@@ -69,6 +70,7 @@ STARTS: dict[str, Method] = {
         Cost(once=Work(pairs=30), note=" in time, for a heap over frames and bins on the CPU"),
         allows=check_overlap,
         bin_floats=24,
+        host="integrates from bin to bin, the loudest first",
     ),
 }
 

@@ -22,10 +22,13 @@ from unmel.models.errors import NonFiniteOutput
 from unmel.models.mel.config import MAX_OCTAVES
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.inversion.inversions import INVERSIONS
+from unmel.models.methods.joint.joints import JOINT
+from unmel.models.methods.phase.phases import PHASES
+from unmel.models.methods.start.starts import STARTS
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
 from unmel.models.signal.targets import pack_targets
-from unmel.models.signal.transfer import download, upload
+from unmel.models.signal.transfer import download, received, upload
 
 pytestmark = [pytest.mark.loops, pytest.mark.slow]
 
@@ -70,6 +73,7 @@ def test_on_a_cpu_nothing_is_copied() -> None:
 
 # Methods with a stopping rule, or with a part on the CPU.
 WAITING_NAMES = {"lbfgs", "gradient", "nnls", "pghi"}
+UPLOADS = 3 + MAX_OCTAVES  # the mels, tables of the pack and its octaves, keys of the phases
 ASYNCHRONOUS = [row for row in ROWS if not WAITING_NAMES & set(map(str, row.values()))]
 WAITING = [row for row in ROWS if row not in ASYNCHRONOUS]
 
@@ -78,7 +82,7 @@ WAITING = [row for row in ROWS if row not in ASYNCHRONOUS]
 def pretended_engine() -> Engine:
     """An engine with a plan in its cache, and all that is made at a first use."""
     with PretendedCuda():
-        engine = Engine("cuda")
+        engine = Engine("cuda", backend="torch")
         for name in INVERSIONS:
             engine.run(items("hifigan-22k", {"inversion": name}, 1, 1))
         engine.run(items("hifigan-22k", {}, 1, 1))
@@ -109,7 +113,7 @@ def test_a_pack_is_uploaded_without_waiting_and_downloaded_once(row: dict[str, o
 
 def test_the_default_method_uploads_tables_targets_and_phases() -> None:
     directions = [crossing.way for crossing in crossings(items("hifigan-22k", {}))]
-    assert directions == [*["up"] * (3 + MAX_OCTAVES), "down"]
+    assert directions == [*["up"] * UPLOADS, "down"]
 
 
 @pytest.mark.parametrize("k", [0, 1])
@@ -192,7 +196,8 @@ def test_a_clip_in_blocks_is_downloaded_once() -> None:
     long = dataclasses.replace(long, samples=long.config.samples(long.frames))
     limit = 120 * long.nbytes // long.rows
     with PretendedCuda() as cuda:
-        engine = Engine("cuda", pack_bytes=limit)
+        engine = Engine("cuda", backend="torch")
+        engine.pack_bytes = limit
         engine.plans.warm([long.config])
         engine.run([long])
         cuda.crossings.clear()
@@ -204,6 +209,31 @@ def test_a_clip_in_blocks_is_downloaded_once() -> None:
 
 
 @needs_cuda
+@pytest.mark.parametrize("row", ASYNCHRONOUS, ids=name_of)
+def test_nothing_waits_between_upload_and_download_on_cuda(
+    monkeypatch: pytest.MonkeyPatch, row: dict[str, object]
+) -> None:
+    def unwatched(parts: Sequence[Tensor]) -> list[Tensor]:
+        torch.cuda.set_sync_debug_mode("default")
+        return received(parts)
+
+    monkeypatch.setattr("unmel.models.engine.items.received", unwatched)
+    engine, clips = Engine("cuda"), items("hifigan-22k", row, count=3)
+    engine.run(clips)  # what is made once for a config may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        engine.run(clips)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_method_that_the_host_takes_part_in_says_so() -> None:
+    tables = ({**JOINT, **STARTS}, INVERSIONS, PHASES)
+    told = {name for table in tables for name, method in table.items() if method.host}
+    assert told == WAITING_NAMES | {"spsi", "rtisi_la"}  # which launch their frames one by one
+
+
+@needs_cuda
 def test_a_pack_crosses_in_pinned_memory_alone_on_cuda() -> None:
     clips, engine = items("hifigan-22k", {}, count=3), Engine("cuda")
     engine.run(clips)
@@ -212,7 +242,7 @@ def test_a_pack_crosses_in_pinned_memory_alone_on_cuda() -> None:
         engine.run(clips)
     names = [event.name for event in profile.events() or ()]
     assert Counter(name for name in names if "HtoD" in name or "DtoH" in name) == {
-        "Memcpy HtoD (Pinned -> Device)": 3,
+        "Memcpy HtoD (Pinned -> Device)": UPLOADS,
         "Memcpy DtoH (Device -> Pinned)": 1,
     }
 
