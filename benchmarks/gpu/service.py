@@ -22,11 +22,11 @@ from unmel.models.engine.engine import Engine
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.schedule import Quality
 
-_IN_FLIGHT, _SECONDS, _LENGTH = (1, 16, 256), 6.0, 10
+_IN_FLIGHT, _SECONDS, _LENGTH = (1, 16, 256), 5.0, 10
 _QUALITIES: tuple[Quality, ...] = "draft", "standard"
 _KINDS = "hifigan-22k", "vocos-24k", "cosyvoice2-24k", "bigvgan-44k-256"
 # Bytes that are left of a card, for the service to run out of.
-_LEFT = 2 * 2**30
+_LEFT = 2**30
 
 
 @dataclass
@@ -106,8 +106,8 @@ def service(check: Check) -> None:
         )
         print(f"\nbytes of the device: {_metric(url, 'unmel_device_memory_bytes')}\n")
         engine.free_memory()
-        if device == "cuda":
-            print(_full(url, mels), flush=True)
+    if device == "cuda":
+        print(_full(settings, mels), flush=True)
     print(_few_plans(settings))
 
 
@@ -115,18 +115,24 @@ def _counts(load: Load) -> str:
     return ", ".join(f"{status}: {count}" for status, count in sorted(load.statuses.items()))
 
 
-def _full(url: str, mels: Mels) -> str:
+def _full(settings: dict[str, str], mels: Mels) -> str:
     """Requests while something else holds nearly all of the card, and after it has gone."""
-    free, _ = torch.cuda.mem_get_info()
-    held = torch.empty(max(free - _LEFT, 0), dtype=torch.uint8, device="cuda")
-    full = asyncio.run(_closed(url, mels, 30, 128, 4.0, "standard"))
-    del held
-    torch.cuda.empty_cache()
-    after = asyncio.run(_closed(url, mels, 10, 16, 2.0, "standard"))
-    ready = httpx.get(f"{url}/readyz").status_code
+    log: list[str] = []
+    with service_process(log, **settings, UNMEL_PACK_MB="16384") as (url, _):
+        asyncio.run(_closed(url, mels, 1, 2, 0.5, "draft"))
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info()
+        held = torch.empty(max(free - _LEFT, 0), dtype=torch.uint8, device="cuda")
+        full = asyncio.run(_closed(url, mels, 30, 128, 4.0, "standard"))
+        del held
+        torch.cuda.empty_cache()
+        after = asyncio.run(_closed(url, mels, 10, 16, 1.0, "standard"))
+        ready = httpx.get(f"{url}/readyz").status_code
+    split = [line for line in log if "is split" in line]
     return (
-        f"{_LEFT / 2**30:.0f} GiB left of the card, 128 requests of 30 s in flight: "
-        f"{_counts(full)}; then, with it free: {_counts(after)}; ready: {ready}"
+        f"{_LEFT / 2**30:.1f} GiB left of the card, 128 requests of 30 s in flight: {_counts(full)}, "
+        f"{len(split)} packs ran out of memory and were split; with it free again: "
+        f"{_counts(after)}, readyz {ready}"
     )
 
 

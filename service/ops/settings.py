@@ -16,6 +16,8 @@ from unmel.service.ops.logs import Format
 LONGEST_SECONDS = 86_400
 """Upper bound of every duration in settings and requests: a day."""
 
+_LEAST_PACK_MB = 16
+
 
 class Settings(BaseSettings):
     """Each field comes from the variable `UNMEL_` plus its name in capitals; lists are JSON."""
@@ -98,11 +100,13 @@ class Settings(BaseSettings):
     )
     max_iterations: int = Field(2000, ge=1, le=100_000, description="Largest n_iter in a request.")
     pack_mb: int = Field(
-        512,
-        ge=16,
+        0,
+        ge=0,
         le=2**20,
-        description="Memory for a pack, MiB; each lane computes one at a time. The number of "
-        "frames in it depends on config and method; a longer mel is computed in blocks.",
+        description="Memory for a pack, MiB; 0 means 512, or 4096 on a GPU, where the queue also "
+        "measures from which length on longer packs gain nothing. Each lane computes one at a "
+        "time. The number of frames in it depends on config and method; a longer mel is computed "
+        "in blocks.",
     )
     max_pack_seconds: float = Field(
         2.0,
@@ -177,6 +181,8 @@ class Settings(BaseSettings):
             )
         if self.max_body_mb > self.max_held_mb:
             raise ValueError(f"max_held_mb: less than one body of {self.max_body_mb} MiB")
+        if 0 < self.pack_mb < _LEAST_PACK_MB:
+            raise ValueError(f"pack_mb: 0, or {_LEAST_PACK_MB} and more")
         self.read_keys()
         return self
 
@@ -234,6 +240,17 @@ class Settings(BaseSettings):
         if self.device == "cuda":
             raise Invalid("UNMEL_DEVICE", "cuda", "auto or cpu: torch finds no CUDA device")
         return "cpu"
+
+    def resolve_pack_bytes(self, device: str) -> int:
+        """The bytes of memory that a pack may take.
+
+        Parameters
+        ----------
+        device
+            `cpu` or `cuda`.
+
+        """
+        return (self.pack_mb or (4096 if device == "cuda" else 512)) * 2**20
 
     def resolve_lanes(self, device: str) -> int:
         """Choose the number of lanes.

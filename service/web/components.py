@@ -144,7 +144,7 @@ def build_engine(settings: Settings, kind: type[Engine] = Engine) -> Engine:
         device,
         backend=settings.backend,
         plan_bytes=settings.plan_cache_mb * 2**20,
-        pack_bytes=settings.pack_mb * 2**20,
+        pack_bytes=settings.resolve_pack_bytes(device),
     )
     if settings.backend != "auto":
         engine.load()  # a missing backend ends the process before it listens
@@ -168,6 +168,7 @@ def make_components(settings: Settings, engine: Engine) -> Components:
         settings.max_pack_seconds,
         settings.resolve_lanes(engine.device.type),
         settings.linger_ms / 1000,
+        fixed_costs=engine.device.type == "cuda",
     )
     limits = QueueLimits(
         settings.max_queue_seconds, settings.deadline_seconds, settings.hang_seconds

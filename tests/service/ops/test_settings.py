@@ -28,7 +28,13 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PORT", "70000"), ("LANES", "-1"), ("DEVICE", "tpu"), ("WARM_PRESETS", '["nope"]')],
+    [
+        ("PORT", "70000"),
+        ("LANES", "-1"),
+        ("PACK_MB", "15"),
+        ("DEVICE", "tpu"),
+        ("WARM_PRESETS", '["nope"]'),
+    ],
 )
 def test_a_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"UNMEL_{name}", value)
@@ -40,6 +46,12 @@ def test_lanes_follow_the_cores_on_a_cpu_and_are_two_on_a_gpu() -> None:
     assert Settings().resolve_lanes("cpu") == usable_cores()
     assert Settings().resolve_lanes("cuda") == 2
     assert Settings(lanes=3).resolve_lanes("cuda") == 3
+
+
+def test_a_packs_memory_follows_the_device_where_none_is_set() -> None:
+    assert Settings().resolve_pack_bytes("cpu") == 512 * 2**20
+    assert Settings().resolve_pack_bytes("cuda") == 4096 * 2**20
+    assert Settings(pack_mb=17).resolve_pack_bytes("cuda") == 17 * 2**20
 
 
 def test_auto_takes_what_is_there_and_cuda_insists() -> None:
