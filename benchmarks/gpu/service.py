@@ -130,9 +130,9 @@ def _full(settings: dict[str, str], mels: Mels) -> str:
         ready = httpx.get(f"{url}/readyz").status_code
     split = [line for line in log if "is split" in line]
     return (
-        f"{_LEFT / 2**30:.1f} GiB left of the card, 128 requests of 30 s in flight: {_counts(full)}, "
-        f"{len(split)} packs ran out of memory and were split; with it free again: "
-        f"{_counts(after)}, readyz {ready}"
+        f"{_LEFT / 2**30:.1f} GiB left of the card, 128 requests of 30 s in flight: "
+        f"{_counts(full)}, {len(split)} packs ran out of memory and were split; "
+        f"with it free again: {_counts(after)}, readyz {ready}"
     )
 
 

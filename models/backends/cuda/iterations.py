@@ -22,7 +22,6 @@ from unmel.models.backends.cuda import frames, mel_step, transforms
 
 # Fewer are launched one by one: a capture costs the host as much as two.
 _FEWEST = 4
-_KEPT = 16
 
 
 class Stage:
@@ -50,6 +49,8 @@ class Stage:
         self._counter = torch.empty(1, dtype=torch.int32, device=signal.device)
         self._coefficients = signal.new_empty(0, 8)
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._ended: torch.cuda.Event | None = None
+        """The end of the latest run, once there is a graph."""
 
     def run(
         self, state: MelState, steps: Sequence[StepCoefficients], into: Tensor | None = None
@@ -72,6 +73,8 @@ class Stage:
                 self._once(state)
             else:
                 graph.replay()
+        if self._ended is not None:
+            self._ended.record()
 
     def _captured(self, state: MelState) -> torch.cuda.CUDAGraph:
         """One iteration as a graph, from the present stream; nothing is computed."""
@@ -82,7 +85,8 @@ class Stage:
             self._once(state)
         finally:
             graph.capture_end()
-        _LATEST.graphs.append(graph)
+        self._ended = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch's own
+        _LATEST.keep(graph, self._ended)
         return graph
 
     def _once(self, state: MelState) -> None:
@@ -101,11 +105,15 @@ class Stage:
 
 
 class _Latest(threading.local):
-    """A thread's latest graphs: none may be destroyed before its last replay has ended."""
+    """A thread's graphs whose replays have not ended: until then none may be destroyed."""
 
     def __init__(self) -> None:
-        # More than a pack has; results of the pack before it have been downloaded.
-        self.graphs: deque[torch.cuda.CUDAGraph] = deque(maxlen=_KEPT)
+        self._kept: deque[tuple[torch.cuda.CUDAGraph, torch.cuda.Event]] = deque()
+
+    def keep(self, graph: torch.cuda.CUDAGraph, ended: torch.cuda.Event) -> None:
+        while self._kept and self._kept[0][1].query():  # type: ignore[no-untyped-call] # torch's
+            self._kept.popleft()
+        self._kept.append((graph, ended))
 
 
 _LATEST = _Latest()
