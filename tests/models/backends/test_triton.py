@@ -75,7 +75,7 @@ def interpreted() -> Iterator[Backend]:
 
 @needs_triton
 def test_interpreted_loops_agree_with_torchs(interpreted: Backend) -> None:
-    prove(interpreted, CPU)
+    prove(interpreted, CPU, n_iter=2)
 
 
 @needs_triton
@@ -94,7 +94,7 @@ def test_a_loop_that_is_wrong_is_found_out(
     }
     monkeypatch.setattr(interpreted, what, wrong.get(what, lambda *_: None))
     with pytest.raises(Disagreement, match="of the largest sample"):
-        prove(interpreted, CPU)
+        prove(interpreted, CPU, n_iter=2)
 
 
 @needs_triton
