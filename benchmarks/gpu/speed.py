@@ -14,6 +14,7 @@ from benchmarks.gpu.check import PACK_BYTES, Check, table
 from benchmarks.gpu.moved import copy_bandwidth, run_bytes
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.items import Item
+from unmel.models.engine.memory import countable
 from unmel.models.methods.schedule import Quality
 
 _PACKS = 1, 8, 64, 256
@@ -50,28 +51,33 @@ def speed(check: Check) -> None:
         for quality, count in product(_QUALITIES, packs):
             items = check.items(count, quality=quality)
             audio = sum(item.audio_seconds for item in items)
-            if check.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(check.device)
+            engine.run(items[:1])  # the plan, which is no pack's
+            idle = _peak(check, anew=True)
             alone = check.seconds(partial(engine.run, items))
-            peak = _peak(check) / sum(item.nbytes for item in items)
+            peak = _peak(check) - idle
+            expected = sum(item.nbytes for item in items) / countable(1000, check.device) * 1000
             together(check, engine, items, 2)
             two = together(check, engine, items, 2)
             share = run_bytes(engine, items) / bandwidth
             yield (
                 f"| {quality} | {count} | {1000 * alone:.1f} | {audio / alone:,.0f} "
                 f"| {share / alone:.2f} | {1000 * two:.1f} | {audio / two:,.0f} "
-                f"| {share / two:.2f} | {peak:.2f} |"
+                f"| {share / two:.2f} | {peak / 2**20:,.0f} | {peak / expected:.2f} |"
             )
             engine.free_memory()
 
     table(
         "| quality | clips of 10 s | ms | x real time | of a copy's bandwidth "
-        "| two lanes: ms a pack | x real time | of a copy's bandwidth | memory, of the counted |",
+        "| two lanes: ms a pack | x real time | of a copy's bandwidth | a pack's MiB "
+        "| of what UNMEL_PACK_MB counts |",
         rows(),
     )
 
 
-def _peak(check: Check) -> int:
+def _peak(check: Check, *, anew: bool = False) -> int:
+    """Most bytes of the device since it was asked anew."""
     if check.device.type != "cuda":
         return 0
+    if anew:
+        torch.cuda.reset_peak_memory_stats(check.device)
     return torch.cuda.max_memory_allocated(check.device)
