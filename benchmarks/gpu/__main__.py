@@ -33,7 +33,7 @@ _TESTS = "tests/models/backends/test_cuda.py", "tests/models/signal/test_transfe
 def tests(check: Check) -> None:
     """The tests that need a card."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:benchmark"]
-    chosen = ["-q", "--tb=short", "-n", "4", "-k", "cuda and not pretended", *_TESTS]
+    chosen = ["-q", "--tb=short", "-n", "6", "-k", "cuda and not pretended", *_TESTS]
     ran = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
     if ran.returncode:
         raise SystemExit(ran.stdout[-6000:] + ran.stderr[-2000:])
