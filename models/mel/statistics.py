@@ -138,8 +138,8 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     changes = change[quads & following[:, None]]
     if changes.size < _MIN_CELLS:
         return None
-    median_change, rough_change = _quantiles(changes, 0.5, 0.9)
-    low, median, high = _quantiles(levels[heard], 0.05, 0.5, 0.99)
+    median_change, rough_change = quantiles(changes, 0.5, 0.9)
+    low, median, high = quantiles(levels[heard], 0.05, 0.5, 0.99)
     reference = _references(config)
     roughness = rough_change / reference.noise
     return LevelStatistics(
@@ -156,8 +156,16 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     )
 
 
-def _quantiles(values: Levels, *shares: float) -> list[float]:
-    """`np.quantile` of values `[n]` to the bit: one sort is faster than its partition."""
+def quantiles(values: Levels, *shares: float) -> list[float]:
+    """`np.quantile` to the bit; one sort is faster than its partition.
+
+    Parameters
+    ----------
+    values
+        Levels `[n]`, at least one.
+    *shares
+        Shares of the values, 0 to 1.
+    """
     values = np.sort(values)
     found = []
     for share in shares:

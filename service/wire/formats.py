@@ -310,9 +310,10 @@ def encode_audio(
     # libsndfile gives a WAV of 16 bits the same bytes, by way of calls back into Python.
     plain = form.container == "WAV" and form.fixed_point and 2 * len(samples) < _UNKNOWN - 2**10
     if form.container is None or plain:
-        data = samples.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes()
         head = wav_header(form, out, len(samples)) if plain else b""
-        return Encoded(head + data, form.media_type_at(out), levelled.gain, out, warnings)
+        little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+        data = b"".join((head, np.ascontiguousarray(little).view(np.uint8).data))  # one copy
+        return Encoded(data, form.media_type_at(out), levelled.gain, out, warnings)
     stream = io.BytesIO()
     with soundfile.SoundFile(
         stream, "w", out, 1, format=form.container, subtype=form.subtype
