@@ -1,6 +1,6 @@
-"""What a call of an engine sets for its thread: on a GPU, a stream of its own.
+"""What a call of an engine sets for its thread: one torch thread, and on a GPU a stream of its own.
 
-On a CPU it is one torch thread and no denormals.
+On a CPU it is no denormals either.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ def turn(device: torch.device) -> Iterator[None]:
     device
         The engine's.
     """
+    # On a GPU too: the host computes little for it, and a service checks mels beside it. A team of
+    # torch's threads for each of the service's would take every core.
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
     if device.type != "cpu":
         stream = _STREAMS.get(device)
         with torch.cuda.stream(stream) if stream is not None else nullcontext():
@@ -29,8 +33,6 @@ def turn(device: torch.device) -> Iterator[None]:
         return
     # A band can fall towards zero for ever; denormal arithmetic is 100 times slower, and what it
     # would keep is far below hearing.
-    if torch.get_num_threads() != 1:
-        torch.set_num_threads(1)
     flushed = bool((torch.tensor([1e-40]) * 1.0 == 0).item())  # torch has no way to ask
     torch.set_flush_denormal(True)
     try:

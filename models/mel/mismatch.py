@@ -34,7 +34,7 @@ def value_warnings(config: MelConfig, values: NDArray[np.float32]) -> tuple[str,
     """
     head, tail = padded_frames(config, values)
     found = (
-        padding_warning(config, values),
+        padding_warning(values, head, tail),
         scale_warning(config, values[head : len(values) - tail]),
     )
     return tuple(warning for warning in found if warning)

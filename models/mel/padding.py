@@ -25,8 +25,7 @@ def padded_frames(config: MelConfig, values: NDArray[np.float32]) -> tuple[int, 
     values
         Stored values `[T, K]`.
     """
-    flat = values.max(axis=1) == values.min(axis=1)
-    head, tail = _run(flat, values[:, 0]), _run(flat[::-1], values[::-1, 0])
+    head, tail = _run(values), _run(values[::-1])
     if head + tail >= len(values):
         return 0, 0
     inner = values[head : len(values) - tail]
@@ -39,15 +38,24 @@ def padded_frames(config: MelConfig, values: NDArray[np.float32]) -> tuple[int, 
     return found[0], found[1]
 
 
-def _run(flat: NDArray[np.bool_], first: NDArray[np.float32]) -> int:
-    """Number of leading frames that are flat and have the first one's value."""
-    same = flat & (first == first[0])
+def _run(values: NDArray[np.float32]) -> int:
+    """Number of leading frames of `[T, K]` whose values are all the first one."""
+    if not (values[0] == values[0, 0]).all():  # as in most clips, without a look at the others
+        return 0
+    same = (values == values[0, 0]).all(axis=1)
     return int(len(same) if same.all() else np.argmin(same))
 
 
-def padding_warning(config: MelConfig, values: NDArray[np.float32]) -> str | None:
-    """A warning for padding that would be heard; None where there is none."""
-    head, tail = padded_frames(config, values)
+def padding_warning(values: NDArray[np.float32], head: int, tail: int) -> str | None:
+    """A warning for padding that would be heard; None where there is none.
+
+    Parameters
+    ----------
+    values
+        Stored values `[T, K]`.
+    head, tail
+        Numbers of padding frames, from `padded_frames`.
+    """
     if not head and not tail:
         return None
     ends = [(head, "first", values[0, 0]), (tail, "last", values[-1, 0])]

@@ -124,9 +124,10 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         return None
     index = sampled_frames(frames)
     sampled = levels_of(config, values[index])
-    levels = sampled[:, _live_bands(config)]
+    live, floor = _live_bands(config), floor_levels(config)[1]
+    levels = sampled if live.all() else sampled[:, live]
     margin = _SOFT_MARGIN if config.magnitude_eps else _FLOOR_MARGIN
-    heard = levels > max(float(levels.min()) + _FLOOR_MARGIN, floor_levels(config)[1] + margin)
+    heard = levels > max(float(levels.min()) + _FLOOR_MARGIN, floor + margin)
     loud = np.where(heard, levels, _FAINTEST).max(axis=0, initial=_FAINTEST)
     inside = loud > loud.max(initial=_FAINTEST) - _SILENT_BAND
     heard &= inside
@@ -137,22 +138,44 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     changes = change[quads & following[:, None]]
     if changes.size < _MIN_CELLS:
         return None
-    median_change, rough_change = np.quantile(changes, [0.5, 0.9])
-    low, median, high = np.quantile(levels[heard], [0.05, 0.5, 0.99])
+    median_change, rough_change = quantiles(changes, 0.5, 0.9)
+    low, median, high = quantiles(levels[heard], 0.05, 0.5, 0.99)
     reference = _references(config)
-    roughness = float(rough_change) / reference.noise
+    roughness = rough_change / reference.noise
     return LevelStatistics(
         roughness=roughness,
-        steepness=float(rough_change) / max(reference.voice, reference.noise),
-        evenness=float(median_change) / reference.noise_median / max(roughness, 1e-9),
-        spread=float(high - low),
-        median=float(median),
-        loud=float(high),
-        heard=float(heard[:, inside].mean()),
-        above_floor=float(low) - floor_levels(config)[1],
+        steepness=rough_change / max(reference.voice, reference.noise),
+        evenness=median_change / reference.noise_median / max(roughness, 1e-9),
+        spread=high - low,
+        median=median,
+        loud=high,
+        heard=np.count_nonzero(heard) / (len(heard) * np.count_nonzero(inside)),
+        above_floor=low - floor,
         levels=sampled,
         emphasised=config.preemphasis > 0.0,
     )
+
+
+def quantiles(values: Levels, *shares: float) -> list[float]:
+    """`np.quantile` to the bit; one sort is faster than its partition.
+
+    Parameters
+    ----------
+    values
+        Levels `[n]`, at least one.
+    *shares
+        Shares of the values, 0 to 1.
+    """
+    values = np.sort(values)
+    found = []
+    for share in shares:
+        at = (len(values) - 1) * share
+        below = min(int(at), len(values) - 1)
+        low, high = values[below], values[min(below + 1, len(values) - 1)]
+        step, part = float(high - low), at - below
+        near = float(low) + step * part if part < 0.5 else float(high) - step * (1.0 - part)
+        found.append(near)
+    return found
 
 
 def sampled_levels(config: MelConfig, values: NDArray[np.float32]) -> Levels:
@@ -194,7 +217,9 @@ def offset_of(config: MelConfig) -> float:
 
 def _decibels(config: MelConfig, linear: NDArray[np.float64]) -> NDArray[np.float64]:
     least, most = (10.0 ** (level * config.power / 20.0) for level in (_FAINTEST, -_FAINTEST))
-    return np.asarray(20.0 / config.power * np.log10(np.clip(linear, least, most)))
+    # torch's logarithm takes several at once, numpy's one of doubles.
+    logs = torch.from_numpy(np.clip(linear, least, most)).log10().numpy()
+    return np.asarray(20.0 / config.power * logs)
 
 
 def full_scale_level(config: MelConfig) -> float:

@@ -115,9 +115,11 @@ def _is_normalised(config: MelConfig, values: NDArray[np.float32]) -> bool:
         return False
     if abs(float(values.mean())) < _EXACT and abs(float(values.std()) - 1.0) < _EXACT:
         return True
-    means, deviations = values.mean(axis=0), values.std(axis=0)
-    normal = (np.abs(means) < _EXACT_BAND) & (np.abs(deviations - 1.0) < _EXACT_BAND)
-    return bool(normal.sum() > 0.9 * len(normal) and len(normal) > 1)
+    central = np.abs(values.mean(axis=0)) < _EXACT_BAND
+    if not (central.sum() > 0.9 * len(central) and len(central) > 1):
+        return False
+    normal = central & (np.abs(values.std(axis=0) - 1.0) < _EXACT_BAND)
+    return bool(normal.sum() > 0.9 * len(normal))
 
 
 def _is_integer(values: NDArray[np.float32]) -> bool:
@@ -137,16 +139,15 @@ def other_floor(config: MelConfig, levels: Levels) -> str | None:
     if relative or isinstance(scale, LinearScale) or offset_of(config):
         return None
     lowest, highest = floor_levels(config)
-    if (levels < lowest - _FLOOR_DISTANCE).mean() > _BELOW_SHARE:
-        return "they go below the value of silence"
     least = float(levels.min())
+    deep = np.float32(lowest - _FLOOR_DISTANCE)
+    if least < deep and (levels < deep).mean() > _BELOW_SHARE:
+        return "they go below the value of silence"
+    if least <= highest + _FLOOR_DISTANCE:
+        return None
     at_least = levels <= least
     # A steady sound repeats its frames: a floor is in many bands, and in frames of its own.
     spread = min(int(at_least.any(axis=0).sum()), int(at_least.any(axis=1).sum()))
-    if (
-        least > highest + _FLOOR_DISTANCE
-        and at_least.mean() > _FLOOR_SHARE
-        and spread >= _FLOOR_EXTENT
-    ):
+    if at_least.mean() > _FLOOR_SHARE and spread >= _FLOOR_EXTENT:
         return f"the lowest value is repeated and lies {least - highest:.0f} dB above silence"
     return None

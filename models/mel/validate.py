@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -62,15 +63,24 @@ def check_mel(config: MelConfig, mel: NDArray[Any], layout: Layout = "auto") -> 
     if mel.dtype.kind not in "fiu":
         raise Invalid("mel", f"an array of {mel.dtype}", "real numbers")
     given, notes = _bands_last(config, mel, layout)
-    with np.errstate(over="ignore"):  # an overflow becomes an infinity, which is refused below
+    # An overflow becomes an infinity, which is refused below.
+    with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(given, dtype=np.float32)
-    if not isinstance(config.scale, LinearScale) and np.isneginf(values).any():
-        silence = _limits_of(config).silence.astype(np.float32)
-        values = np.where(np.isneginf(given), silence, values)
-    if not np.isfinite(values).all():
-        t, k = np.argwhere(~np.isfinite(values))[0]
-        raise Invalid("mel", f"{values[t, k]} in band {k}, frame {t}", "finite numbers")
-    return Checked(values, notes + _check_levels(config, values))
+        low, high = _span(values)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        if not isinstance(config.scale, LinearScale) and np.isneginf(values).any():
+            silence = _limits_of(config).silence.astype(np.float32)
+            values = np.where(np.isneginf(given), silence, values)
+        if not np.isfinite(values).all():
+            t, k = np.argwhere(~np.isfinite(values))[0]
+            raise Invalid("mel", f"{values[t, k]} in band {k}, frame {t}", "finite numbers")
+        low, high = _span(values)
+    return Checked(values, notes + _check_levels(config, values, low, high))
+
+
+def _span(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The least and the greatest value; both are NaN where one of all is."""
+    return float(values.min()), float(values.max())
 
 
 def check_phases(config: MelConfig, phases: NDArray[Any], frames: int) -> NDArray[np.float32]:
@@ -155,10 +165,11 @@ def _sizes(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(size for size in shape if size != 1)
 
 
-def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, ...]:
-    """Warnings for unlikely values `[T, K]`; Invalid for values that no audio has."""
-    low, high = float(values.min()), float(values.max())
-    span = f"values from {low:.4g} to {high:.4g}"
+def _check_levels(
+    config: MelConfig, values: NDArray[np.float32], low: float, high: float
+) -> tuple[str, ...]:
+    """Warnings for unlikely values `[T, K]` of a span; Invalid for values that no audio has."""
+    span = _words(low, high)
     if isinstance(config.scale, LinearScale) and config.mean == 0.0 and low < 0:
         if low < -_NEGATIVE_SHARE * max(high, 0.0):
             raise Invalid("mel", span, "no negative values: this config's scale is linear")
@@ -168,7 +179,7 @@ def _check_levels(config: MelConfig, values: NDArray[np.float32]) -> tuple[str, 
         if high > most:
             raise Invalid("mel", span, f"at most {most:g}")
         return ()
-    return _compare_levels(config, values, span)
+    return _compare_levels(config, values, low, high)
 
 
 class _Limits(NamedTuple):
@@ -207,29 +218,39 @@ def _stored(config: MelConfig, level: float) -> NDArray[np.float64]:
     return stored
 
 
-def _compare_levels(config: MelConfig, values: NDArray[np.float32], span: str) -> tuple[str, ...]:
-    """Compare values `[T, K]` with those of silence and full scale."""
-    kind = config.scale.kind
+def _compare_levels(
+    config: MelConfig, values: NDArray[np.float32], low: float, high: float
+) -> tuple[str, ...]:
+    """Compare values `[T, K]` of a span with those of silence and full scale."""
+    kind, span = config.scale.kind, _words(low, high)
     silence, full, maximum, dynamic_range = _limits_of(config)
-    top, bottom = values.max(axis=0), values.min(axis=0)
-    if (top > np.maximum(maximum, full + 0.5 * dynamic_range)).any():
+
+    def exceed(most: NDArray[np.float64]) -> bool:
+        # Each band's own values are asked for only where the span decides nothing.
+        return high > most.min() and bool((values.max(axis=0) > most).any())
+
+    if exceed(np.maximum(maximum, full + 0.5 * dynamic_range)):
         raise Invalid(
             "mel",
             span,
             f"at most {full.max():.4g} for audio at full scale: the values are not of the scale "
             f"{kind!r} (linear or differently normalised values sent as {kind!r}?)",
         )
-    if (bottom < silence - dynamic_range).any():
+    least = silence - dynamic_range
+    if low < least.max() and (values.min(axis=0) < least).any():
         raise Invalid(
             "mel",
             span,
             f"at least {silence.min():.4g}, the value of silence: the values are not of the scale "
             f"{kind!r} (another logarithm, or other mean and std?)",
         )
-    warnings = []
-    if (top > full + 0.05 * dynamic_range).any():
-        warnings.append(f"{span}, above full-scale audio in this config ({full.max():.4g})")
-    return tuple(warnings)
+    if exceed(full + 0.05 * dynamic_range):
+        return (f"{span}, above full-scale audio in this config ({full.max():.4g})",)
+    return ()
+
+
+def _words(low: float, high: float) -> str:
+    return f"values from {low:.4g} to {high:.4g}"
 
 
 def none_negative(config: MelConfig, values: NDArray[np.float32]) -> bool:

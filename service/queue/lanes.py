@@ -18,7 +18,7 @@ from unmel.service.queue.estimates import EstimateMargin, SpeedEstimator
 from unmel.service.queue.packs import PackEngine, PackResults
 from unmel.service.queue.pool import LanePool
 from unmel.service.queue.progress import Position
-from unmel.service.queue.tickets import Served, Ticket
+from unmel.service.queue.tickets import Served, Ticket, settle_all
 from unmel.service.queue.waiting import WaitingQueue
 
 if TYPE_CHECKING:  # the engine loads torch
@@ -245,11 +245,14 @@ class Lanes:
         if computed.warm:
             self._speed.observe(items, seconds, computed.ended)
         self._metrics.observe_pack(items, seconds)
+        outcomes = []
         for ticket, result in zip(tickets, computed.results, strict=True):
             arrived = ticket.waiting.arrived
             if ticket.expected_seconds is not None:
                 self._margin.observe(ticket.expected_seconds, computed.ended - arrived)
-            ticket.settle(Served(result, computed.began - arrived, seconds, len(items)))
+            served = Served(result, computed.began - arrived, seconds, len(items))
+            outcomes.append((ticket, served))
+        settle_all(outcomes)
 
     # --- life of the lanes ----------------------------------------------------------------------
 

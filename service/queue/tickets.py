@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,19 +47,7 @@ class Ticket:
 
     def settle(self, outcome: Served | Exception) -> None:
         """Hand the outcome to the coroutine, from any thread; only the first one counts."""
-
-        def deliver() -> None:
-            if self.future.done():
-                return
-            if isinstance(outcome, Served):
-                self.future.set_result(outcome)
-            else:
-                self.future.set_exception(outcome)
-
-        try:
-            self.loop.call_soon_threadsafe(deliver)
-        except RuntimeError:  # the event loop is closed
-            logger.warning("request %d was not delivered: the loop is closed", self.waiting.id)
+        settle_all([(self, outcome)])
 
     def expire(self, now: float) -> None:
         """Settle it as a missed deadline; `now` is a time of the clock, seconds."""
@@ -68,3 +57,29 @@ class Ticket:
                 "nothing was computed."
             )
         )
+
+
+def settle_all(outcomes: Sequence[tuple[Ticket, Served | Exception]]) -> None:
+    """Settle tickets of one event loop, which is woken once for all of them.
+
+    Parameters
+    ----------
+    outcomes
+        Tickets, at least one, each with its outcome.
+
+    """
+
+    def deliver() -> None:
+        for ticket, outcome in outcomes:
+            if ticket.done:
+                continue
+            if isinstance(outcome, Served):
+                ticket.future.set_result(outcome)
+            else:
+                ticket.future.set_exception(outcome)
+
+    try:
+        outcomes[0][0].loop.call_soon_threadsafe(deliver)
+    except RuntimeError:  # the event loop is closed
+        for ticket, _ in outcomes:
+            logger.warning("request %d was not delivered: the loop is closed", ticket.waiting.id)

@@ -156,6 +156,8 @@ async def _compute(
     lanes: Lanes, items: Sequence[Work], answer_by: float | None, tracked: TrackedRequest
 ) -> list[Served]:
     """Results of all items; the first failure cancels the others."""
+    if len(items) == 1:
+        return [await lanes.submit(items[0], answer_by, tracked.queued)]
     tasks = [asyncio.ensure_future(lanes.submit(i, answer_by, tracked.queued)) for i in items]
     try:
         return await asyncio.gather(*tasks)

@@ -32,9 +32,9 @@ class PacedResponse(Response):
                 "headers": self.raw_headers,
             }
         )
-        body = memoryview(self.body)
+        body = bytes(self.body)  # a copy of nothing: it is bytes already
         for start in range(0, len(body), _PIECE):
-            piece = bytes(body[start : start + _PIECE])
+            piece = body[start : start + _PIECE]
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

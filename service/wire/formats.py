@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,8 @@ from unmel.service.wire.media import NPY
 
 # Samples per call of a lossy encoder: vorbis copies its whole input onto the stack.
 _PIECE = 4096
+# Size field of a WAV header for an unknown length, as other programs write it to pipes.
+_UNKNOWN = 0xFFFFFFFF
 
 
 def _any_rate(rate: int) -> int:
@@ -192,8 +195,42 @@ class Encoded:
 
 def to_fixed(samples: NDArray[np.float32]) -> NDArray[np.int16]:
     """Convert samples to 16 bits, little-endian; values beyond full scale are clipped."""
-    fixed: NDArray[np.int16] = np.clip(np.rint(samples * 32767.0), -32767, 32767).astype("<i2")
+    scaled = samples * 32767.0
+    np.rint(scaled, out=scaled)
+    fixed: NDArray[np.int16] = np.clip(scaled, -32767, 32767, out=scaled).astype("<i2")
     return fixed
+
+
+def wav_header(form: AudioFormat, sample_rate: int, samples: int | None) -> bytes:
+    """Make the bytes of a WAV file before its first sample.
+
+    Parameters
+    ----------
+    form
+        The format of the samples.
+    sample_rate
+        Hz.
+    samples
+        Number of samples that will follow; None if it is unknown.
+
+    """
+    width = 2 if form.fixed_point else 4
+    size = _UNKNOWN if samples is None else samples * width
+    # Tag 1 is PCM; 3 is IEEE float, which has an (empty) extension and the number of samples.
+    # Where that is unknown there is no such chunk: players believe any number in it.
+    fields = struct.pack(
+        "<HHIIHH", 1 if width == 2 else 3, 1, sample_rate, sample_rate * width, width, 8 * width
+    )
+    parts = _chunk(b"fmt ", fields if width == 2 else fields + b"\0\0")
+    if width == 4 and samples is not None and samples < _UNKNOWN:
+        parts += _chunk(b"fact", struct.pack("<I", samples))
+    size = min(size, _UNKNOWN)
+    whole = min(4 + len(parts) + 8 + size, _UNKNOWN)
+    return b"RIFF" + struct.pack("<I", whole) + b"WAVE" + parts + b"data" + struct.pack("<I", size)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return name + struct.pack("<I", len(data)) + data
 
 
 def supported_rate(format_name: str, rate: int) -> tuple[int, tuple[str, ...]]:
@@ -220,7 +257,7 @@ def supported_rate(format_name: str, rate: int) -> tuple[int, tuple[str, ...]]:
 
 
 def write_samples(file: soundfile.SoundFile, samples: NDArray[Any]) -> None:
-    """Write samples to an encoder, in pieces if they are floats.
+    """Write samples to an encoder, in pieces if it is a lossy one.
 
     Parameters
     ----------
@@ -230,7 +267,7 @@ def write_samples(file: soundfile.SoundFile, samples: NDArray[Any]) -> None:
         `[L]`, floats, or integers in the file's own format.
 
     """
-    piece = len(samples) if samples.dtype.kind == "i" else _PIECE
+    piece = len(samples) if file.subtype in ("PCM_16", "FLOAT") else _PIECE
     for start in range(0, len(samples), piece or 1):
         file.write(samples[start : start + piece])
 
@@ -270,8 +307,12 @@ def encode_audio(
     samples: NDArray[Any] = levelled.samples
     if form.fixed_point:
         samples = to_fixed(levelled.samples)
-    if form.container is None:
-        data = samples.astype(samples.dtype.newbyteorder("<")).tobytes()
+    # libsndfile gives a WAV of 16 bits the same bytes, by way of calls back into Python.
+    plain = form.container == "WAV" and form.fixed_point and 2 * len(samples) < _UNKNOWN - 2**10
+    if form.container is None or plain:
+        head = wav_header(form, out, len(samples)) if plain else b""
+        little = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
+        data = b"".join((head, np.ascontiguousarray(little).view(np.uint8).data))  # one copy
         return Encoded(data, form.media_type_at(out), levelled.gain, out, warnings)
     stream = io.BytesIO()
     with soundfile.SoundFile(

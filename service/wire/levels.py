@@ -186,7 +186,7 @@ def apply_levels(
     if out != rate:
         resampled = soxr.resample(wave, rate, out, quality=RESAMPLER)
         wave = np.asarray(resampled if resampled.size else wave[:1], np.float32)
-    peak = float(np.abs(wave).max(initial=0.0))
+    peak = float(max(wave.max(initial=0.0), -wave.min(initial=0.0)))
     if peak == 0.0:
         return LevelledAudio(wave, out, 1.0)
     decibels = options.gain

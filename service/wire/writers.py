@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from unmel.service.wire.formats import (
     AudioFormat,
     supported_rate,
     to_fixed,
+    wav_header,
     write_samples,
 )
 from unmel.service.wire.levels import RESAMPLER, peak_warning
@@ -26,8 +26,6 @@ STREAMED_FORMATS = frozenset({"wav", "wav_f32", "flac", "ogg", "opus", "pcm", "p
 known only at the end, and without them it decodes too long or too short.
 """
 
-# Size field of a WAV header for an unknown length, as other programs write it to pipes.
-_UNKNOWN = 0xFFFFFFFF
 # Position of the number of samples, 36 bits, in FLAC's STREAMINFO; RFC 9639, section 8.2.
 _FLAC_COUNT = slice(21, 26)
 
@@ -142,21 +140,7 @@ class _Raw:
     def begin(self) -> bytes:
         if self._form.container is None:
             return b""
-        width = 2 if self._form.fixed_point else 4
-        size = _UNKNOWN if self._samples is None else self._samples * width
-        # Tag 1 is PCM; 3 is IEEE float, which has an (empty) extension and the number of samples.
-        # Where that is unknown there is no such chunk: players believe any number in it.
-        form = struct.pack(
-            "<HHIIHH", 1 if width == 2 else 3, 1, self._rate, self._rate * width, width, 8 * width
-        )
-        parts = _chunk(b"fmt ", form if width == 2 else form + b"\0\0")
-        if width == 4 and self._samples is not None and self._samples < _UNKNOWN:
-            parts += _chunk(b"fact", struct.pack("<I", self._samples))
-        size = min(size, _UNKNOWN)
-        whole = min(4 + len(parts) + 8 + size, _UNKNOWN)
-        return (
-            b"RIFF" + struct.pack("<I", whole) + b"WAVE" + parts + b"data" + struct.pack("<I", size)
-        )
+        return wav_header(self._form, self._rate, self._samples)
 
     def add(self, samples: NDArray[np.float32]) -> bytes:
         if not self._form.fixed_point:
@@ -165,10 +149,6 @@ class _Raw:
 
     def end(self) -> bytes:
         return b""
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return name + struct.pack("<I", len(data)) + data
 
 
 class _Sink(io.RawIOBase):

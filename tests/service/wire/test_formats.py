@@ -19,6 +19,7 @@ from unmel.service.wire.formats import (
     encode_audio,
     encode_npy,
     format_for,
+    to_fixed,
 )
 from unmel.service.wire.levels import LevelOptions, apply_levels, loudness, sections
 
@@ -104,6 +105,14 @@ def test_resampling_a_single_sample_gives_one() -> None:
 
 
 # --- levels -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("samples", [1, 2, 4097, 30_001])
+def test_a_wav_of_16_bits_has_the_bytes_that_libsndfile_writes(samples: int) -> None:
+    wave = np.random.default_rng(samples).uniform(-1, 1, samples).astype(np.float32)
+    written = io.BytesIO()
+    soundfile.write(written, to_fixed(wave), 22050, "PCM_16", format="WAV")
+    assert encode_audio(wave, 22050, "wav").data == written.getvalue()
 
 
 @pytest.mark.parametrize(
