@@ -23,7 +23,7 @@ from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.packed_stft import PackedStft, to_frame_start
 from unmel.models.signal.plan import Plan
 from unmel.models.signal.targets import clip_target, pack_targets
-from unmel.models.signal.transfer import download, received
+from unmel.models.signal.transfer import copied, download, received
 
 Output = Literal["audio", "magnitude", "stft"]
 
@@ -157,8 +157,7 @@ def _outputs(
     if audio and cpu:
         waves = [wave.mul_(factor) for wave, factor in zip(pack.audio(), gain, strict=True)]
     elif audio:
-        # One copy by all of torch's threads; the results are parts of it.
-        kept = came["rows"].view(-1).clone()
+        kept = torch.from_numpy(copied(came["rows"].view(-1).numpy()))
         waves, sound = pack.audio(kept), np.isfinite(came["largest"].numpy())
     made = []
     for k, (start, _, count) in enumerate(pack.extents):

@@ -28,7 +28,7 @@ from unmel.models.methods.start.starts import STARTS
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.plan import build_plan
 from unmel.models.signal.targets import pack_targets
-from unmel.models.signal.transfer import download, received, upload
+from unmel.models.signal.transfer import copied, download, received, upload
 
 pytestmark = [pytest.mark.loops, pytest.mark.slow]
 
@@ -67,6 +67,13 @@ def test_on_a_cpu_nothing_is_copied() -> None:
     for moved in (upload(PARTS, torch.device("cpu")), download(PARTS)):
         assert all(ours is theirs for ours, theirs in zip(moved, PARTS, strict=True))
     assert upload([], CUDA) == download([]) == []
+
+
+def test_a_long_result_is_copied_whole_into_memory_of_its_own() -> None:
+    values = np.arange(3 * 2**20 + 5, dtype=np.float32)
+    found = copied(values)
+    assert np.array_equal(found, values)
+    assert not np.shares_memory(found, values)
 
 
 # --- packs --------------------------------------------------------------------------------------
