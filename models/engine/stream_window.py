@@ -1,11 +1,13 @@
 """One step of streams' windows: from the last step's state to the next, several windows as a pack.
 
-A window's settled samples stay; the iteration of `consistent` runs over the rest.
+A window's settled samples stay; the iteration of `consistent` runs over the rest. A step has as
+many operations on the device for any number of windows: what belongs to a window is placed in the
+pack's rows by tables that the host makes of all windows at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,10 +23,11 @@ from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.pitch_comb import find_comb
 from unmel.models.methods.projection import impose
 from unmel.models.methods.schedule import Ramp, between_powers
-from unmel.models.methods.start.random_phases import step_of
+from unmel.models.methods.start.random_phases import keys_of, step_of
 from unmel.models.methods.start.starts import polar
+from unmel.models.signal.pack_tables import ranges
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.transfer import upload
+from unmel.models.signal.transfer import received, upload
 from unmel.models.signal.windows import Span, Windows
 
 # Weight of the seed's phases against those of the frames before: -120 dB of a target; and the
@@ -40,23 +43,21 @@ _EXPONENT = Ramp(1.50, 1.15)  # from power 1 to 2, below 1 as at 1
 
 @dataclass(frozen=True, eq=False)
 class WindowState:
-    """State of a window between two steps, on the plan's device."""
+    """State of a window between two steps, on the plan's device, in memory of its own.
 
-    settled: Tensor
-    """Settled samples from the window's beginning."""
-    sums: Tensor
-    """Overlap-added frames behind them, before the division by the envelope."""
-    momentum: Tensor | None
-    """The iteration's state of the frames of the last step `[T, W]`; None before the first."""
-    gain: float = 1.0
+    A part of a pack's tensors would do as well, and keep those of all its windows until every one
+    of their streams has gone on.
+    """
+
+    samples: Tensor
+    """Settled hops, and behind them overlap-added frames not yet divided by the envelope
+    `[hops, hop_length]`."""
+    momentum: Tensor
+    """The iteration's state of the frames of the last step `[T, W, 2]`."""
+    hops: int
+    frames: int
+    gain: float
     """Divisor of all of them."""
-
-    def divided_by(self, gain: float) -> WindowState:
-        """The same state with another gain, exact for powers of two."""
-        factor = self.gain / gain
-        if factor == 1.0 or self.momentum is None:
-            return WindowState(self.settled, self.sums, self.momentum, gain)
-        return WindowState(self.settled * factor, self.sums * factor, self.momentum * factor, gain)
 
 
 class Combs(NamedTuple):
@@ -67,27 +68,47 @@ class Combs(NamedTuple):
     """Iterations from one to the next."""
 
 
+class Frame(NamedTuple):
+    """A frame at the client's level, on the host."""
+
+    mel: NDArray[np.floating]
+    """Linear mel `[K]`."""
+    bound: NDArray[np.bool_]
+    """`[K]`, as in `Target`."""
+    loudest: float
+
+
 @dataclass(frozen=True, eq=False)
 class StreamWindow:
-    """Input of one window's step; magnitudes are divided by the state's gain."""
+    """Input of one window's step."""
 
     span: Span
-    mel: Tensor
-    """Linear mel `[T, K]` on the host."""
-    bound: Tensor
-    """Bool `[T, K]`, as in `Target`."""
-    keys: NDArray[np.int32]
-    """`[E, 2]`: keys of the seed's phases of the last frames, those without momentum."""
-    state: WindowState
+    frames: Sequence[Frame]
+    scale: float
+    """Divisor of the frames in this step, a power of two."""
+    gain: float
+    """Divisor of the samples in this step."""
+    seed: int
+    origin: int
+    """Number of the first frame in the stream."""
+    state: WindowState | None
+    """None before the first step."""
+    given: slice
+    """Samples of the window that the step settles."""
+    dropped: int
+    """Hops and frames at its beginning that the next window does not have."""
+    settled: int
+    """Hops behind them that the next window holds; none where there is no next one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """Result of one window's step, of the whole window."""
+    """Result of one window's step."""
 
-    signal: Tensor
-    sums: Tensor
-    momentum: Tensor
+    samples: NDArray[np.float32]
+    """Samples that were settled, on the host, in memory that the next pack may need."""
+    state: WindowState | None
+    """For the next step; None behind the last one."""
 
 
 def update_windows(
@@ -112,23 +133,26 @@ def update_windows(
     comb
         The pitch combs between them; none by default.
     """
-    hop = plan.config.hop_length
     pack = Windows(plan, [window.span for window in windows], backend)
-    mel = pack.spread_rows([window.mel for window in windows])
-    bound = pack.spread_rows([window.bound for window in windows])
-    iteration = MelIteration(pack, backend.mel_target(mel, bound))
+    tables = _tables(pack, windows)
+    mel = tables.mel * tables.level.unsqueeze(1)
+    iteration = MelIteration(pack, backend.mel_target(mel, tables.bound))
     momentum = iteration.state.momentum
-    for k, window in enumerate(windows):
-        state = window.state
-        hold(state.settled, state.sums, state.momentum)
-        sums = pack.part(pack.raw, k)[window.span.settled * hop :]
-        sums[: len(state.sums)] = state.sums
-        if state.momentum is not None:
-            momentum[pack.starts[k] :][: len(state.momentum)] = state.momentum
-    pack.pin([window.state.settled for window in windows])
+    states = [window.state for window in windows if window.state is not None]
+    if states:
+        hold(plan.device, [t for state in states for t in (state.samples, state.momentum)])
+        samples = torch.cat([state.samples for state in states])
+        remembered = torch.cat([state.momentum for state in states])
+        if any(w.state is not None and w.state.gain != w.gain for w in windows):
+            samples *= tables.louder_hops.unsqueeze(1)
+            remembered *= tables.louder_frames.view(-1, 1, 1)
+        pack.hops(pack.raw).index_copy_(0, tables.hops, samples)
+        torch.view_as_real(momentum).index_copy_(0, tables.frames, remembered)
+        pack.pin_settled()
     coefficients = _coefficients(plan.config.power)
-    audible = mel.masked_fill(bound, 0.0)
-    _enter(pack, momentum, windows, audible, coefficients)
+    audible = mel.masked_fill(tables.bound, 0.0)
+    if len(tables.keys):
+        _enter(pack, momentum, tables, audible, coefficients)
     pack.divide()
     steps = (coefficients,) * (n_iter - 1)
     if comb:
@@ -140,13 +164,15 @@ def update_windows(
         iteration.run(steps)
     iteration.run_once_into(pack.raw, coefficients)
     pack.divide()
+    given = pack.hops(pack.signal).index_select(0, tables.given) * tables.gain.unsqueeze(1)
+    next_states = _states(pack, momentum, tables, windows)
+    # The host waits here for all of the step, so that any lane may go on with the states.
+    [found] = received([given])
     return [
-        Update(
-            pack.part(pack.signal, k),
-            pack.part(pack.raw, k),
-            momentum[start : start + window.span.frames],
+        Update(part, state)
+        for part, state in zip(
+            _cut(found.to(torch.float32).numpy(), pack, windows), next_states, strict=True
         )
-        for k, (window, start) in enumerate(zip(windows, pack.starts, strict=True))
     ]
 
 
@@ -161,10 +187,126 @@ def _coefficients(power: float) -> StepCoefficients:
     )
 
 
+class _Tables(NamedTuple):
+    """What the host knows of a step, on the device; rows are the pack's."""
+
+    mel: Tensor
+    """`[rows, K]` at the client's level, zero between the windows."""
+    bound: Tensor
+    """Bool `[rows, K]`."""
+    keys: Tensor
+    """`[E, 2]`: keys of the seed's phases of the frames that enter, those without momentum."""
+    hops: Tensor
+    """Rows of the last states' hops, window after window."""
+    frames: Tensor
+    """Rows of their frames."""
+    entering: Tensor
+    """Rows of the frames that enter `[E]`."""
+    settled: Tensor
+    """Rows of the hops that the next windows hold."""
+    given: Tensor
+    """Rows that hold the samples to give."""
+    level: Tensor
+    """Factor of each row's mel `[rows]`."""
+    louder_hops: Tensor
+    """Factor of each of the last states' hops, for their new gain."""
+    louder_frames: Tensor
+    """Of each of their frames."""
+    gain: Tensor
+    """Factor of each row of `given`."""
+
+
+def _tables(pack: Windows, windows: Sequence[StreamWindow]) -> _Tables:
+    starts = np.array(pack.starts)
+    rows = np.array([count for _, _, count in pack.extents])
+    frames = np.array([window.span.frames for window in windows])
+    hops, known = np.array(
+        [(w.state.hops, w.state.frames) if w.state else (0, 0) for w in windows], np.int64
+    ).T
+    gains = np.array([window.gain for window in windows])
+    louder = np.array([w.state.gain / w.gain if w.state else 1.0 for w in windows])
+    first, count = np.array([_given_rows(pack, w, r) for w, r in zip(windows, rows, strict=True)]).T
+    numbers = [
+        range(w.origin + k, w.origin + w.span.frames)
+        for w, k in zip(windows, known.tolist(), strict=True)
+    ]
+    places = [
+        ranges(starts, hops),
+        ranges(starts, known),
+        ranges(starts + known, frames - known),
+        ranges(
+            starts + np.array([window.dropped for window in windows]),
+            np.array([window.settled for window in windows]),
+        ),
+        ranges(starts + first, count),
+    ]
+    factors = [
+        np.repeat([1.0 / window.scale for window in windows], rows),
+        np.repeat(louder, hops),
+        np.repeat(louder, known),
+        np.repeat(gains, count),
+    ]
+    mel, bound = _laid_out(windows, rows - frames)
+    tables = [
+        mel,
+        bound,
+        keys_of([window.seed for window in windows], numbers),
+        np.concatenate(places),
+        np.concatenate(factors).astype(mel.dtype),
+    ]
+    mel_, bound_, keys, placed, factored = upload(
+        [torch.from_numpy(table) for table in tables], pack.plan.device
+    )
+    return _Tables(
+        mel_,
+        bound_,
+        keys,
+        *torch.split(placed, [len(place) for place in places]),
+        *torch.split(factored, [len(factor) for factor in factors]),
+    )
+
+
+def _laid_out(
+    windows: Sequence[StreamWindow], gaps: NDArray[np.int64]
+) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """Mel and bound `[rows, K]` of a pack's rows, zero in the gaps behind the windows."""
+    mel: list[NDArray[np.floating]] = []
+    bound: list[NDArray[np.bool_]] = []
+    none = windows[0].frames[0]
+    silent, free = np.zeros_like(none.mel), np.zeros_like(none.bound)
+    for window, gap in zip(windows, gaps.tolist(), strict=True):
+        mel += [frame.mel for frame in window.frames] + [silent] * gap
+        bound += [frame.bound for frame in window.frames] + [free] * gap
+    return (
+        np.concatenate(mel).reshape(-1, len(silent)),
+        np.concatenate(bound).reshape(-1, len(free)),
+    )
+
+
+def _given_rows(pack: Windows, window: StreamWindow, rows: int) -> tuple[int, int]:
+    """First of a window's rows that hold the samples to give, and their number."""
+    given = window.given
+    first, end = given.start // pack.hop, min(-(-given.stop // pack.hop), rows)
+    return first, max(end - first, 0)
+
+
+def _cut(
+    found: NDArray[np.float32], pack: Windows, windows: Sequence[StreamWindow]
+) -> Iterator[NDArray[np.float32]]:
+    """Each window's samples of the rows `[R, hop]` that were given."""
+    at = 0
+    for window, (_, _, rows) in zip(windows, pack.extents, strict=True):
+        first, count = _given_rows(pack, window, rows)
+        own = found[at : at + count].reshape(-1)
+        before = first * pack.hop
+        yield own[window.given.start - before : window.given.stop - before]
+        at += count
+
+
 def _enter(
     pack: Windows,
     momentum: Tensor,
-    windows: Sequence[StreamWindow],
+    tables: _Tables,
     mel: Tensor,
     coefficients: StepCoefficients,
 ) -> None:
@@ -173,27 +315,55 @@ def _enter(
     Their phases are those of the overlapping signal, or the seed's where it is silent, as in
     real-time iterative spectrogram inversion.
     """
-    plan = pack.plan
+    plan, rows = pack.plan, tables.entering
     bands = plan.bands
     pack.fade_to_silence()
-    keys = [window.keys for window in windows]
-    [uploaded] = upload([torch.from_numpy(np.concatenate(keys))], plan.device)
-    phases = torch.empty(len(uploaded), plan.config.n_bins, dtype=plan.dtype, device=plan.device)
-    pack.backend.draw(uploaded, step_of(_TURN), phases)
-    drawn = polar(pack, torch.full_like(phases, _FAINT), phases)
-    faint = torch.split(drawn, [len(key) for key in keys])
-    for window, start, of_seed in zip(windows, pack.starts, faint, strict=True):
-        end = start + window.span.frames
-        first = end - len(of_seed)
-        if first == end:
-            continue
-        overlapping = pack.spectrum(slice(first, end))
-        level = bands.spread(mel[first:end] / plan.band_weight)
-        magnitude = torch.zeros_like(overlapping.real)
-        magnitude[:, bands.inside] = root_(level, plan.config.power)
-        spectrum = impose(magnitude, overlapping + of_seed)
-        # The momentum as if the step before had given the same spectrum.
-        momentum[first:end] = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)
-        frames = torch.fft.irfft(spectrum, n=plan.config.n_fft)[:, : pack.win] * plan.window
-        for j, frame in enumerate(frames, start=first):
-            pack.raw[j * pack.hop :][: pack.win] += frame
+    phases = torch.empty(len(rows), plan.config.n_bins, dtype=plan.dtype, device=plan.device)
+    pack.backend.draw(tables.keys, step_of(_TURN), phases)
+    of_seed = polar(pack, torch.full_like(phases, _FAINT), phases)
+    overlapping = pack.spectrum_at(rows)
+    level = bands.spread(mel.index_select(0, rows) / plan.band_weight)
+    magnitude = torch.zeros_like(phases)
+    magnitude[:, bands.inside] = root_(level, plan.config.power)
+    spectrum = impose(magnitude, overlapping + of_seed)
+    # The momentum as if the step before had given the same spectrum.
+    begun = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)
+    momentum.index_copy_(0, rows, begun)
+    frames = torch.fft.irfft(spectrum, n=plan.config.n_fft)[:, : pack.win] * plan.window
+    pack.add_at(rows, frames)
+
+
+def _states(
+    pack: Windows, momentum: Tensor, tables: _Tables, windows: Sequence[StreamWindow]
+) -> list[WindowState | None]:
+    """The next step's states; `raw` gets the settled hops."""
+    hops = pack.hops(pack.raw)
+    settled = pack.hops(pack.signal).index_select(0, tables.settled)
+    hops.index_copy_(0, tables.settled, settled)
+    going = [
+        (window, start, rows)
+        for window, (start, _, rows) in zip(windows, pack.extents, strict=True)
+        if window.span.end is None
+    ]
+    samples = _copies(hops, [(start + w.dropped, start + rows) for w, start, rows in going])
+    kept = [(start + w.dropped, start + w.span.frames) for w, start, _ in going]
+    remembered = _copies(torch.view_as_real(momentum), kept)
+    made = {
+        id(window): WindowState(
+            own, memory, rows - window.dropped, window.span.frames - window.dropped, window.gain
+        )
+        for (window, _, rows), own, memory in zip(going, samples, remembered, strict=True)
+    }
+    return [made.get(id(window)) for window in windows]
+
+
+def _copies(rows: Tensor, places: Sequence[tuple[int, int]]) -> Sequence[Tensor]:
+    """Copies of parts of a tensor's rows, from the first to the last, each in its own memory."""
+    if not places:
+        return []
+    sizes, at = [], 0
+    for first, end in places:
+        sizes += [first - at, end - first]
+        at = end
+    parts = torch.split(rows, [*sizes, len(rows) - at])[1::2]
+    return torch._foreach_mul(parts, 1.0)  # a launch for some sixty of them
