@@ -17,7 +17,6 @@ from typing import get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from unmel.models.backends.base import Backend
 from unmel.models.engine.stream_warnings import StreamWarnings
@@ -43,7 +42,7 @@ from unmel.models.methods.recipe import (
 from unmel.models.methods.schedule import COMB, DEFAULT_QUALITY, Quality
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.targets import levels
+from unmel.models.signal.targets import frame_levels
 from unmel.models.signal.windows import Span
 
 DEFAULT_LOOKAHEAD = 8
@@ -170,16 +169,11 @@ class Stream:
         # Levels are judged message by message: one warning says it.
         self.warnings = self.warnings or checked.warnings
         self.warnings += self._judged.add(checked.values)
-        self._frames.extend(self._frame(torch.tensor(values)) for values in checked.values)
+        made = frame_levels(self.plan, torch.tensor(checked.values), self._loudest)
+        rows = zip(made.mel.numpy(), made.bound.numpy(), made.loudest, strict=True)
+        self._frames.extend(map(Frame._make, rows))
+        self._loudest = max(self._loudest, *made.loudest)
         self.frames += len(checked.values)
-
-    def _frame(self, values: Tensor) -> Frame:
-        # One at a time: a scale's floor may depend on the loudest frame before, and a library's
-        # exponential may round differently in arrays of other sizes.
-        mel, bound = levels(self.plan, values[None], self._loudest)
-        loudest = float(mel.max())
-        self._loudest = max(self._loudest, loudest)
-        return Frame(mel[0].numpy(), bound[0].numpy(), loudest)
 
     def end(self) -> None:
         """Refuse further frames and let the last steps settle the rest."""
