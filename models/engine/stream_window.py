@@ -188,8 +188,10 @@ def _coefficients(power: float) -> StepCoefficients:
 
 
 class _Tables(NamedTuple):
-    """What the host knows of a step, on the device; rows are the pack's."""
+    """What the host knows of a step, sent to the device; rows are the pack's."""
 
+    apart: bool
+    """Whether at most one frame enters each window."""
     mel: Tensor
     """`[rows, K]` at the client's level, zero between the windows."""
     bound: Tensor
@@ -217,64 +219,48 @@ class _Tables(NamedTuple):
 
 
 def _tables(pack: Windows, windows: Sequence[StreamWindow]) -> _Tables:
-    starts = np.array(pack.starts)
-    rows = np.array([count for _, _, count in pack.extents])
-    frames = np.array([window.span.frames for window in windows])
-    hops, known = np.array(
-        [(w.state.hops, w.state.frames) if w.state else (0, 0) for w in windows], np.int64
-    ).T
-    gains = np.array([window.gain for window in windows])
-    louder = np.array([w.state.gain / w.gain if w.state else 1.0 for w in windows])
-    first, count = np.array([_given_rows(pack, w, r) for w, r in zip(windows, rows, strict=True)]).T
-    numbers = [
-        range(w.origin + k, w.origin + w.span.frames)
-        for w, k in zip(windows, known.tolist(), strict=True)
-    ]
-    places = [
-        ranges(starts, hops),
-        ranges(starts, known),
-        ranges(starts + known, frames - known),
-        ranges(
-            starts + np.array([window.dropped for window in windows]),
-            np.array([window.settled for window in windows]),
-        ),
-        ranges(starts + first, count),
-    ]
-    factors = [
-        np.repeat([1.0 / window.scale for window in windows], rows),
-        np.repeat(louder, hops),
-        np.repeat(louder, known),
-        np.repeat(gains, count),
-    ]
-    mel, bound = _laid_out(windows, rows - frames)
+    found, factors, gaps, keyed = [], [], [], []
+    for window, (start, frames, rows) in zip(windows, pack.extents, strict=True):
+        state = window.state
+        hops, known, gain = (state.hops, state.frames, state.gain) if state else (0, 0, 1.0)
+        first, count = _given_rows(pack, window, rows)
+        # First rows and numbers of rows, in the order of `_Tables`.
+        firsts = start, start, start + known, start + window.dropped, start + first
+        found.append((*firsts, hops, known, frames - known, window.settled, count, rows))
+        louder = gain / window.gain
+        factors.append((1.0 / window.scale, louder, louder, window.gain))
+        gaps.append(rows - frames)
+        keyed.append(range(window.origin + known, window.origin + frames))
+    numbers = np.array(found).T
+    lengths = numbers[5:10]
+    places = ranges(numbers[:5].ravel(), lengths.ravel())
+    repeats = numbers[[10, 5, 6, 9]]
+    mel, bound = _laid_out(windows, gaps)
     tables = [
         mel,
         bound,
-        keys_of([window.seed for window in windows], numbers),
-        np.concatenate(places),
-        np.concatenate(factors).astype(mel.dtype),
+        keys_of([window.seed for window in windows], keyed),
+        places,
+        np.repeat(np.array(factors, mel.dtype).T.ravel(), repeats.ravel()),
     ]
-    mel_, bound_, keys, placed, factored = upload(
-        [torch.from_numpy(table) for table in tables], pack.plan.device
-    )
+    sent = upload([torch.from_numpy(table) for table in tables], pack.plan.device)
     return _Tables(
-        mel_,
-        bound_,
-        keys,
-        *torch.split(placed, [len(place) for place in places]),
-        *torch.split(factored, [len(factor) for factor in factors]),
+        bool((lengths[2] <= 1).all()),
+        *sent[:3],
+        *torch.split_with_sizes(sent[3], lengths.sum(axis=1).tolist()),
+        *torch.split_with_sizes(sent[4], repeats.sum(axis=1).tolist()),
     )
 
 
 def _laid_out(
-    windows: Sequence[StreamWindow], gaps: NDArray[np.int64]
+    windows: Sequence[StreamWindow], gaps: Sequence[int]
 ) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
     """Mel and bound `[rows, K]` of a pack's rows, zero in the gaps behind the windows."""
     mel: list[NDArray[np.floating]] = []
     bound: list[NDArray[np.bool_]] = []
     none = windows[0].frames[0]
     silent, free = np.zeros_like(none.mel), np.zeros_like(none.bound)
-    for window, gap in zip(windows, gaps.tolist(), strict=True):
+    for window, gap in zip(windows, gaps, strict=True):
         mel += [frame.mel for frame in window.frames] + [silent] * gap
         bound += [frame.bound for frame in window.frames] + [free] * gap
     return (
@@ -330,7 +316,7 @@ def _enter(
     begun = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)
     momentum.index_copy_(0, rows, begun)
     frames = torch.fft.irfft(spectrum, n=plan.config.n_fft)[:, : pack.win] * plan.window
-    pack.add_at(rows, frames)
+    pack.add_at(rows, frames, apart=tables.apart)
 
 
 def _states(
@@ -365,5 +351,5 @@ def _copies(rows: Tensor, places: Sequence[tuple[int, int]]) -> Sequence[Tensor]
     for first, end in places:
         sizes += [first - at, end - first]
         at = end
-    parts = torch.split(rows, [*sizes, len(rows) - at])[1::2]
+    parts = torch.split_with_sizes(rows, [*sizes, len(rows) - at])[1::2]
     return torch._foreach_mul(parts, 1.0)  # a launch for some sixty of them

@@ -73,38 +73,33 @@ class Windows(PackedStft):
         # Nearly all windows have the same span.
         shapes = {span: _shape(config, span) for span in dict.fromkeys(spans)}
         self._shapes = [shapes[span] for span in spans]
-        # As many samples as make the rows that a span takes.
-        samples = {
-            span: max(len(shape.inverse) * config.hop_length - config.lead, 1)
-            for span, shape in shapes.items()
-        }
-        super().__init__(plan, [(span.frames, samples[span]) for span in spans], backend)
+        super().__init__(plan, [(span.frames, shapes[span].samples) for span in spans], backend)
         self.raw = torch.zeros_like(self._signal)
         """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
 
     def _tables(self, like: PackedStft | None) -> tuple[Edges, dict[str, Tensor]]:
-        starts, hop = np.array(self.starts), self.hop
+        hop = self.hop
         different = list(dict.fromkeys(self._shapes))
         # A row of zeros, then the hops of each shape.
         hops = [np.zeros((1, hop)), *(shape.inverse for shape in different)]
         begins = dict(zip(different, np.cumsum([len(part) for part in hops]), strict=False))
-        counts = np.array([len(shape.inverse) for shape in self._shapes])
+        firsts = [begins[shape] for shape in self._shapes] + self.starts
+        lengths = [rows for _, _, rows in self.extents] + [span.settled for span in self.spans]
+        places = ranges(np.array(firsts), np.array(lengths))
+        # Behind the windows there is nothing, in the row of zeros.
         index = np.zeros(self.rows + self.overlap - 1, np.int64)
-        index[ranges(starts, counts)] = ranges(
-            np.array([begins[shape] for shape in self._shapes]), counts
-        )
+        index[: self.used] = places[: self.used]
         targets, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for shape in different:
             if shape.outside.size:
                 alike = [other is shape for other in self._shapes]
-                origins = starts[alike, None] * hop
+                origins = np.array(self.starts)[alike, None] * hop
                 targets.append((origins + shape.outside).ravel())
                 sources.append((origins + shape.mirrored).ravel())
-        held = ranges(starts, np.array([span.settled for span in self.spans]))
         tables = {
             "inverse": torch.as_tensor(np.concatenate(hops), dtype=self.plan.dtype),
             "hops": torch.from_numpy(index),
-            "held": torch.from_numpy(held),
+            "held": torch.from_numpy(places[self.used :]),
         }
         return (np.concatenate(targets), np.concatenate(sources)), tables
 
@@ -141,12 +136,26 @@ class Windows(PackedStft):
         apart = _Apart(frames.index_select(0, rows).view(-1), self.window, self.n_fft)
         return self.backend.spectrum(apart, slice(0, len(rows)))
 
-    def add_at(self, rows: Tensor, frames: Tensor) -> None:
-        """Add windowed frames `[E, win]` to `raw` at different rows `[E]`, the earliest first."""
+    def add_at(self, rows: Tensor, frames: Tensor, *, apart: bool) -> None:
+        """Add windowed frames `[E, win]` to `raw`, the earliest first.
+
+        Parameters
+        ----------
+        rows
+            Different rows of the pack `[E]`.
+        frames
+            The frames `[E, win]`.
+        apart
+            Whether no two of them share a sample, as those of different windows do not.
+        """
+        # Nothing is added twice in one operation, so that no sum depends on an order.
+        if apart:
+            shape, steps = (self.rows, self.win), (self.hop, 1)
+            self.raw.as_strided(shape, steps).index_add_(0, rows, frames)
+            return
         hops = self.hops(self.raw)
         for r in range(self.overlap - 1, -1, -1):
             part = frames[:, r * self.hop : (r + 1) * self.hop]
-            # No row comes twice, so that no sum depends on an order.
             hops[:, : part.shape[1]].index_add_(0, rows + r, part)
 
 
@@ -154,6 +163,8 @@ class Windows(PackedStft):
 class _Shape:
     """What windows of one span have in common."""
 
+    samples: int
+    """As many as make the rows that it takes."""
     inverse: NDArray[np.float64]
     """Inverse envelope `[rows, hop]`, zero where there is no signal."""
     outside: NDArray[np.int64]
@@ -166,7 +177,8 @@ class _Shape:
 def _shape(config: MelConfig, span: Span) -> _Shape:
     hop = config.hop_length
     steps = config.squared_window()
-    envelope = np.zeros((span.rows(config), hop))
+    samples = max(span.rows(config) * hop - config.lead, 1)
+    envelope = np.zeros((config.rows(span.frames, samples), hop))
     for r in range(config.overlap):
         envelope[r : r + span.frames] += steps[r]
     reach, least = span.reach(config), config.envelope_floor()
@@ -181,4 +193,4 @@ def _shape(config: MelConfig, span: Span) -> _Shape:
         if not span.settled:
             outside = np.concatenate([np.arange(config.lead), outside])
             mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
-    return _Shape(inverse.reshape(envelope.shape), outside, mirrored)
+    return _Shape(samples, inverse.reshape(envelope.shape), outside, mirrored)
