@@ -138,17 +138,7 @@ def update_windows(
     mel = tables.mel * tables.level.unsqueeze(1)
     iteration = MelIteration(pack, backend.mel_target(mel, tables.bound))
     momentum = iteration.state.momentum
-    states = [window.state for window in windows if window.state is not None]
-    if states:
-        hold(plan.device, [t for state in states for t in (state.samples, state.momentum)])
-        samples = torch.cat([state.samples for state in states])
-        remembered = torch.cat([state.momentum for state in states])
-        if any(w.state is not None and w.state.gain != w.gain for w in windows):
-            samples *= tables.louder_hops.unsqueeze(1)
-            remembered *= tables.louder_frames.view(-1, 1, 1)
-        pack.hops(pack.raw).index_copy_(0, tables.hops, samples)
-        torch.view_as_real(momentum).index_copy_(0, tables.frames, remembered)
-        pack.pin_settled()
+    _resume(pack, momentum, tables, windows)
     coefficients = _coefficients(plan.config.power)
     audible = mel.masked_fill(tables.bound, 0.0)
     if len(tables.keys):
@@ -287,6 +277,24 @@ def _cut(
         before = first * pack.hop
         yield own[window.given.start - before : window.given.stop - before]
         at += count
+
+
+def _resume(
+    pack: Windows, momentum: Tensor, tables: _Tables, windows: Sequence[StreamWindow]
+) -> None:
+    """Put the last steps' states into the pack, in place."""
+    states = [window.state for window in windows if window.state is not None]
+    if not states:
+        return
+    hold(pack.plan.device, (t for state in states for t in (state.samples, state.momentum)))
+    samples = torch.cat([state.samples for state in states])
+    remembered = torch.cat([state.momentum for state in states])
+    if any(w.state is not None and w.state.gain != w.gain for w in windows):
+        samples *= tables.louder_hops.unsqueeze(1)
+        remembered *= tables.louder_frames.view(-1, 1, 1)
+    pack.hops(pack.raw).index_copy_(0, tables.hops, samples)
+    torch.view_as_real(momentum).index_copy_(0, tables.frames, remembered)
+    pack.pin_settled()
 
 
 def _enter(
