@@ -19,14 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from unmel.models.backends.base import Backend
+from unmel.models.engine.stream_tables import Frame, StreamWindow, WindowState
 from unmel.models.engine.stream_warnings import StreamWarnings
-from unmel.models.engine.stream_window import (
-    Combs,
-    Frame,
-    StreamWindow,
-    WindowState,
-    update_windows,
-)
+from unmel.models.engine.stream_window import Combs, update_windows
 from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
 from unmel.models.mel.config import MelConfig
