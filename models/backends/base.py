@@ -128,8 +128,8 @@ class Islands(NamedTuple):
     """Bins of a row."""
 
 
-class Pack(Protocol):
-    """Packed STFT as a backend sees it; `signal.packed_stft` describes each part."""
+class Framed(Protocol):
+    """A signal of which there are frames, one every `hop` samples."""
 
     @property
     def n_fft(self) -> int: ...
@@ -138,13 +138,17 @@ class Pack(Protocol):
     def hop(self) -> int: ...
 
     @property
-    def used(self) -> int: ...
-
-    @property
     def signal(self) -> Tensor: ...
 
     @property
     def window(self) -> Tensor: ...
+
+
+class Pack(Framed, Protocol):
+    """Packed STFT as a backend sees it; `signal.packed_stft` describes each part."""
+
+    @property
+    def used(self) -> int: ...
 
     @property
     def inverse_envelope(self) -> Tensor: ...
@@ -192,7 +196,7 @@ class Backend(ABC):
         """The libraries of its transforms."""
 
     @abstractmethod
-    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
+    def spectrum(self, pack: Framed, rows: slice) -> Tensor:
         """Spectra `[T, N]` of the windowed frames of a pack's signal; the caller's own."""
 
     @abstractmethod

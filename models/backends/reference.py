@@ -25,6 +25,7 @@ from unmel.models.backends.base import (
     Backend,
     BandTables,
     Floats,
+    Framed,
     Islands,
     MelState,
     MelTarget,
@@ -134,7 +135,7 @@ class TorchBackend(Backend):
         """The libraries of its transforms."""
         return self._fft
 
-    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
+    def spectrum(self, pack: Framed, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
         count, hop = rows.stop - rows.start, pack.hop
         frames = pack.signal.as_strided((count, len(pack.window)), (hop, 1), rows.start * hop)

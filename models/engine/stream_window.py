@@ -16,6 +16,13 @@ from torch import Tensor
 
 from unmel.models.backends.base import Backend, StepCoefficients
 from unmel.models.backends.reference import root_
+from unmel.models.engine.stream_tables import (
+    StreamWindow,
+    Tables,
+    WindowState,
+    cut,
+    make_tables,
+)
 from unmel.models.engine.turn import hold
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.pitch_comb import find_comb
@@ -24,8 +31,8 @@ from unmel.models.methods.schedule import Ramp, between_powers
 from unmel.models.methods.start.random_phases import step_of
 from unmel.models.methods.start.starts import polar
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.transfer import upload
-from unmel.models.signal.windows import Span, Windows
+from unmel.models.signal.transfer import received
+from unmel.models.signal.windows import Windows
 
 # Weight of the seed's phases against those of the frames before: -120 dB of a target; and the
 # share of the circle that they are drawn from.
@@ -38,27 +45,6 @@ _MOMENTUM, _REFLECTION, _BLEND = 0.97, 0.25, 0.97
 _EXPONENT = Ramp(1.50, 1.15)  # from power 1 to 2, below 1 as at 1
 
 
-@dataclass(frozen=True, eq=False)
-class WindowState:
-    """State of a window between two steps, on the plan's device."""
-
-    settled: Tensor
-    """Settled samples from the window's beginning."""
-    sums: Tensor
-    """Overlap-added frames behind them, before the division by the envelope."""
-    momentum: Tensor | None
-    """The iteration's state of the frames of the last step `[T, W]`; None before the first."""
-    gain: float = 1.0
-    """Divisor of all of them."""
-
-    def divided_by(self, gain: float) -> WindowState:
-        """The same state with another gain, exact for powers of two."""
-        factor = self.gain / gain
-        if factor == 1.0 or self.momentum is None:
-            return WindowState(self.settled, self.sums, self.momentum, gain)
-        return WindowState(self.settled * factor, self.sums * factor, self.momentum * factor, gain)
-
-
 class Combs(NamedTuple):
     """Pitch combs of a step."""
 
@@ -68,26 +54,13 @@ class Combs(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class StreamWindow:
-    """Input of one window's step; magnitudes are divided by the state's gain."""
-
-    span: Span
-    mel: Tensor
-    """Linear mel `[T, K]` on the host."""
-    bound: Tensor
-    """Bool `[T, K]`, as in `Target`."""
-    keys: NDArray[np.int32]
-    """`[E, 2]`: keys of the seed's phases of the last frames, those without momentum."""
-    state: WindowState
-
-
-@dataclass(frozen=True, eq=False)
 class Update:
-    """Result of one window's step, of the whole window."""
+    """Result of one window's step."""
 
-    signal: Tensor
-    sums: Tensor
-    momentum: Tensor
+    samples: NDArray[np.float32]
+    """Samples that were settled, on the host, in memory that the next pack may need."""
+    state: WindowState | None
+    """For the next step; None behind the last one."""
 
 
 def update_windows(
@@ -112,23 +85,16 @@ def update_windows(
     comb
         The pitch combs between them; none by default.
     """
-    hop = plan.config.hop_length
     pack = Windows(plan, [window.span for window in windows], backend)
-    mel = pack.spread_rows([window.mel for window in windows])
-    bound = pack.spread_rows([window.bound for window in windows])
-    iteration = MelIteration(pack, backend.mel_target(mel, bound))
+    tables = make_tables(pack, windows)
+    mel = tables.mel * tables.level.unsqueeze(1)
+    iteration = MelIteration(pack, backend.mel_target(mel, tables.bound))
     momentum = iteration.state.momentum
-    for k, window in enumerate(windows):
-        state = window.state
-        hold(state.settled, state.sums, state.momentum)
-        sums = pack.part(pack.raw, k)[window.span.settled * hop :]
-        sums[: len(state.sums)] = state.sums
-        if state.momentum is not None:
-            momentum[pack.starts[k] :][: len(state.momentum)] = state.momentum
-    pack.pin([window.state.settled for window in windows])
+    _resume(pack, momentum, tables, windows)
     coefficients = _coefficients(plan.config.power)
-    audible = mel.masked_fill(bound, 0.0)
-    _enter(pack, momentum, windows, audible, coefficients)
+    audible = mel.masked_fill(tables.bound, 0.0)
+    if len(tables.keys):
+        _enter(pack, momentum, tables, audible, coefficients)
     pack.divide()
     steps = (coefficients,) * (n_iter - 1)
     if comb:
@@ -140,13 +106,15 @@ def update_windows(
         iteration.run(steps)
     iteration.run_once_into(pack.raw, coefficients)
     pack.divide()
+    given = pack.hops(pack.signal).index_select(0, tables.given) * tables.gain.unsqueeze(1)
+    next_states = _states(pack, momentum, tables, windows)
+    # The host waits here for all of the step, so that any lane may go on with the states.
+    [found] = received([given])
     return [
-        Update(
-            pack.part(pack.signal, k),
-            pack.part(pack.raw, k),
-            momentum[start : start + window.span.frames],
+        Update(part, state)
+        for part, state in zip(
+            cut(found.to(torch.float32).numpy(), pack, windows), next_states, strict=True
         )
-        for k, (window, start) in enumerate(zip(windows, pack.starts, strict=True))
     ]
 
 
@@ -161,10 +129,28 @@ def _coefficients(power: float) -> StepCoefficients:
     )
 
 
+def _resume(
+    pack: Windows, momentum: Tensor, tables: Tables, windows: Sequence[StreamWindow]
+) -> None:
+    """Put the last steps' states into the pack, in place."""
+    states = [window.state for window in windows if window.state is not None]
+    if not states:
+        return
+    hold(pack.plan.device, (t for state in states for t in (state.samples, state.momentum)))
+    samples = torch.cat([state.samples for state in states])
+    remembered = torch.cat([state.momentum for state in states])
+    if any(w.state is not None and w.state.gain != w.gain for w in windows):
+        samples *= tables.louder_hops.unsqueeze(1)
+        remembered *= tables.louder_frames.view(-1, 1, 1)
+    pack.hops(pack.raw).index_copy_(0, tables.hops, samples)
+    torch.view_as_real(momentum).index_copy_(0, tables.frames, remembered)
+    pack.pin_settled()
+
+
 def _enter(
     pack: Windows,
     momentum: Tensor,
-    windows: Sequence[StreamWindow],
+    tables: Tables,
     mel: Tensor,
     coefficients: StepCoefficients,
 ) -> None:
@@ -173,27 +159,55 @@ def _enter(
     Their phases are those of the overlapping signal, or the seed's where it is silent, as in
     real-time iterative spectrogram inversion.
     """
-    plan = pack.plan
+    plan, rows = pack.plan, tables.entering
     bands = plan.bands
     pack.fade_to_silence()
-    keys = [window.keys for window in windows]
-    [uploaded] = upload([torch.from_numpy(np.concatenate(keys))], plan.device)
-    phases = torch.empty(len(uploaded), plan.config.n_bins, dtype=plan.dtype, device=plan.device)
-    pack.backend.draw(uploaded, step_of(_TURN), phases)
-    drawn = polar(pack, torch.full_like(phases, _FAINT), phases)
-    faint = torch.split(drawn, [len(key) for key in keys])
-    for window, start, of_seed in zip(windows, pack.starts, faint, strict=True):
-        end = start + window.span.frames
-        first = end - len(of_seed)
-        if first == end:
-            continue
-        overlapping = pack.spectrum(slice(first, end))
-        level = bands.spread(mel[first:end] / plan.band_weight)
-        magnitude = torch.zeros_like(overlapping.real)
-        magnitude[:, bands.inside] = root_(level, plan.config.power)
-        spectrum = impose(magnitude, overlapping + of_seed)
-        # The momentum as if the step before had given the same spectrum.
-        momentum[first:end] = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)
-        frames = torch.fft.irfft(spectrum, n=plan.config.n_fft)[:, : pack.win] * plan.window
-        for j, frame in enumerate(frames, start=first):
-            pack.raw[j * pack.hop :][: pack.win] += frame
+    phases = torch.empty(len(rows), plan.config.n_bins, dtype=plan.dtype, device=plan.device)
+    pack.backend.draw(tables.keys, step_of(_TURN), phases)
+    of_seed = polar(pack, torch.full_like(phases, _FAINT), phases)
+    overlapping = pack.spectrum_at(rows)
+    level = bands.spread(mel.index_select(0, rows) / plan.band_weight)
+    magnitude = torch.zeros_like(phases)
+    magnitude[:, bands.inside] = root_(level, plan.config.power)
+    spectrum = impose(magnitude, overlapping + of_seed)
+    # The momentum as if the step before had given the same spectrum.
+    begun = spectrum[:, bands.inside] * (coefficients.keep + coefficients.reflect)
+    momentum.index_copy_(0, rows, begun)
+    frames = torch.fft.irfft(spectrum, n=plan.config.n_fft)[:, : pack.win] * plan.window
+    pack.add_at(rows, frames, apart=tables.apart)
+
+
+def _states(
+    pack: Windows, momentum: Tensor, tables: Tables, windows: Sequence[StreamWindow]
+) -> list[WindowState | None]:
+    """The next step's states; `raw` gets the settled hops."""
+    hops = pack.hops(pack.raw)
+    settled = pack.hops(pack.signal).index_select(0, tables.settled)
+    hops.index_copy_(0, tables.settled, settled)
+    going = [
+        (window, start, rows)
+        for window, (start, _, rows) in zip(windows, pack.extents, strict=True)
+        if window.span.end is None
+    ]
+    samples = _copies(hops, [(start + w.dropped, start + rows) for w, start, rows in going])
+    kept = [(start + w.dropped, start + w.span.frames) for w, start, _ in going]
+    remembered = _copies(torch.view_as_real(momentum), kept)
+    made = {
+        id(window): WindowState(
+            own, memory, rows - window.dropped, window.span.frames - window.dropped, window.gain
+        )
+        for (window, _, rows), own, memory in zip(going, samples, remembered, strict=True)
+    }
+    return [made.get(id(window)) for window in windows]
+
+
+def _copies(rows: Tensor, places: Sequence[tuple[int, int]]) -> Sequence[Tensor]:
+    """Copies of parts of a tensor's rows, from the first to the last, each in its own memory."""
+    if not places:
+        return []
+    sizes, at = [], 0
+    for first, end in places:
+        sizes += [first - at, end - first]
+        at = end
+    parts = torch.split_with_sizes(rows, [*sizes, len(rows) - at])[1::2]
+    return torch._foreach_mul(parts, 1.0)  # a launch for some sixty of them

@@ -17,17 +17,11 @@ from typing import get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from unmel.models.backends.base import Backend
+from unmel.models.engine.stream_tables import Frame, StreamWindow, WindowState
 from unmel.models.engine.stream_warnings import StreamWarnings
-from unmel.models.engine.stream_window import (
-    Combs,
-    StreamWindow,
-    Update,
-    WindowState,
-    update_windows,
-)
+from unmel.models.engine.stream_window import Combs, update_windows
 from unmel.models.engine.work import Resources, Result
 from unmel.models.errors import Invalid, NonFiniteOutput
 from unmel.models.mel.config import MelConfig
@@ -41,11 +35,9 @@ from unmel.models.methods.recipe import (
     check_choice,
 )
 from unmel.models.methods.schedule import COMB, DEFAULT_QUALITY, Quality
-from unmel.models.methods.start.random_phases import frame_keys
 from unmel.models.signal.emphasis import deemphasize
 from unmel.models.signal.plan import Plan
-from unmel.models.signal.targets import levels
-from unmel.models.signal.transfer import download
+from unmel.models.signal.targets import frame_levels
 from unmel.models.signal.windows import Span
 
 DEFAULT_LOOKAHEAD = 8
@@ -106,17 +98,6 @@ class Options:
         check_choice("harmonics", self.harmonics, get_args(Harmonics))
 
 
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """A frame at the client's level, on the host."""
-
-    mel: Tensor
-    """Linear mel `[K]`."""
-    bound: Tensor
-    """Bool `[K]`, as in `Target`."""
-    loudest: float
-
-
 class Stream:
     """Frames that are not settled yet and the state of the last step; its size is bounded.
 
@@ -147,10 +128,9 @@ class Stream:
         # The next hop to settle; the hops before the first one are the extractor's padding.
         self._hop = config.first // config.hop_length
         self._origin = 0
-        self._frames: deque[_Frame] = deque()  # from frame `_origin` on
+        self._frames: deque[Frame] = deque()  # from frame `_origin` on
         self._loudest_before: deque[float] = deque(maxlen=config.overlap - 1)
-        empty = torch.zeros(0, dtype=plan.dtype, device=plan.device)
-        self._state = WindowState(empty, empty, None)
+        self._state: WindowState | None = None
 
     def __repr__(self) -> str:
         state = "done" if self._done else "ended" if self.ended else "open"
@@ -184,16 +164,11 @@ class Stream:
         # Levels are judged message by message: one warning says it.
         self.warnings = self.warnings or checked.warnings
         self.warnings += self._judged.add(checked.values)
-        self._frames.extend(self._frame(torch.tensor(values)) for values in checked.values)
+        made = frame_levels(self.plan, torch.tensor(checked.values), self._loudest)
+        rows = zip(made.mel.numpy(), made.bound.numpy(), made.loudest, strict=True)
+        self._frames.extend(map(Frame._make, rows))
+        self._loudest = max(self._loudest, *made.loudest)
         self.frames += len(checked.values)
-
-    def _frame(self, values: Tensor) -> _Frame:
-        # One at a time: a scale's floor may depend on the loudest frame before, and a library's
-        # exponential may round differently in arrays of other sizes.
-        mel, bound = levels(self.plan, values[None], self._loudest)
-        loudest = float(mel.max())
-        self._loudest = max(self._loudest, loudest)
-        return _Frame(mel[0], bound[0], loudest)
 
     def end(self) -> None:
         """Refuse further frames and let the last steps settle the rest."""
@@ -208,7 +183,7 @@ class Stream:
             return None
         config, lookahead = self.config, self.options.lookahead
         n_iter = self.options.n_iter
-        settled = self._hop - self._origin if self._state.momentum is not None else 0
+        settled = self._hop - self._origin if self._state is not None else 0
         needed = self._hop + 1 + lookahead
         if self.frames >= needed:
             if not settled:  # all its frames are new: they get the iterations of later ones
@@ -220,62 +195,57 @@ class Stream:
             return StreamStep(self, span, n_iter * (lookahead + 1))
         return None
 
-    def window(self, span: Span) -> StreamWindow:
-        """Input of the step over a span of the stream."""
-        frames = list(itertools.islice(self._frames, span.frames))
+    def window(self, step: StreamStep) -> StreamWindow:
+        """Input of a step of the stream."""
+        frames = list(itertools.islice(self._frames, step.frames))
         loudest = max(*(frame.loudest for frame in frames), *self._loudest_before, 0.0)
         power = self.config.power
         # The mel is divided by a power of two, exactly; so is the state where its root is one.
-        step = 2 if power == 2 else 1
-        octaves = step * math.floor(math.log2(loudest) / step) if loudest > 0.0 else 0
+        octave = 2 if power == 2 else 1
+        octaves = octave * math.floor(math.log2(loudest) / octave) if loudest > 0.0 else 0
         scale = 2.0 ** max(octaves, math.ceil(_FAINTEST * min(power, 1.0)))
-        gain = scale ** (1.0 / power)
-        state = self._state.divided_by(gain)
-        known = 0 if state.momentum is None else len(state.momentum)
+        last = step.span.end is not None
+        origin = self._next_origin
         return StreamWindow(
-            span,
-            torch.stack([frame.mel for frame in frames]).mul_(1.0 / scale),
-            torch.stack([frame.bound for frame in frames]),
-            frame_keys(self.options.seed, range(self._origin + known, self._origin + span.frames)),
-            state,
+            step.span,
+            frames,
+            scale,
+            scale ** (1.0 / power),
+            self.options.seed,
+            self._origin,
+            self._state,
+            step.settled_range,
+            dropped=0 if last else origin - self._origin,
+            settled=0 if last else self._hop + 1 - origin,
         )
 
-    def settle(
-        self, update: Update, gain: float, samples: NDArray[np.floating], *, last: bool
-    ) -> None:
+    @property
+    def _next_origin(self) -> int:
+        """First frame of the next step's window."""
+        return max(self._hop + 1 - (self.config.overlap - 1), 0)
+
+    def settle(self, state: WindowState | None, samples: NDArray[np.floating]) -> None:
         """Keep the state for the next step and drop the frames that it does not need.
 
         Parameters
         ----------
-        update
-            Result of the step.
-        gain
-            Divisor of its tensors.
+        state
+            The state behind the step; None after the last one.
         samples
             Samples that it settled, in double precision where they continue a filter.
-        last
-            Whether it was the last step.
         """
         self.samples += len(samples)
         self.last_sample = float(samples[-1]) if len(samples) else self.last_sample
-        if last:
+        self._state = state
+        if state is None:
             self._done = True
             self._frames.clear()
-            empty = update.signal[:0].clone()
-            self._state = WindowState(empty, empty, None)
             return
-        hop, origin = self.config.hop_length, self._origin
+        dropped = self._next_origin - self._origin
         self._hop += 1
-        self._origin = max(self._hop - (self.config.overlap - 1), 0)
-        dropped, settled = self._origin - origin, (self._hop - origin) * hop
+        self._origin += dropped
         for _ in range(dropped):
             self._loudest_before.append(self._frames.popleft().loudest)
-        self._state = WindowState(
-            update.signal[dropped * hop : settled].clone(),
-            update.sums[settled:].clone(),
-            update.momentum[dropped:].clone(),
-            gain,
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -332,13 +302,14 @@ class StreamStep:
         return int(settled.stop - settled.start) + silent
 
     def finished(self, settled: NDArray[np.float32]) -> NDArray[np.floating]:
-        """The stream's next samples, of those of `settled_range`: all filters undone."""
+        """The stream's next samples, of those of `settled_range`, copied: all filters undone."""
         silent = 0 if self.span.settled else self.config.unreached
-        settled = np.pad(settled, (silent, self.samples - silent - len(settled)))
+        samples = np.zeros(self.samples, np.float32)
+        samples[silent : silent + len(settled)] = settled
         coefficient = self.config.preemphasis
         if not coefficient:
-            return settled
-        return deemphasize(settled, coefficient, self.stream.last_sample)
+            return samples
+        return deemphasize(samples, coefficient, self.stream.last_sample)
 
     @property
     def audio_seconds(self) -> float:
@@ -389,18 +360,12 @@ def advance(backend: Backend, steps: Sequence[StreamStep]) -> list[NDArray[np.fl
     NonFiniteOutput
         If a sample is not finite; no stream is changed then.
     """
-    windows = [step.stream.window(step.span) for step in steps]
+    windows = [step.stream.window(step) for step in steps]
     first = steps[0]
     updates = update_windows(backend, first.stream.plan, windows, first.n_iter, first.combs)
-    gains = [window.state.gain for window in windows]
-    parts = [
-        update.signal[step.settled_range] * gain
-        for step, update, gain in zip(steps, updates, gains, strict=True)
-    ]
-    settled = [samples.to(torch.float32).numpy() for samples in download(parts)]
-    made = [step.finished(samples) for step, samples in zip(steps, settled, strict=True)]
+    made = [step.finished(update.samples) for step, update in zip(steps, updates, strict=True)]
     if not all(np.isfinite(samples).all() for samples in made):
         raise NonFiniteOutput("the stream is not finite")
-    for step, update, gain, samples in zip(steps, updates, gains, made, strict=True):
-        step.stream.settle(update, gain, samples, last=step.span.end is not None)
+    for step, update, samples in zip(steps, updates, made, strict=True):
+        step.stream.settle(update.state, samples)
     return [samples.astype(np.float32, copy=False) for samples in made]

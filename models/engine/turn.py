@@ -6,7 +6,7 @@ On a CPU it is no denormals either.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -57,11 +57,19 @@ class _Streams(threading.local):
 _STREAMS = _Streams()
 
 
-def hold(*tensors: Tensor | None) -> None:
+def hold(device: torch.device, tensors: Iterable[Tensor]) -> None:
     """Keep the memory of tensors of another thread's pack until this thread's stream has read it.
 
     It would be reused as soon as nothing refers to them.
+
+    Parameters
+    ----------
+    device
+        Where they are.
+    tensors
+        Tensors that were made on any stream.
     """
-    for tensor in tensors:
-        if tensor is not None and tensor.is_cuda:
-            tensor.record_stream(torch.cuda.current_stream(tensor.device))
+    if device.type == "cuda" and torch.cuda.is_available():
+        stream = torch.cuda.current_stream(device)
+        for tensor in tensors:
+            tensor.record_stream(stream)

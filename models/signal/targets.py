@@ -119,7 +119,7 @@ def _on_device(plan: Plan, values: Tensor, pack: PackedStft | None) -> Targets:
     return Targets(mel / scale[clip].unsqueeze(1), bound, gain)
 
 
-def levels(plan: Plan, values: Tensor, loudest_before: float = 0.0) -> tuple[Tensor, Tensor]:
+def levels(plan: Plan, values: Tensor) -> tuple[Tensor, Tensor]:
     """Linear mel of one clip's stored values, and the places of the floor; on the host.
 
     Parameters
@@ -128,9 +128,6 @@ def levels(plan: Plan, values: Tensor, loudest_before: float = 0.0) -> tuple[Ten
         The config's plan, on any device.
     values
         Stored values `[T, n_mels]`.
-    loudest_before
-        Loudest linear value of the clip before these frames, for scales whose floor lies
-        relative to the loudest value.
 
     Returns
     -------
@@ -138,27 +135,73 @@ def levels(plan: Plan, values: Tensor, loudest_before: float = 0.0) -> tuple[Ten
         Linear mel `[T, K]` with the plan's K, and bool `[T, K]`, true at the extractor's floor.
     """
     mel = _linear(plan, values)
-    loudest = float(mel.max()) if mel.numel() else 0.0
-    return _floored(plan, mel, max(loudest, loudest_before))
+    return _floored(plan, mel, float(mel.max()) if mel.numel() else 0.0)
+
+
+class FrameLevels(NamedTuple):
+    """Levels of frames of a stream, on the host, with the same bits however they are cut."""
+
+    mel: Tensor
+    """Linear mel `[T, K]` with the plan's K."""
+    bound: Tensor
+    """Bool `[T, K]`, true at the extractor's floor."""
+    loudest: list[float]
+    """Largest value of each frame's mel."""
+
+
+def frame_levels(plan: Plan, values: Tensor, loudest_before: float) -> FrameLevels:
+    """Levels of a stream's next frames, as if they came one by one.
+
+    Parameters
+    ----------
+    plan
+        The config's plan, on any device.
+    values
+        Stored values `[T, n_mels]`, at least one frame.
+    loudest_before
+        Loudest value of the mel of all frames before, for scales whose floor lies relative to it.
+    """
+    # A library's exponential may round differently in arrays of other sizes or alignment.
+    frames = [
+        plan.config.decompress(part.clone()) for part in torch.split(values.to(plan.dtype), 1)
+    ]
+    linear = _alive(plan, torch.cat(frames))
+    mel = _without_epsilon(plan, linear)
+    loudest = mel.amax(dim=1).double()
+    before = torch.cat([loudest.new_tensor([loudest_before]), loudest[:-1]]).cummax(dim=0).values
+    known = torch.maximum(before, linear.amax(dim=1))
+    return FrameLevels(mel, _bound(plan, linear, known.unsqueeze(1)), loudest.tolist())
 
 
 def _linear(plan: Plan, values: Tensor) -> Tensor:
     """Linear mel `[T, K]` of stored values, on their device."""
-    config, alive = plan.config, _band_constants(plan, values.device).alive
-    mel = config.decompress(values.to(plan.dtype))
-    return torch.nn.functional.pad(mel, (0, alive.numel() - config.n_mels)) * alive
+    return _alive(plan, plan.config.decompress(values.to(plan.dtype)))
+
+
+def _alive(plan: Plan, mel: Tensor) -> Tensor:
+    """A linear mel `[T, n_mels]` with the plan's K bands, zero in those without a bin."""
+    alive = _band_constants(plan, mel.device).alive
+    return torch.nn.functional.pad(mel, (0, alive.numel() - plan.config.n_mels)) * alive
 
 
 def _floored(plan: Plan, mel: Tensor, loudest: Level) -> tuple[Tensor, Tensor]:
-    """A linear mel without the extractor's epsilon, and the places of the floor `[T, K]`.
+    """A linear mel without the extractor's epsilon, and the places of the floor `[T, K]`."""
+    return _without_epsilon(plan, mel), _bound(plan, mel, loudest)
+
+
+def _bound(plan: Plan, mel: Tensor, loudest: Level) -> Tensor:
+    """The places of the floor `[T, K]` of a linear mel.
 
     `loudest` is the largest value of the clip, or of each row's clip `[T, 1]`.
     """
     config, silence = plan.config, _band_constants(plan, mel.device).silence
     clamp = config.scale.clamp_level(loudest, config.power)
     # A level for each row, or one number for all.
-    floor = torch.maximum(silence, clamp) if isinstance(clamp, Tensor) else silence.clamp_min(clamp)
-    return _without_epsilon(plan, mel), (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
+    if isinstance(clamp, Tensor):
+        floor = torch.maximum(silence, clamp.to(silence.dtype))
+    else:
+        floor = silence.clamp_min(clamp)
+    return (mel <= floor * _FLOOR_MARGIN) & (floor > 0)
 
 
 def _without_epsilon(plan: Plan, mel: Tensor) -> Tensor:

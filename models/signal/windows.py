@@ -1,8 +1,12 @@
-"""Windows that slide over streams, several as one pack: a settled past, and a future to come."""
+"""Windows that slide over streams, several as one pack: a settled past, and a future to come.
+
+Tables are made of all windows at once, a few rows for each different span: the device spreads them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,7 +18,7 @@ from torch import Tensor
 from unmel.models.backends.base import Backend
 from unmel.models.backends.reference import REFERENCE
 from unmel.models.mel.config import MelConfig
-from unmel.models.signal.pack_tables import reflect
+from unmel.models.signal.pack_tables import ranges, reflect
 from unmel.models.signal.packed_stft import Edges, PackedStft
 from unmel.models.signal.plan import Plan
 
@@ -40,6 +44,20 @@ class Span(NamedTuple):
         return max(self.frames + config.overlap - 1, -(-self.reach(config) // config.hop_length))
 
 
+@dataclass(frozen=True, eq=False)
+class _Apart:
+    """Frames one behind the other, without overlap, as a backend takes a pack's."""
+
+    signal: Tensor
+    window: Tensor
+    n_fft: int
+
+    @property
+    def hop(self) -> int:
+        """Samples from one to the next."""
+        return len(self.window)
+
+
 class Windows(PackedStft):
     """A pack of windows.
 
@@ -51,39 +69,60 @@ class Windows(PackedStft):
     product_rows = 1  # nothing here takes matrix products, and a few rows need no filling up
 
     def __init__(self, plan: Plan, spans: Sequence[Span], backend: Backend = REFERENCE) -> None:
-        self.spans, hop = tuple(spans), plan.config.hop_length
-        lead = plan.config.lead
-        # As many samples as make the rows that a span takes.
-        clips = [(s.frames, max(s.rows(plan.config) * hop - lead, 1)) for s in self.spans]
-        super().__init__(plan, clips, backend)
-        envelope = plan.squared_window.sum(dim=0)
-        self._fade = envelope.reciprocal().repeat(self.rows + self.overlap - 1)
+        self.spans, config = tuple(spans), plan.config
+        # Nearly all windows have the same span.
+        shapes = {span: _shape(config, span) for span in dict.fromkeys(spans)}
+        self._shapes = [shapes[span] for span in spans]
+        super().__init__(plan, [(span.frames, shapes[span].samples) for span in spans], backend)
         self.raw = torch.zeros_like(self._signal)
         """Overlap-added frames before they are divided by the envelope, laid out as the signal."""
 
     def _tables(self, like: PackedStft | None) -> tuple[Edges, dict[str, Tensor]]:
-        inverse = np.zeros(self._signal.numel())
+        hop = self.hop
+        different = list(dict.fromkeys(self._shapes))
+        # A row of zeros, then the hops of each shape.
+        hops = [np.zeros((1, hop)), *(shape.inverse for shape in different)]
+        begins = dict(zip(different, np.cumsum([len(part) for part in hops]), strict=False))
+        firsts = [begins[shape] for shape in self._shapes] + self.starts
+        lengths = [rows for _, _, rows in self.extents] + [span.settled for span in self.spans]
+        places = ranges(np.array(firsts), np.array(lengths))
+        # Behind the windows there is nothing, in the row of zeros.
+        index = np.zeros(self.rows + self.overlap - 1, np.int64)
+        index[: self.used] = places[: self.used]
         targets, sources = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        for span, start in zip(self.spans, self.starts, strict=True):
-            own, outside, mirrored = _geometry(self.plan.config, span)
-            origin = start * self.hop
-            inverse[origin : origin + own.size] = own
-            targets.append(origin + outside)
-            sources.append(origin + mirrored)
-        edges = np.concatenate(targets), np.concatenate(sources)
-        return edges, {"envelope": torch.as_tensor(inverse, dtype=self.plan.dtype)}
+        for shape in different:
+            if shape.outside.size:
+                alike = [other is shape for other in self._shapes]
+                origins = np.array(self.starts)[alike, None] * hop
+                targets.append((origins + shape.outside).ravel())
+                sources.append((origins + shape.mirrored).ravel())
+        tables = {
+            "inverse": torch.as_tensor(np.concatenate(hops), dtype=self.plan.dtype),
+            "hops": torch.from_numpy(index),
+            "held": torch.from_numpy(places[self.used :]),
+        }
+        return (np.concatenate(targets), np.concatenate(sources)), tables
 
     def _envelope(self, tables: dict[str, Tensor], like: PackedStft | None) -> Tensor:
-        return tables["envelope"]
+        self._held = tables["held"]
+        return tables["inverse"].index_select(0, tables["hops"]).view(-1)
 
-    def part(self, samples: Tensor, k: int) -> Tensor:
-        """The `k`-th window's own part of `samples`, which are laid out as the signal."""
-        span, origin = self.spans[k], self.starts[k] * self.hop
-        return samples[origin : origin + span.rows(self.plan.config) * self.hop]
+    def hops(self, samples: Tensor) -> Tensor:
+        """The rows `[rows + overlap - 1, hop]` of `samples`, which are laid out as the signal."""
+        return samples.view(-1, self.hop)
+
+    def pin_settled(self) -> None:
+        """Hold the windows' settled hops to what `raw` has there; they are no edge."""
+        if any(span.settled for span in self.spans):
+            within = torch.arange(self.hop, device=self._held.device)
+            places = (self._held * self.hop).unsqueeze(1) + within
+            values = self.hops(self.raw).index_select(0, self._held)
+            self.pins = places.view(-1), values.view(-1)
 
     def fade_to_silence(self) -> None:
         """Make `raw` the signal as if all that is to come were silent, which fades out."""
-        torch.mul(self.raw, self._fade, out=self._signal)
+        fade = self.plan.squared_window.sum(dim=0).reciprocal()
+        torch.mul(self.hops(self.raw), fade, out=self.hops(self._signal))
         self.restore_edges()
 
     def divide(self) -> None:
@@ -91,15 +130,55 @@ class Windows(PackedStft):
         torch.mul(self.raw, self.inverse_envelope, out=self._signal)
         self.restore_edges()
 
+    def spectrum_at(self, rows: Tensor) -> Tensor:
+        """STFT `[E, N]` of the present signal at some rows `[E]`."""
+        frames = self._signal.as_strided((self.rows, self.win), (self.hop, 1))
+        apart = _Apart(frames.index_select(0, rows).view(-1), self.window, self.n_fft)
+        return self.backend.spectrum(apart, slice(0, len(rows)))
 
-@lru_cache(maxsize=256)  # nearly all windows have the same span
-def _geometry(
-    config: MelConfig, span: Span
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """A window's inverse envelope, and the gather of the stream's edges that lie in it."""
+    def add_at(self, rows: Tensor, frames: Tensor, *, apart: bool) -> None:
+        """Add windowed frames `[E, win]` to `raw`, the earliest first.
+
+        Parameters
+        ----------
+        rows
+            Different rows of the pack `[E]`.
+        frames
+            The frames `[E, win]`.
+        apart
+            Whether no two of them share a sample, as those of different windows do not.
+        """
+        # Nothing is added twice in one operation, so that no sum depends on an order.
+        if apart:
+            shape, steps = (self.rows, self.win), (self.hop, 1)
+            self.raw.as_strided(shape, steps).index_add_(0, rows, frames)
+            return
+        hops = self.hops(self.raw)
+        for r in range(self.overlap - 1, -1, -1):
+            part = frames[:, r * self.hop : (r + 1) * self.hop]
+            hops[:, : part.shape[1]].index_add_(0, rows + r, part)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shape:
+    """What windows of one span have in common."""
+
+    samples: int
+    """As many as make the rows that it takes."""
+    inverse: NDArray[np.float64]
+    """Inverse envelope `[rows, hop]`, zero where there is no signal."""
+    outside: NDArray[np.int64]
+    """Places of the stream's edges that lie in the window."""
+    mirrored: NDArray[np.int64]
+    """Those that the extractor's padding repeats there."""
+
+
+@lru_cache(maxsize=256)
+def _shape(config: MelConfig, span: Span) -> _Shape:
     hop = config.hop_length
     steps = config.squared_window()
-    envelope = np.zeros((span.rows(config), hop))
+    samples = max(span.rows(config) * hop - config.lead, 1)
+    envelope = np.zeros((config.rows(span.frames, samples), hop))
     for r in range(config.overlap):
         envelope[r : r + span.frames] += steps[r]
     reach, least = span.reach(config), config.envelope_floor()
@@ -107,11 +186,11 @@ def _geometry(
     end = reach if span.end is None else span.end
     inverse = np.zeros(envelope.size)
     inverse[first:end] = 1.0 / np.maximum(envelope.ravel()[first:end], least)
-    if not config.reflects:
-        return inverse, np.zeros(0, np.int64), np.zeros(0, np.int64)
-    outside = np.arange(end, reach)
-    mirrored = 2 * (end - 1) - outside
-    if not span.settled:
-        outside = np.concatenate([np.arange(config.lead), outside])
-        mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
-    return inverse, outside, mirrored
+    outside, mirrored = np.zeros((2, 0), np.int64)
+    if config.reflects:
+        outside = np.arange(end, reach)
+        mirrored = 2 * (end - 1) - outside
+        if not span.settled:
+            outside = np.concatenate([np.arange(config.lead), outside])
+            mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
+    return _Shape(samples, inverse.reshape(envelope.shape), outside, mirrored)

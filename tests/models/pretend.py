@@ -46,11 +46,14 @@ class PretendedCuda(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.crossings: list[Crossing] = []
+        self.calls = 0
+        """Operations that torch was asked for: each is a launch or more, or the host's."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        self.calls += 1
         if func is torch.device:
             return func(*args, **kwargs)
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]

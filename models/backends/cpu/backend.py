@@ -12,6 +12,7 @@ from unmel.models.backends.base import (
     Backend,
     BandTables,
     Floats,
+    Framed,
     Islands,
     MelState,
     MelTarget,
@@ -51,7 +52,7 @@ class NumbaBackend(Backend):
         """The libraries of its transforms."""
         return "ducc" if mkl() is None else "mkl+ducc"
 
-    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
+    def spectrum(self, pack: Framed, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
         return spectra_of(pack, rows)
 

@@ -160,9 +160,11 @@ def _iterate(
     return status
 
 
-def _by_run(places: Places, run: int, end: int) -> tuple[Places, Places]:
+def _by_run(places: Places, run: int, end: int) -> tuple[Places, Places | slice]:
     """Offsets of each run's places, and the order that sorts them by run."""
     count = -(-end // run)
+    if count == 1 or not places.size:  # as in a stream's step
+        return np.minimum(np.arange(count + 1), 1) * places.size, slice(None)
     runs = np.minimum(places // run, count - 1)
     order = np.argsort(runs, kind="stable")
     return np.searchsorted(runs[order], np.arange(count + 1)), order

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unmel.models.backends.base import Pack
+from unmel.models.backends.base import Framed, Pack
 from unmel.models.backends.cpu.frames import frame, overlap_add
 from unmel.models.backends.cpu.iterations import AXES, backward, check_status, forward
 from unmel.models.backends.cpu.transforms import transforms, width
 
 
-def spectra_of(pack: Pack, rows: slice) -> Tensor:
+def spectra_of(pack: Framed, rows: slice) -> Tensor:
     """`Backend.spectrum`."""
     n, made = pack.n_fft, transforms(pack.n_fft)
     frames = np.empty((rows.stop - rows.start, width(n)), np.float32)

@@ -16,6 +16,7 @@ from torch import Tensor
 from unmel.models.backends.base import (
     Backend,
     Floats,
+    Framed,
     Islands,
     MelState,
     MelTarget,
@@ -45,7 +46,7 @@ class TritonBackend(TorchBackend):
         self._host = host
         self._stages: WeakKeyDictionary[MelState, Stage] = WeakKeyDictionary()
 
-    def spectrum(self, pack: Pack, rows: slice) -> Tensor:
+    def spectrum(self, pack: Framed, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
         cut = pack.signal.new_empty(rows.stop - rows.start, pack.n_fft)
         uncounted = torch.zeros(1, dtype=torch.int32, device=cut.device)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unmel.models.signal.pack_tables import ranges
 from unmel.models.signal.packed_stft import PackedStft
 from unmel.models.signal.transfer import upload
 
@@ -59,8 +60,14 @@ def frame_keys(seed: int, frames: range) -> NDArray[np.int32]:
         `[T, 2]`.
 
     """
-    counters = np.arange(frames.start, frames.stop, dtype=np.uint64) * _GAMMA
-    return _keys(counters + _origins([seed]))
+    return keys_of([seed], [frames])
+
+
+def keys_of(seeds: Sequence[int], frames: Sequence[range]) -> NDArray[np.int32]:
+    """The same of several clips, one behind the other; `frames` are those of each."""
+    counts = np.array([len(numbers) for numbers in frames])
+    numbers = ranges(np.array([numbers.start for numbers in frames]), counts)
+    return _keys(numbers.astype(np.uint64) * _GAMMA + np.repeat(_origins(seeds), counts))
 
 
 def _pack_keys(pack: PackedStft, seeds: Sequence[int]) -> NDArray[np.int32]:

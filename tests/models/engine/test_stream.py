@@ -179,6 +179,17 @@ def test_a_stream_has_the_same_bits_alone_and_among_others() -> None:
     assert out == alone
 
 
+def test_a_stream_that_rests_keeps_no_memory_of_those_that_it_shared_a_pack_with() -> None:
+    streams = [ENGINE.stream(CONFIG, Options("draft", seed=k)) for k in range(3)]
+    for stream in streams:
+        stream.feed(VOICE[:12])
+    ENGINE.run([step for stream in streams if (step := stream.step) is not None])
+    for stream in streams:
+        assert stream._state is not None
+        for kept in (stream._state.samples, stream._state.momentum):
+            assert kept.untyped_storage().nbytes() == kept.nbytes
+
+
 def test_another_seed_gives_other_samples_and_the_same_seed_the_same() -> None:
     assert streamed(VOICE, seed=1).tobytes() == streamed(VOICE, seed=1).tobytes()
     assert streamed(VOICE, seed=1).tobytes() != streamed(VOICE, seed=2).tobytes()
@@ -322,8 +333,9 @@ def test_a_step_that_fails_leaves_every_stream_of_its_pack_as_it_was() -> None:
         first = stream.step
         assert first is not None
         ENGINE.run([first])
-    nan = torch.full_like(ill._state.settled, torch.nan)
-    ill._state = dataclasses.replace(ill._state, settled=nan)
+    assert ill._state is not None
+    nan = torch.full_like(ill._state.samples, torch.nan)
+    ill._state = dataclasses.replace(ill._state, samples=nan)
     steps = [good.step, ill.step]
     assert steps[0] is not None and steps[1] is not None  # noqa: PT018 # for the types
     with pytest.raises(NonFiniteOutput):

@@ -194,7 +194,33 @@ def test_stream_steps_are_uploaded_without_waiting_and_downloaded_once() -> None
             assert agree(ours.values, theirs.values)
         assert cuda.crossings[-1] == Crossing("down", waits=True)
         assert set(cuda.crossings[:-1]) == {Crossing("up", waits=False)}
-        assert len(cuda.crossings) <= 6
+        assert len(cuda.crossings) == 3
+
+
+def test_a_stream_step_takes_as_many_operations_for_any_number_of_sessions() -> None:
+    config = PRESETS["hifigan-22k"].config
+    mel = items("hifigan-22k", {}, count=1)[0].mel[:6]
+    engine, taken = pretended_engine(), []
+    for count in (2, 3):
+        with PretendedCuda() as cuda:
+            streams = [engine.stream(config, Options("draft", 2, seed)) for seed in range(count)]
+            for k, stream in enumerate(streams):
+                stream.feed(mel - 0.5 * k)
+                stream.end()
+            costs = []
+            while steps := [step for stream in streams if (step := stream.step) is not None]:
+                cuda.crossings.clear()
+                before = cuda.calls
+                engine.run(steps)
+                costs.append((cuda.calls - before, list(cuda.crossings)))
+        assert [stream.samples for stream in streams] == [config.samples(6)] * count
+        taken.append(costs)
+    few, more = taken
+    assert len(few) >= 3  # a first step, one that goes on, a last one
+    assert few == more
+    assert {tuple(crossed) for _, crossed in few} == {
+        (Crossing("up", waits=False), Crossing("up", waits=False), Crossing("down", waits=True))
+    }
 
 
 def test_a_clip_in_blocks_is_downloaded_once() -> None:
