@@ -69,7 +69,7 @@ def hold(device: torch.device, tensors: Iterable[Tensor]) -> None:
     tensors
         Tensors that were made on any stream.
     """
-    if device.type == "cuda" and torch.cuda.is_available():
-        stream = torch.cuda.current_stream(device)
+    stream = _STREAMS.get(device) if device.type == "cuda" else None
+    if stream is not None:
         for tensor in tensors:
             tensor.record_stream(stream)
