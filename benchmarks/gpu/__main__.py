@@ -42,13 +42,13 @@ def tests(check: Check) -> None:
 
 PARTS: dict[str, tuple[Callable[[Check], None], int]] = {
     "card": (card, 30),
-    "loops": (loops, 80),
+    "loops": (loops, 60),
     "tests": (tests, 100),
     "bits": (bits, 30),
     "quality": (quality, 30),
-    "speed": (speed, 80),
-    "service": (service, 85),
-    "streams": (streams, 45),
+    "speed": (speed, 60),
+    "service": (service, 120),
+    "streams": (streams, 50),
 }
 """Each part, and the seconds that it may take: all of them fit in eight minutes."""
 

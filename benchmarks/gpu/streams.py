@@ -14,9 +14,9 @@ from unmel.models.engine.engine import Engine
 from unmel.models.engine.streams import Options, Stream
 from unmel.models.methods.schedule import Quality
 
-_SESSIONS = 1, 64, 512, 2048
+_SESSIONS = 1, 64, 512
 # Frames that a session brings at a time, some 46 ms.
-_FRAMES, _ROUNDS = 4, 12
+_FRAMES, _ROUNDS = 4, 8
 _QUALITIES: tuple[Quality, ...] = "draft", "standard"
 
 

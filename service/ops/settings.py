@@ -103,10 +103,9 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=2**20,
-        description="Memory for a pack, MiB; 0 means 512, or 4096 on a GPU, where the queue also "
-        "measures from which length on longer packs gain nothing. Each lane computes one at a "
-        "time. The number of frames in it depends on config and method; a longer mel is computed "
-        "in blocks.",
+        description="Memory for a pack, MiB; 0 means 512, or 2048 on a GPU, whose longer packs "
+        "compute more a second up to about there. Each lane computes one at a time. The number "
+        "of frames in it depends on config and method; a longer mel is computed in blocks.",
     )
     max_pack_seconds: float = Field(
         2.0,
@@ -250,7 +249,7 @@ class Settings(BaseSettings):
             `cpu` or `cuda`.
 
         """
-        return (self.pack_mb or (4096 if device == "cuda" else 512)) * 2**20
+        return (self.pack_mb or (2048 if device == "cuda" else 512)) * 2**20
 
     def resolve_lanes(self, device: str) -> int:
         """Choose the number of lanes.

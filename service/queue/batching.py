@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ class Waiting:
     """Time of its arrival, seconds of the clock."""
     start_by: float
     """Latest start that still meets its deadline, seconds of the clock."""
-    useful: float = math.inf
-    """Seconds of a pack of its kind beyond which a longer one computes hardly more a second."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +33,6 @@ class Policy:
     """Lanes that share the queue; each takes at most its share at once."""
     linger: float = 0.0
     """Seconds that a free lane waits for more requests to join a pack."""
-    fixed_costs: bool = False
-    """Whether a pack takes time of its own, as on a GPU, so that longer ones compute more a second,
-    up to a length that is measured."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +73,10 @@ def decide(queue: Sequence[Waiting], now: float, policy: Policy) -> Decision:
     share = sum(w.seconds for w in live) / policy.lanes
     ready_times = []
     for group in groups.values():
-        longest = min(policy.max_pack_seconds, group[0].useful)
-        fullest = _fill(group, now, policy, longest)
+        fullest = _fill(group, now, policy, policy.max_pack_seconds)
         ready = min(group[0].arrived + policy.linger, _latest_start(fullest))
         if ready <= now or len(fullest) < len(group):
-            pack = _fill(fullest, now, policy, min(share, longest))
+            pack = _fill(fullest, now, policy, min(share, policy.max_pack_seconds))
             taken = {w.id for w in pack}
             return Decision(tuple(pack), expired, tuple(w for w in live if w.id not in taken))
         ready_times.append(ready)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the engine loads torch
     from unmel.models.engine import Work
@@ -18,10 +17,6 @@ _OVERHEAD_SECONDS = 0.01
 # request that could correct it.
 _STALE_SECONDS = 60.0
 _MAX_KINDS = 1024
-# Packs from which the time of a pack itself is told, and their least spread as a share of the mean.
-_FEW_PACKS, _ALIKE = 8.0, 0.2
-# A pack's own time is this share of one that is long enough.
-_FIXED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -43,43 +38,12 @@ class _Speed:
 
     def updated(self, cost: float, seconds: float, now: float) -> _Speed:
         """With one more pack; a short pack makes older ones decay less."""
-        kept = _kept(seconds)
+        kept = max(0.0, 1.0 - (seconds + _OVERHEAD_SECONDS) / _MEMORY_SECONDS)
         return _Speed(self.cost * kept + cost, self.seconds * kept + seconds, now)
 
     def weighted(self, seconds: float) -> _Speed:
         """The same speed with the weight of a measurement of `seconds`."""
         return _Speed(self.cost * seconds / self.seconds, seconds, self.at)
-
-
-def _kept(seconds: float) -> float:
-    """Weight that older packs keep beside one of `seconds`."""
-    return max(0.0, 1.0 - (seconds + _OVERHEAD_SECONDS) / _MEMORY_SECONDS)
-
-
-class _Sums(NamedTuple):
-    """Sums over packs for a line of seconds over cost; older packs decay as in `_Speed`."""
-
-    packs: float = 0.0
-    cost: float = 0.0
-    seconds: float = 0.0
-    squares: float = 0.0
-    products: float = 0.0
-
-    def updated(self, cost: float, seconds: float) -> _Sums:
-        kept, pack = _kept(seconds), (1.0, cost, seconds, cost * cost, cost * seconds)
-        return _Sums(*(old * kept + new for old, new in zip(self, pack, strict=True)))
-
-    @property
-    def fixed(self) -> float | None:
-        """Seconds that a pack takes whatever its cost.
-
-        None where the packs were too few, or too much alike, to tell.
-        """
-        spread = self.packs * self.squares - self.cost**2
-        if self.packs < _FEW_PACKS or spread < (_ALIKE * self.cost) ** 2:
-            return None
-        slope = (self.packs * self.products - self.cost * self.seconds) / spread
-        return max(self.seconds - slope * self.cost, 0.0) / self.packs
 
 
 # Assumed speed of a lane before the first measurement.
@@ -94,7 +58,6 @@ class SpeedEstimator:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._by_kind: dict[Hashable, _Speed] = {}
-        self._lines: dict[Hashable, _Sums] = {}
         self._overall = _GUESS
 
     def estimate(self, item: Work, now: float) -> Estimate:
@@ -114,15 +77,6 @@ class SpeedEstimator:
             speed = speed or self._overall
         return Estimate(item.cost * speed.seconds / speed.cost, measured)
 
-    def useful_seconds(self, item: Work) -> float:
-        """Seconds of a pack beyond which a longer one computes hardly more a second.
-
-        Infinite as long as packs of the item's kind have not told.
-        """
-        with self._lock:
-            fixed = self._lines.get(item.speed_key, _Sums()).fixed
-        return fixed / _FIXED_SHARE if fixed is not None else math.inf
-
     def observe(self, items: Sequence[Work], seconds: float, now: float) -> None:
         """Learn from a computed pack.
 
@@ -140,10 +94,8 @@ class SpeedEstimator:
         with self._lock:
             before = self._by_kind.pop(kind, None) or self._overall.weighted(_GUESS_SECONDS)
             self._by_kind[kind] = before.updated(cost, seconds, now)
-            self._lines[kind] = self._lines.pop(kind, _Sums()).updated(cost, seconds)
             self._overall = self._overall.updated(cost, seconds, now)
             if len(self._by_kind) > _MAX_KINDS:  # clients may send any number of configs
-                self._lines.pop(next(iter(self._lines)))
                 self._by_kind.pop(next(iter(self._by_kind)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,7 +75,6 @@ class Lanes:
         self._metrics = metrics or Metrics()
         self._margin, self._speed = EstimateMargin(), SpeedEstimator()
         self._ids = itertools.count(1)
-        self._fixed_costs = policy.fixed_costs
         self._queue = WaitingQueue(policy, clock, self._margin)
         self._pool = LanePool(
             engine,
@@ -209,8 +207,7 @@ class Lanes:
         wait = self._admit(needed, answer_by - now, now)
         start_by = answer_by - needed
         seconds = estimate.seconds + self._engine.preparation(item.config)
-        useful = self._speed.useful_seconds(item) if self._fixed_costs else math.inf
-        waiting = Waiting(next(self._ids), item.key, item.nbytes, seconds, now, start_by, useful)
+        waiting = Waiting(next(self._ids), item.key, item.nbytes, seconds, now, start_by)
         expected = wait + seconds if estimate.measured else None
         ticket = Ticket(waiting, item, loop, loop.create_future(), expected)
         self._queue.put(ticket)

@@ -168,7 +168,6 @@ def make_components(settings: Settings, engine: Engine) -> Components:
         settings.max_pack_seconds,
         settings.resolve_lanes(engine.device.type),
         settings.linger_ms / 1000,
-        fixed_costs=engine.device.type == "cuda",
     )
     limits = QueueLimits(
         settings.max_queue_seconds, settings.deadline_seconds, settings.hang_seconds

@@ -242,6 +242,7 @@ def test_a_clip_in_blocks_is_downloaded_once() -> None:
 
 
 @needs_cuda
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")  # and said so once
 @pytest.mark.parametrize("row", ASYNCHRONOUS, ids=name_of)
 def test_nothing_waits_between_upload_and_download_on_cuda(
     monkeypatch: pytest.MonkeyPatch, row: dict[str, object]
@@ -267,6 +268,7 @@ def test_a_method_that_the_host_takes_part_in_says_so() -> None:
 
 
 @needs_cuda
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events")  # one cycle is all there is
 def test_a_pack_crosses_in_pinned_memory_alone_on_cuda() -> None:
     clips, engine = items("hifigan-22k", {}, count=3), Engine("cuda")
     engine.run(clips)

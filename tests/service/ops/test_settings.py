@@ -50,7 +50,7 @@ def test_lanes_follow_the_cores_on_a_cpu_and_are_two_on_a_gpu() -> None:
 
 def test_a_packs_memory_follows_the_device_where_none_is_set() -> None:
     assert Settings().resolve_pack_bytes("cpu") == 512 * 2**20
-    assert Settings().resolve_pack_bytes("cuda") == 4096 * 2**20
+    assert Settings().resolve_pack_bytes("cuda") == 2048 * 2**20
     assert Settings(pack_mb=17).resolve_pack_bytes("cuda") == 17 * 2**20
 
 

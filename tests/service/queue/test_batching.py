@@ -36,11 +36,6 @@ def ids(waiting: tuple[Waiting, ...]) -> list[int]:
     return [w.id for w in waiting]
 
 
-def test_a_pack_is_no_longer_than_its_kind_gains_from() -> None:
-    waiting = [replace(w, useful=50.0) for w in queue("a20", "a20", "a20")]
-    assert ids(decide(waiting, 0.0, ONE_LANE).pack) == [0, 1]
-
-
 @pytest.mark.parametrize(
     ("rows", "policy", "pack", "rest"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pytest
@@ -64,19 +63,3 @@ def test_a_measurement_that_nobody_has_confirmed_for_a_minute_counts_as_a_guess(
     rates = learnt((LONG, 300.0), now=1000.0)
     assert rates.estimate(LONG, 1030.0).measured
     assert not rates.estimate(LONG, 1090.0).measured
-
-
-def test_packs_are_useful_up_to_ten_times_what_each_takes_by_itself() -> None:
-    """As on a GPU: 10 ms a pack, 1 ms for every 100 frames of it."""
-    packs = [(item(frames=k * 100), 0.01 + 0.001 * k) for k in (1, 40, 8, 100, 3, 60, 20, 70, 2)]
-    assert learnt(*packs).useful_seconds(LONG) == pytest.approx(0.1, rel=0.01)
-    assert learnt(*packs).useful_seconds(item(1, "griffin_lim")) == math.inf
-
-
-@pytest.mark.parametrize(
-    "packs",
-    [[], [(LONG, 0.5)] * 50, [(item(frames=k * 100), 0.01 + 0.001 * k) for k in (1, 40, 8)]],
-    ids=["none", "all alike", "few"],
-)
-def test_packs_that_do_not_tell_bound_none(packs: list[tuple[Item, float]]) -> None:
-    assert learnt(*packs).useful_seconds(LONG) == math.inf
