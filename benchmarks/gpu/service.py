@@ -89,6 +89,7 @@ def service(check: Check) -> None:
         for quality in _QUALITIES:
             items = check.items(2 if check.small else 32, quality=quality)
             audio = sum(item.audio_seconds for item in items)
+            together(check, engine, items, 2)
             own = audio / together(check, engine, items, 2)
             for in_flight in _IN_FLIGHT[: 2 if check.small else None]:
                 load = asyncio.run(_closed(url, mels, length, in_flight, seconds, quality))
