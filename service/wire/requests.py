@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,10 +16,8 @@ from unmel.models.mel import (
     Checked,
     MelConfig,
     Members,
-    check_mel,
+    accept_mel,
     check_phases,
-    presets_that_fit,
-    value_warnings,
 )
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
@@ -341,15 +339,10 @@ def _check_mel(
     if mel.size > settings.max_frames * options.config.n_mels:  # before it is copied
         shape = "x".join(map(str, mel.shape))
         raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
-    try:
-        checked = check_mel(options.config, mel, options.layout)
-    except Invalid as error:
-        error.fits = presets_that_fit(options.config, mel, options.layout)
-        raise
-    warnings = checked.warnings + value_warnings(options.config, checked.values)
+    checked = accept_mel(options.config, mel, options.layout)
     if options.strict:
-        refuse_warnings(warnings)
-    return replace(checked, warnings=warnings)
+        refuse_warnings(checked.warnings)
+    return checked
 
 
 def refuse_warnings(warnings: Sequence[str]) -> None:
