@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unmel.models.engine.engine import Engine
-from unmel.models.engine.shared import shared
+from unmel.models.engine.shared_engines import shared
 from unmel.models.engine.streams import Options
 from unmel.models.mel.config import MelConfig
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from unmel.models.engine import shared
 from unmel.models.errors import Invalid
 from unmel.models.functions.arrays import host_array, samples_like
-from unmel.models.functions.invert import Choice, Config, compute, config_of, recipe_of
+from unmel.models.functions.invert_mels import Choice, Config, compute, config_of, recipe_of
 from unmel.models.methods import DEFAULT_QUALITY, Quality
 
 

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from unmel.models.engine import shared
 from unmel.models.errors import Invalid
-from unmel.models.functions.invert import compute, recipe_of
+from unmel.models.functions.invert_mels import compute, recipe_of
 from unmel.models.mel import MelConfig
 from unmel.models.methods import DEFAULT_QUALITY
 
@@ -72,8 +72,8 @@ def mel_to_audio(
     power
         Power of the mel: 1 for magnitudes, 2 for powers, or any number from 0.5 to 2.
     n_iter
-        Iterations. Not given they are those of the quality `standard`; librosa's 32 take a third
-        of its time.
+        Iterations. Not given they are those of the quality `standard`; librosa's 32 take two
+        fifths of its time.
     length
         Samples of the result, which is cut or continued by zeros.
     dtype

@@ -18,7 +18,16 @@ from pydantic_settings import SettingsError
 from unmel.models.engine import Analysis, Engine, Item, Result
 from unmel.models.errors import Invalid
 from unmel.service.__main__ import format_fault
-from unmel.service.cli.paths import AUDIO, MELS, SUFFIXES, Source, find_sources, find_targets, write
+from unmel.service.cli.paths import (
+    AUDIO,
+    MELS,
+    SUFFIXES,
+    Source,
+    find_sources,
+    find_targets,
+    is_folder,
+    write,
+)
 from unmel.service.cli.report import Report, usage_error
 from unmel.service.ops.settings import Settings
 from unmel.service.web.components import build_engine
@@ -101,10 +110,8 @@ def run_invert(
     """
     fields = _with_config(fields)
     sources, single = find_sources(arguments, MELS)
-    suffix = Path(output or "").suffix.lower() if single and output else ""
-    by_name = {end: name for name, end in reversed(SUFFIXES.items()) if name != "npy"}
-    if "format" not in fields and suffix in by_name:
-        fields["format"] = by_name[suffix]
+    if output is not None and single and not is_folder(output) and "format" not in fields:
+        fields.update(_format_of(Path(output).suffix.lower()))
     try:
         form = output_format(read_options(fields), None)
     except (Invalid, ValidationError) as error:
@@ -143,6 +150,12 @@ def run_analyze(
         return encode_npy(result.values)
 
     return _run(_Job(read, encode), targets, settings, engine)
+
+
+def _format_of(suffix: str) -> dict[str, str]:
+    """The option that a file's name gives; an end that no format has is refused as one."""
+    first = next((name for name, end in SUFFIXES.items() if end == suffix), suffix[1:])
+    return {"format": first} if suffix else {}
 
 
 def _with_config(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,6 +108,11 @@ def _expand(text: str, suffixes: Collection[str]) -> list[Source] | None:
     return [Source(one, one.relative_to(base)) for one in matches]
 
 
+def is_folder(output: str) -> bool:
+    """Whether an output is a folder, there or to be made."""
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+
+
 def find_targets(
     sources: Sequence[Source], output: str | None, suffix: str, *, single: bool
 ) -> Mapping[Source, Path | None]:
@@ -139,7 +144,7 @@ def find_targets(
         return dict.fromkeys(sources)
     if output is None:
         targets = {one: one.path.with_suffix(suffix) for one in sources if one.path is not None}
-    elif single and not output.endswith(("/", os.sep)) and not Path(output).is_dir():
+    elif single and not is_folder(output):
         targets = {sources[0]: Path(output)}
     else:
         targets = {one: Path(output) / one.below.with_suffix(suffix) for one in sources}

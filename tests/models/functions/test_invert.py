@@ -14,7 +14,7 @@ import torch
 import unmel
 from tests.root import ROOT
 from tests.signals import speech
-from unmel.models.engine import Engine, Item, shared
+from unmel.models.engine import Engine, Item, shared, shared_engines
 from unmel.models.engine.analysis import analyze
 from unmel.models.errors import Invalid
 from unmel.models.mel import preset
@@ -157,3 +157,16 @@ assert callable(unmel.invert) and callable(unmel.mel_to_audio) and unmel.Inverse
 assert not {"fastapi", "uvicorn", "soundfile", "unmel.service"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_each_gpu_has_an_engine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_engines, "_ENGINES", {})
+    monkeypatch.setattr(shared_engines, "Engine", lambda device: (device,))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert shared("cuda") == (torch.device("cuda:1"),)
+    assert shared("cuda") is shared("cuda:1")
+    assert shared("cuda:0") is not shared("cuda:1")
+    with pytest.raises(Invalid, match="expected cuda:0 to cuda:1"):
+        shared("cuda:2")

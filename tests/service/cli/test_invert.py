@@ -73,6 +73,9 @@ def test_standard_input_goes_to_standard_output_and_nothing_else_does(run: Run) 
     assert done.stdout_bytes == the_services(MEL, "pcm")
     run("invert", "-", *QUICK, "-o", "out.mp3", stdin=npy(MEL))
     assert soundfile.info("out.mp3").format == "MP3"
+    Path("v1.2").mkdir()
+    assert run("invert", "-", *QUICK, "-o", "v1.2", stdin=npy(MEL)).exit_code == 0
+    assert Path("v1.2/stdin.wav").exists()
     done = run("invert", "-", *QUICK, "-O", "output=magnitude", stdin=npy(MEL))
     assert np.load(io.BytesIO(done.stdout_bytes)).shape == (513, MEL.shape[1])
 
@@ -155,6 +158,8 @@ def test_warnings_are_told_and_strict_refuses(run: Run) -> None:
         (("mel.npy", "-c", "@gone.json"), "config: gone.json"),
         (("mel.npy", *QUICK, "-q", "best"), "quality: got 'best'; expected 'draft'"),
         (("mel.npy", *QUICK, "-f", "aac"), "format: got 'aac'; expected"),
+        (("mel.npy", *QUICK, "-o", "out.aac"), "format: got 'aac'; expected"),
+        (("mel.npy", *QUICK, "-o", "out.npy"), "format: got 'npy'; expected an audio format"),
         (("mel.npy", *QUICK, "-O", "colour=3"), "colour: got a value; expected one of"),
         (("mel.npy", *QUICK, "-O", "colour"), "'colour' is not NAME=VALUE"),
         (("mel.npy", *QUICK, "--lanes", "many"), "--lanes: got 'many'; expected a whole number"),
