@@ -27,6 +27,10 @@ class Invalid(UnmelError):
         self.field, self.got, self.expected = field, got, expected
         super().__init__(f"{field}: got {got}; expected {expected}")
 
+    def __str__(self) -> str:
+        fits = "; these values would fit " + " or ".join(self.fits) if self.fits else ""
+        return super().__str__() + fits
+
 
 class Unreadable(Invalid):
     """Bytes that are not of their declared format."""

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
@@ -20,13 +22,15 @@ from unmel.service.web.components import build_engine
 from unmel.service.wire.problems import ALL_FIELDS, faults_of
 
 
-def main(engine_kind: type[Engine] = Engine) -> int:
+def main(engine_kind: type[Engine] = Engine, given: Mapping[str, Any] | None = None) -> int:
     """Serve until a signal.
 
     Parameters
     ----------
     engine_kind
         Class of the engine.
+    given
+        Settings by name that go before the environment's.
 
     Returns
     -------
@@ -34,11 +38,11 @@ def main(engine_kind: type[Engine] = Engine) -> int:
 
     """
     try:
-        settings = Settings()
+        settings = Settings(**(given or {}))
         engine = build_engine(settings, engine_kind)
     except ValidationError as error:
         for fault in faults_of(error):
-            print(_format_fault(fault), file=sys.stderr)
+            print(format_fault(fault, given or ()), file=sys.stderr)
         return 2
     except (Invalid, SettingsError) as error:
         print(error, file=sys.stderr)
@@ -50,11 +54,22 @@ def main(engine_kind: type[Engine] = Engine) -> int:
     return 0
 
 
-def _format_fault(fault: dict[str, str]) -> str:
-    """A fault of one setting, or of several, which its text then names."""
-    if fault["field"] == ALL_FIELDS:
+def format_fault(fault: dict[str, str], given: Collection[str] = ()) -> str:
+    """A fault of one setting, or of several, which its text then names.
+
+    Parameters
+    ----------
+    fault
+        One of `faults_of`.
+    given
+        Names of the settings that options of a command gave.
+
+    """
+    field = fault["field"]
+    if field == ALL_FIELDS:
         return fault["expected"]
-    return f"UNMEL_{fault['field'].upper()}: got {fault['got']}; {fault['expected']}"
+    name = f"--{field}" if field in given else f"UNMEL_{field.upper()}"
+    return f"{name}: got {fault['got']}; expected {fault['expected']}"
 
 
 def _exit_now() -> None:

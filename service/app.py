@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from unmel import __version__
 from unmel.models.engine import Engine
-from unmel.service import __version__
 from unmel.service.ops.keys import Keys
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import about, health, page, reconstruct, stream, v2

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
 from unmel.models.engine.engine import Engine
+from unmel.models.engine.shared_engines import shared
 from unmel.models.engine.streams import Options
 from unmel.models.mel.config import MelConfig
 
 __all__ = ["Options", "Session"]
-
-
-@cache
-def _shared() -> Engine:
-    return Engine()
 
 
 class Session:
@@ -38,7 +32,7 @@ class Session:
     def __init__(
         self, config: MelConfig, options: Options | None = None, engine: Engine | None = None
     ) -> None:
-        self._engine = engine or _shared()
+        self._engine = engine or shared("cpu")
         self._stream = self._engine.stream(config, options or Options())
 
     def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """Mel configurations: scales, filterbanks, presets, and whether an array is a mel of one."""
 
+from unmel.models.mel.accept import accept_mel
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.layout import Layout
 from unmel.models.mel.members import Members
@@ -20,6 +21,7 @@ __all__ = [
     "Members",
     "OwnFilterbank",
     "Preset",
+    "accept_mel",
     "check_mel",
     "check_phases",
     "preset",

@@ -27,7 +27,7 @@ _MAX_FRAMES = 4096
 
 
 def presets_that_fit(
-    config: MelConfig, mel: NDArray[Any], layout: Layout = "auto"
+    config: MelConfig | None, mel: NDArray[Any], layout: Layout = "auto"
 ) -> tuple[str, ...]:
     """Names of the presets that a mel fits, likeliest first.
 
@@ -37,7 +37,7 @@ def presets_that_fit(
     Parameters
     ----------
     config
-        The config that the mel was refused for.
+        The config that the mel was refused for; None where there is none.
     mel
         The client's array, `[K, T]`, `[T, K]` or `[1, K, T]`.
     layout
@@ -62,6 +62,7 @@ def presets_that_fit(
         mel = mel.take(range(0, longest, step), axis=mel.shape.index(longest))
     candidates = []
     seen = {config}
+    geometry = None if config is None else _geometry(config)
     for name, row in PRESETS.items():
         if row.config in seen:
             continue
@@ -71,7 +72,7 @@ def presets_that_fit(
         except Invalid:
             continue
         if not checked.warnings and not _is_foreign(row.config, checked.values):
-            foreign = _geometry(row.config) != _geometry(config)
+            foreign = _geometry(row.config) != geometry
             candidates.append((_distance(row.config, checked.values), foreign, name))
     best = min((distance for distance, *_ in candidates), default=0.0)
     near = [

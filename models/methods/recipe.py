@@ -32,6 +32,7 @@ DEFAULT_INVERSION = "pinv"
 DEFAULT_PHASE = "griffin_lim"
 DEFAULT_START = "random"
 GIVEN = "given"
+MAX_MOMENTUM = 1.5
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ def resolve(
     is_default = not two_stage and method in (None, DEFAULT_METHOD)
     check_choice("harmonics", harmonics, get_args(Harmonics))
     check_choice("fit", fit, get_args(Fit))
+    check_choice("quality", quality, get_args(Quality))
+    _check_numbers(n_iter, momentum)
     if n_iter is None:
         n_iter = iterations(power, octaves, quality) if is_default else ITERATIONS[quality]
     if start != GIVEN:
@@ -171,6 +174,13 @@ def resolve(
     if harmonics == "off" or start == GIVEN:
         schedule = replace(schedule, comb=0.0)
     return Recipe(name, inversion, schedule, start, row.resolve(given, "params"), resolved)
+
+
+def _check_numbers(n_iter: int | None, momentum: float | None) -> None:
+    if n_iter is not None and n_iter < 0:
+        raise Invalid("n_iter", str(n_iter), "at least 0")
+    if momentum is not None and not 0.0 <= momentum <= MAX_MOMENTUM:
+        raise Invalid("momentum", str(momentum), f"0 to {MAX_MOMENTUM}")
 
 
 def check_choice(option: str, value: str, known: Collection[str]) -> None:

@@ -38,7 +38,7 @@ _KINDS: tuple[tuple[Kind, dict[str, Method], str], ...] = (
 @router.get("/presets")
 async def presets() -> list[PresetInfo]:
     """Every named mel config, with its source."""
-    return [_preset_info(row) for row in PRESETS.values()]
+    return [preset_info(row) for row in PRESETS.values()]
 
 
 @router.get("/presets/{name}", responses=NO_PRESET)
@@ -46,10 +46,11 @@ async def one_preset(name: str) -> PresetInfo:
     """One named mel config."""
     if name not in PRESETS:
         raise NotFound("name", repr(name[:80]), "one of " + ", ".join(PRESETS))
-    return _preset_info(PRESETS[name])
+    return preset_info(PRESETS[name])
 
 
-def _preset_info(row: Preset) -> PresetInfo:
+def preset_info(row: Preset) -> PresetInfo:
+    """What is told of a preset."""
     return PresetInfo(
         name=row.name, project=row.project, source=row.source, note=row.note, config=row.config
     )
@@ -58,6 +59,11 @@ def _preset_info(row: Preset) -> PresetInfo:
 @router.get("/methods")
 async def methods() -> Methods:
     """Every method by name, and the schedules of the joint method's qualities."""
+    return methods_info()
+
+
+def methods_info() -> Methods:
+    """What is told of the methods and the qualities."""
     return Methods(
         methods=[
             _method_info(name, kind, method, default=name == default)

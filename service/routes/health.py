@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from unmel.service import __version__
+from unmel import __version__
 from unmel.service.ops import metrics
 from unmel.service.web import openapi
 from unmel.service.web.components import components_of

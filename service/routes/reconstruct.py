@@ -41,7 +41,7 @@ async def reconstruct(request: Request) -> Response:
 
     def encode(wanted: ReconstructRequest, served: Sequence[Served]) -> Response:
         [one] = served
-        encoded = responses.encode_result(wanted, one)
+        encoded = responses.encode_result(wanted, one.result)
         response = responses.make_response(encoded, wanted.warnings + one.result.warnings)
         responses.describe_audio(response, wanted, one)
         responses.keep_filterbank(response, wanted.item.config, filterbanks)

@@ -10,8 +10,8 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from unmel import __version__
 from unmel.models.mel import PRESETS, Preset
-from unmel.service import __version__
 from unmel.service.errors import NotFound
 from unmel.service.queue.tickets import Served
 from unmel.service.web import openapi

@@ -8,6 +8,7 @@ import numpy as np
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
+from unmel.models.engine import Result
 from unmel.models.mel import MelConfig
 from unmel.service.queue.tickets import Served
 from unmel.service.wire.filterbanks import HeldFilterbanks
@@ -39,18 +40,18 @@ class PacedResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def encode_result(wanted: ReconstructRequest, served: Served) -> Encoded:
+def encode_result(wanted: ReconstructRequest, result: Result) -> Encoded:
     """Encode a result in the requested format.
 
     Parameters
     ----------
     wanted
         The request.
-    served
+    result
         Its result.
 
     """
-    values = served.result.values
+    values = result.values
     if wanted.format == "npy":
         return encode_npy(values)
     rate = wanted.item.config.sample_rate

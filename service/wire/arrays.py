@@ -20,7 +20,7 @@ MAX_JSON_PARTS = 20_000
 
 FILTERBANK = "filterbank"
 """The array of a body that belongs into its option `config`."""
-_WITH_MEL = ("phases", FILTERBANK)
+WITH_MEL = ("phases", FILTERBANK)
 """Arrays that are read beside a mel in its file, or in a file of their own in a form."""
 
 
@@ -56,20 +56,20 @@ def read_mel(
         return mel, None if phases is None else parse_json_array("phases", phases), fields
     max_bytes = settings.max_body_bytes
     if body.media_type == FORM:
-        arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes, _WITH_MEL)
-        arrays |= parse_form_arrays(body, _WITH_MEL, max_bytes)
-        fields = body.options("mel", *_WITH_MEL)
-        return arrays["mel"], arrays.get("phases"), fields | _beside(arrays)
+        arrays = parse_arrays("mel", body.file("mel"), OCTET_STREAM, max_bytes, WITH_MEL)
+        arrays |= parse_form_arrays(body, WITH_MEL, max_bytes)
+        fields = body.options("mel", *WITH_MEL)
+        return arrays["mel"], arrays.get("phases"), fields | options_beside(arrays)
     if body.media_type in ARRAY_TYPES:
-        arrays = parse_arrays("mel", body.data, body.media_type, max_bytes, _WITH_MEL)
-        return arrays["mel"], arrays.get("phases"), _beside(arrays)
+        arrays = parse_arrays("mel", body.data, body.media_type, max_bytes, WITH_MEL)
+        return arrays["mel"], arrays.get("phases"), options_beside(arrays)
     want = f"{NPY}, {NPZ}, {SAFETENSORS}, {JSON} or {FORM}"
     if body.media_type.startswith("audio/"):
         want += "; POST /analyze takes audio"
     raise UnsupportedMedia("Content-Type", repr(body.media_type), want)
 
 
-def _beside(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def options_beside(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """A body's own filterbank among its options, where `config` takes it."""
     return {name: arrays[name] for name in (FILTERBANK,) if name in arrays}
 

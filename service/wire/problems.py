@@ -208,8 +208,7 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
         if len(faults) > 1:
             body["errors"] = faults
         if isinstance(error, Invalid) and error.fits:
-            body["fits"] = list(error.fits)
-            body["detail"] += "; these values would fit " + " or ".join(error.fits)
+            body["fits"], body["detail"] = list(error.fits), str(error)
     elif status == 500:
         body["detail"] = "Internal error; the request is not at fault."
     elif type(error) in _DETAILS:

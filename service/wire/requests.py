@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,10 +16,8 @@ from unmel.models.mel import (
     Checked,
     MelConfig,
     Members,
-    check_mel,
+    accept_mel,
     check_phases,
-    presets_that_fit,
-    value_warnings,
 )
 from unmel.models.methods import DEFAULT_START, GIVEN, check_start, resolve
 from unmel.service.errors import UnsupportedMedia
@@ -142,13 +140,18 @@ def read_reconstruct_request(
     if _wants_stream(fields, query):
         raise StreamWanted(_chunked_request(mel, phases, fields, query, settings, filterbanks))
     options = _read_options(ReconstructOptions, fields, query, filterbanks)
-    format_name = _output_format(options, accept)
+    format_name = output_format(options, accept)
     return make_reconstruct_request(mel, phases, options, format_name, settings)
 
 
 def read_options(fields: dict[str, Any]) -> ReconstructOptions:
     """Read options from the fields of another protocol; raises Invalid or ValidationError."""
     return _read_options(ReconstructOptions, fields, {})
+
+
+def read_analyze_options(fields: dict[str, Any]) -> AnalyzeOptions:
+    """The same for an analysis."""
+    return _read_options(AnalyzeOptions, fields, {})
 
 
 def read_flag(field: str, value: object, *, default: bool = False) -> bool:
@@ -328,6 +331,29 @@ def read_analyze_request(
             f"{FORM} with a file field 'audio', or audio/*",
         )
     options = _read_options(AnalyzeOptions, fields, query, filterbanks)
+    return make_analyze_request(data, options, settings)
+
+
+def make_analyze_request(
+    data: bytes, options: AnalyzeOptions, settings: Settings
+) -> AnalyzeRequest:
+    """Read an audio file.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    options
+        Options of the analysis.
+    settings
+        Limits.
+
+    Raises
+    ------
+    Invalid
+        Or a subclass; the file cannot be read or exceeds a limit.
+
+    """
     config = options.config
     max_frames = min(settings.max_frames, settings.max_points // config.n_fft)
     wave, warnings = read_audio(data, config.sample_rate, max_frames * config.hop_length)
@@ -341,15 +367,10 @@ def _check_mel(
     if mel.size > settings.max_frames * options.config.n_mels:  # before it is copied
         shape = "x".join(map(str, mel.shape))
         raise TooLarge("mel", f"shape {shape}", f"at most {settings.max_frames} frames")
-    try:
-        checked = check_mel(options.config, mel, options.layout)
-    except Invalid as error:
-        error.fits = presets_that_fit(options.config, mel, options.layout)
-        raise
-    warnings = checked.warnings + value_warnings(options.config, checked.values)
+    checked = accept_mel(options.config, mel, options.layout)
     if options.strict:
-        refuse_warnings(warnings)
-    return replace(checked, warnings=warnings)
+        refuse_warnings(checked.warnings)
+    return checked
 
 
 def refuse_warnings(warnings: Sequence[str]) -> None:
@@ -402,8 +423,8 @@ def _as_text(name: str, value: object) -> object:
     return read_text(name, value) if isinstance(value, bytes) else value
 
 
-def _output_format(options: ReconstructOptions, accept: str | None) -> str:
-    """Name of the result's format."""
+def output_format(options: ReconstructOptions, accept: str | None) -> str:
+    """Name of the result's format: a key of `FORMATS`, or `npy`; Invalid for another option."""
     if options.output != "audio":
         if options.format not in (None, "npy"):
             raise Invalid(

@@ -23,6 +23,7 @@ from unmel.models.methods import (
     GIVEN,
     INVERSIONS,
     JOINT,
+    MAX_MOMENTUM,
     PHASES,
     STARTS,
     Fit,
@@ -185,7 +186,7 @@ class ReconstructOptions(_Options):
     momentum: float | None = Field(
         None,
         ge=0,
-        le=1.5,
+        le=MAX_MOMENTUM,
         allow_inf_nan=False,
         description="Constant momentum instead of the quality's schedule.",
     )

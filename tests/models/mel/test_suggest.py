@@ -61,6 +61,15 @@ def test_the_first_named_is_of_the_right_scale() -> None:
         assert first.n_mels == PRESETS[sent].config.n_mels, (sent, wrong)
 
 
+def test_the_right_config_is_named_where_none_was_given() -> None:
+    for sent, mel in MELS.items():
+        fits = presets_that_fit(None, mel)
+        assert any(
+            MELS[name].shape == mel.shape and np.allclose(MELS[name], mel, atol=0.05)
+            for name in fits
+        ), (sent, fits)
+
+
 def test_frames_first_and_long_mels_get_suggestions() -> None:
     long = np.tile(MELS["whisper-80"], (1, 100))
     assert long.shape[1] > 4096

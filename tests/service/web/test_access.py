@@ -183,7 +183,7 @@ def test_a_path_cannot_forge_a_line_of_the_log(client: TestClient, lines: io.Str
 def test_lines_written_for_a_request_carry_its_id(
     client: TestClient, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unmel.service.wire.requests.check_mel", lambda *_: 1 / 0)
+    monkeypatch.setattr("unmel.service.wire.requests.accept_mel", lambda *_: 1 / 0)
     client.post(
         "/reconstruct?config=hifigan-22k",
         content=npy(),

@@ -232,7 +232,7 @@ def test_a_request_of_too_many_points_is_refused(client: TestClient) -> None:
 def test_an_unforeseen_fault_is_a_500_problem_with_its_request_id(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("unmel.service.wire.requests.check_mel", lambda *_: 1 / 0)
+    monkeypatch.setattr("unmel.service.wire.requests.accept_mel", lambda *_: 1 / 0)
     body = problem(post(client), 500, None)
     assert "division" not in json.dumps(body)
     monkeypatch.undo()

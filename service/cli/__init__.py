@@ -1,0 +1,1 @@
+"""The command `unmel`: the service, and its work on files without one."""
