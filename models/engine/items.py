@@ -157,6 +157,7 @@ def _outputs(
     if audio and cpu:
         waves = [wave.mul_(factor) for wave, factor in zip(pack.audio(), gain, strict=True)]
     elif audio:
+        # Results are parts of one array, which is there as long as one of them.
         kept = torch.from_numpy(copied(came["rows"].view(-1).numpy()))
         waves, sound = pack.audio(kept), np.isfinite(came["largest"].numpy())
     made = []

@@ -23,7 +23,6 @@ from unmel.models.engine.stream_tables import (
     cut,
     make_tables,
 )
-from unmel.models.engine.turn import hold
 from unmel.models.methods.joint.mel_step import MelIteration
 from unmel.models.methods.joint.pitch_comb import find_comb
 from unmel.models.methods.projection import impose
@@ -108,7 +107,8 @@ def update_windows(
     pack.divide()
     given = pack.hops(pack.signal).index_select(0, tables.given) * tables.gain.unsqueeze(1)
     next_states = _states(pack, momentum, tables, windows)
-    # The host waits here for all of the step, so that any lane may go on with the states.
+    # The host waits here for all of the step: any lane may go on with the new states, and the old
+    # ones have been read.
     [found] = received([given])
     return [
         Update(part, state)
@@ -136,7 +136,6 @@ def _resume(
     states = [window.state for window in windows if window.state is not None]
     if not states:
         return
-    hold(pack.plan.device, (t for state in states for t in (state.samples, state.momentum)))
     samples = torch.cat([state.samples for state in states])
     remembered = torch.cat([state.momentum for state in states])
     if any(w.state is not None and w.state.gain != w.gain for w in windows):

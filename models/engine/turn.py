@@ -6,11 +6,10 @@ On a CPU it is no denormals either.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
-from torch import Tensor
 
 
 @contextmanager
@@ -55,21 +54,3 @@ class _Streams(threading.local):
 
 
 _STREAMS = _Streams()
-
-
-def hold(device: torch.device, tensors: Iterable[Tensor]) -> None:
-    """Keep the memory of tensors of another thread's pack until this thread's stream has read it.
-
-    It would be reused as soon as nothing refers to them.
-
-    Parameters
-    ----------
-    device
-        Where they are.
-    tensors
-        Tensors that were made on any stream.
-    """
-    stream = _STREAMS.get(device) if device.type == "cuda" else None
-    if stream is not None:
-        for tensor in tensors:
-            tensor.record_stream(stream)

@@ -89,7 +89,7 @@ def compute(
             continue
         out_of_memory = isinstance(failure, OutOfMemory)
         if out_of_memory:
-            free_memory()
+            _free(free_memory)
         if len(tickets) == 1:
             in_doubt |= not isinstance(failure, UnmelError)
             tickets[0].settle(failure)
@@ -99,6 +99,13 @@ def compute(
         parts = [tickets[i : i + size] for i in range(0, len(tickets), size)]
         todo.extend(reversed(parts))
     return in_doubt
+
+
+def _free(free_memory: Callable[[], None]) -> None:
+    try:
+        free_memory()
+    except Exception:  # the pack is split all the same
+        logger.warning("the device's memory was not returned", exc_info=True)
 
 
 def _settle(tickets: Sequence[Ticket], computed: PackResults, deliver: Deliver) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import Request
 
 from unmel.models.engine import Engine, Item, Options
-from unmel.models.mel import preset
+from unmel.models.mel import MelConfig, preset
 from unmel.models.methods import resolve
 from unmel.service.ops import logs, tracing
 from unmel.service.ops.limits import MemoryBudget, StreamLimit
@@ -80,8 +80,9 @@ class Components:
         self.engine.load()
         self.engine.plans.warm([preset(name).config for name in names])
         if names:
+            # On a GPU that compiles the kernels of each one's sizes.
+            self.engine.run([_smallest(preset(name).config) for name in names])
             probe = _probe(self.settings)
-            self.engine.run([probe])
             stream = self.engine.stream(probe.config, Options())
             first = probe.config.first // probe.config.hop_length + stream.options.lookahead + 1
             stream.feed(np.zeros((first + 1, probe.config.n_mels), np.float32))
@@ -195,6 +196,10 @@ def components_of(request: Request) -> Components:
 
 def _probe(settings: Settings) -> Item:
     """The smallest item for a lane."""
-    config = preset(next(iter(settings.warm_presets), _DEFAULT_PRESET)).config
+    return _smallest(preset(next(iter(settings.warm_presets), _DEFAULT_PRESET)).config)
+
+
+def _smallest(config: MelConfig) -> Item:
+    """The smallest item of a config that runs all of its octaves."""
     mel = np.zeros((2, config.n_mels), np.float32)
     return Item(mel, config, resolve(config.power, n_iter=1), config.samples(2))

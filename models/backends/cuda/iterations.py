@@ -8,6 +8,7 @@ nothing.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from unmel.models.backends.base import BandTables, MelState, Pack, StepCoefficients
 from unmel.models.backends.cuda import frames, mel_step, transforms
+
+logger = logging.getLogger("unmel.device")
 
 # Fewer are launched one by one: a capture costs the host as much as two.
 _FEWEST = 4
@@ -76,15 +79,26 @@ class Stage:
         if self._ended is not None:
             self._ended.record()
 
-    def _captured(self, state: MelState) -> torch.cuda.CUDAGraph:
-        """One iteration as a graph, from the present stream; nothing is computed."""
+    def _captured(self, state: MelState) -> torch.cuda.CUDAGraph | None:
+        """One iteration as a graph, from the present stream; nothing is computed.
+
+        None where one could not be captured: then each is launched kernel by kernel.
+        """
         graph = torch.cuda.CUDAGraph()
-        # Other threads may do at the same time what a capture does not allow.
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            self._once(state)
-        finally:
-            graph.capture_end()
+        with _CAPTURES.one_at_a_time:
+            if not _CAPTURES.work:
+                return None
+            try:
+                # Other threads may do meanwhile what a capture does not allow.
+                graph.capture_begin(capture_error_mode="thread_local")
+                try:
+                    self._once(state)
+                finally:
+                    graph.capture_end()
+            except RuntimeError:  # the device may be left in a state that allows no other
+                logger.warning("an iteration cannot be captured as a graph", exc_info=True)
+                _CAPTURES.work = False
+                return None
         self._ended = torch.cuda.Event()  # type: ignore[no-untyped-call] # torch's own
         _LATEST.keep(graph, self._ended)
         return graph
@@ -102,6 +116,19 @@ class Stage:
         )
         frames.put(pack.signal, *pack.pins)
         frames.move(pack.signal, *pack.edges)
+
+
+class _Captures:
+    """What a process knows of captures."""
+
+    def __init__(self) -> None:
+        self.one_at_a_time = threading.Lock()
+        """Torch allows a process one capture at a time."""
+        self.work = True
+        """Until one has failed."""
+
+
+_CAPTURES = _Captures()
 
 
 class _Latest(threading.local):
@@ -125,7 +152,7 @@ def _rounded(rows: int) -> int:
     return -(-rows // step) * step
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)  # clients choose numbers of iterations
 def _coefficients(steps: tuple[StepCoefficients, ...], device: torch.device) -> Tensor:
     """The coefficients of iterations `[n, 8]`, on the device for good."""
     table = np.zeros((len(steps), 8), np.float32)

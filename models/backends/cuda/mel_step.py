@@ -53,9 +53,9 @@ def _tables(bands: BandTables, device: torch.device) -> _Tables:
         both = np.stack([np.append(begins, 0), offsets])
         whole = (both.astype(np.int32), filled.max(axis=1).astype(np.int32), weights, below, shares)
         # Copies that wait: every stream of the device may read the tables from now on.
-        _TABLES[bands] = _Tables(
-            *(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in whole)
-        )
+        made = _Tables(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in whole))
+        # A graph reads them where they are: of two lanes the first one's stay.
+        _TABLES.setdefault(bands, made)
     return _TABLES[bands]
 
 
@@ -287,6 +287,27 @@ def space(rows: int, bands: BandTables, like: Tensor) -> Tensor:
     return like.new_empty(programs(rows, like.device) * (bands.count + len(bands.tables[0]) + 1))
 
 
+def sizes(count: int) -> tuple[int, int, int]:
+    """Sizes of a kernel for so many bins in bands, few of each, and its warps.
+
+    Parameters
+    ----------
+    count
+        Bins that the bands hold.
+
+    Returns
+    -------
+    tuple of int
+        Bins, the largest power of two; further ones, as many as are left or some more; warps. Each
+        is a power of two, and a kernel of other sizes is compiled where it is first met.
+    """
+    bins = 1 << (count.bit_length() - 1)
+    left = count - bins
+    more = min(n for n in (min(32, bins), max(bins // 4, 1), max(bins // 2, 1), bins) if n >= left)
+    warps = min(max((bins + more) // _BINS_PER_WARP, 1), 8)
+    return bins, more, 1 << (warps.bit_length() - 1)
+
+
 def apply(
     state: MelState, spectrum: Tensor, own: Tensor, coefficients: Tensor, counter: Tensor
 ) -> None:
@@ -308,10 +329,7 @@ def apply(
     """
     bands, target = state.bands, state.target
     rows, width = spectrum.shape
-    bins = 1 << (bands.count.bit_length() - 1)
-    # Few sizes, each of which is compiled where it is met first.
-    left = bands.count - bins
-    more = min(n for n in (min(32, bins), max(bins // 4, 1), bins // 2, bins) if n >= left)
+    bins, more, warps = sizes(bands.count)
     with on(spectrum):
         _step[(programs(rows, spectrum.device),)](
             torch.view_as_real(spectrum).view(torch.int64),
@@ -333,7 +351,7 @@ def apply(
             kind=int(state.power) if state.power in (1, 2) else 0,
             some_bands=_BANDS,
             bins=bins,
-            more=max(more, 1),
+            more=more,
             zeros=_ZEROS,
-            num_warps=min(max((bins + more) // _BINS_PER_WARP, 1), 8),
+            num_warps=warps,
         )

@@ -21,7 +21,8 @@ from torch import Tensor
 
 _REAL_TO_COMPLEX, _COMPLEX_TO_REAL = 0x2A, 0x2C  # cufftType, of cufft.h
 _LIBRARY = re.compile(r"\S*/libcufft\.so[.\d]*$", re.MULTILINE)
-_MOST_PLANS = 64
+# A pack of a config with four octaves has ten.
+_MOST_PLANS = 512
 
 
 class TransformError(RuntimeError):

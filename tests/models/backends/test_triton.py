@@ -311,6 +311,17 @@ def test_every_kernel_compiles_for_a_gpu(
 
 
 @needs_triton
+def test_the_sizes_of_the_mel_step_are_powers_of_two_for_any_number_of_bins(
+    interpreted: Backend,
+) -> None:
+    sizes = sys.modules[f"{CUDA_ROOM}.mel_step"].sizes
+    for count in range(1, 2**13 + 2):
+        bins, more, warps = sizes(count)
+        assert all(n.bit_count() == 1 for n in (bins, more, warps))
+        assert bins <= count <= bins + more
+
+
+@needs_triton
 def test_a_heap_is_the_hosts_work(interpreted: Backend) -> None:
     found = []
     for grow in (interpreted.grow_islands, REFERENCE.grow_islands):
