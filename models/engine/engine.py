@@ -68,6 +68,8 @@ class Engine:
         self.plans = PlanCache(self.device, plan_bytes, dtype)
         self.pack_bytes = countable(pack_bytes, self.device)
         """Most of what the items of a pack count, by their `nbytes`."""
+        self.pack_rows = _CACHED_ROWS if self.device.type == "cpu" else sys.maxsize
+        """Rows from which on a longer pack gains nothing."""
         self._wanted, self._choosing = backend, threading.Lock()
         self.chosen: Backend | None = None
         """The backend, once it has been chosen."""
@@ -161,12 +163,11 @@ class Engine:
 
     def _packs(self, items: Sequence[Work], indices: Sequence[int]) -> Iterator[list[int]]:
         """Items of one key in as many packs as the memory, or a CPU's cache, asks for."""
-        most_rows = _CACHED_ROWS if self.device.type == "cpu" else sys.maxsize
         pack: list[int] = []
         rows = nbytes = 0
         for index in indices:
             rows, nbytes = rows + items[index].rows, nbytes + items[index].nbytes
-            if pack and (rows > most_rows or nbytes > self.pack_bytes):
+            if pack and (rows > self.pack_rows or nbytes > self.pack_bytes):
                 yield pack
                 pack, rows, nbytes = [], items[index].rows, items[index].nbytes
             pack.append(index)

@@ -142,7 +142,7 @@ def _signal(plan: Plan, backend: Backend, n_iter: int) -> Tensor:
 
 
 def _combed(plan: Plan, backend: Backend) -> tuple[Tensor, Tensor]:
-    """What a filter makes of noise in clips, one of a single frame, and what a comb adds to it."""
+    """Noise in clips, one of a single frame, through a filter, and the change by a comb."""
     config, generator = plan.config, torch.Generator().manual_seed(8)
     clips = [(frames, config.samples(frames)) for frames in (17, 1, 6)]
     pack = PackedStft(plan, clips, backend)

@@ -1,4 +1,4 @@
-"""What the host knows of a step of streams' windows, and where in their pack each part stands.
+"""Tables of a step of streams' windows: their input, and where in the pack each part stands.
 
 The tables are made of all windows in one pass and sent to the device by one copy, so that a step
 has as many operations there for any number of windows.
@@ -74,7 +74,7 @@ class StreamWindow:
 
 
 class Tables(NamedTuple):
-    """What the host knows of a step, sent to the device; rows are the pack's."""
+    """Tables of a step, on the device; rows are the pack's."""
 
     apart: bool
     """Whether at most one frame enters each window."""
@@ -99,7 +99,7 @@ class Tables(NamedTuple):
     louder_hops: Tensor
     """Factor of each of the last states' hops, for their new gain."""
     louder_frames: Tensor
-    """Of each of their frames."""
+    """Factor of each of their frames."""
     gain: Tensor
     """Factor of each row of `given`."""
 

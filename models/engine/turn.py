@@ -1,7 +1,4 @@
-"""What a call of an engine sets for its thread: one torch thread, and on a GPU a stream of its own.
-
-On a CPU it is no denormals either.
-"""
+"""Thread state of an engine's call: one torch thread, a stream on a GPU, no denormals on a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import torch
 
 @contextmanager
 def turn(device: torch.device) -> Iterator[None]:
-    """What an engine on a device computes in; what the caller has set is put back.
+    """Context of an engine's call; the caller's stream and denormals are put back.
 
     Parameters
     ----------

@@ -153,7 +153,7 @@ class Method:
     allows: Callable[[MelConfig], None] | None = None
     """Raises Invalid for a config that the method does not support."""
     host: str = ""
-    """What the host does of it in a GPU's run; empty where it only launches a few times."""
+    """Part of the host in a GPU's run; empty where it only launches a few times."""
 
     @property
     def cost(self) -> str:

@@ -46,14 +46,16 @@ def ranges(first: Whole, lengths: Whole, step: int | Whole = 1) -> Whole:
     return np.repeat(first - step * before, lengths) + steps * np.arange(lengths.sum())
 
 
-def envelope_hops(config: MelConfig, frames: int) -> NDArray[np.float64]:
-    """Inverse window envelope of so many frames `[frames + overlap - 1, hop_length]`.
+def envelope_hops(config: MelConfig, frames: int, rows: int | None = None) -> NDArray[np.float64]:
+    """Inverse window envelope of so many frames `[rows, hop_length]`.
+
+    Without `rows` it is of all that the frames reach, `frames + overlap - 1` hops.
 
     Between the first frames and the last every hop is like the next: as many frames as overlap have
     all hops that more frames have.
     """
     steps = config.squared_window()
-    envelope = np.zeros((frames + config.overlap - 1, config.hop_length))
+    envelope = np.zeros((rows or frames + config.overlap - 1, config.hop_length))
     for r, step in enumerate(steps):
         envelope[r : r + frames] += step
     return np.asarray(1.0 / np.maximum(envelope, config.envelope_floor()))

@@ -18,7 +18,7 @@ from torch import Tensor
 from unmel.models.backends.base import Backend
 from unmel.models.backends.reference import REFERENCE
 from unmel.models.mel.config import MelConfig
-from unmel.models.signal.pack_tables import ranges, reflect
+from unmel.models.signal.pack_tables import envelope_hops, ranges, reflect
 from unmel.models.signal.packed_stft import Edges, PackedStft
 from unmel.models.signal.plan import Plan
 
@@ -176,16 +176,13 @@ class _Shape:
 @lru_cache(maxsize=256)
 def _shape(config: MelConfig, span: Span) -> _Shape:
     hop = config.hop_length
-    steps = config.squared_window()
     samples = max(span.rows(config) * hop - config.lead, 1)
-    envelope = np.zeros((config.rows(span.frames, samples), hop))
-    for r in range(config.overlap):
-        envelope[r : r + span.frames] += steps[r]
-    reach, least = span.reach(config), config.envelope_floor()
+    hops = envelope_hops(config, span.frames, config.rows(span.frames, samples))
+    reach = span.reach(config)
     first = span.settled * hop or config.first
     end = reach if span.end is None else span.end
-    inverse = np.zeros(envelope.size)
-    inverse[first:end] = 1.0 / np.maximum(envelope.ravel()[first:end], least)
+    inverse = np.zeros(hops.size)
+    inverse[first:end] = hops.ravel()[first:end]
     outside, mirrored = np.zeros((2, 0), np.int64)
     if config.reflects:
         outside = np.arange(end, reach)
@@ -193,4 +190,4 @@ def _shape(config: MelConfig, span: Span) -> _Shape:
         if not span.settled:
             outside = np.concatenate([np.arange(config.lead), outside])
             mirrored = config.lead + reflect(outside - config.lead, end - config.lead)
-    return _Shape(samples, inverse.reshape(envelope.shape), outside, mirrored)
+    return _Shape(samples, inverse.reshape(hops.shape), outside, mirrored)

@@ -46,8 +46,6 @@ from unmel.service.wire.requests import (
     read_options,
 )
 
-# Rows of a pack on a CPU from which on another one gains nothing.
-_PACK_ROWS = 1024
 # A file on the caller's own machine may be as large as a setting can say.
 _LIMITS: dict[str, Any] = {
     "max_frames": 10_000_000,
@@ -240,10 +238,8 @@ class _Work(Generic[W]):
         """Checked files for one pack; none where no file waits."""
         pack: list[tuple[Source, Path | None, W]] = []
         rows = nbytes = 0
-        cpu = self._engine.device.type == "cpu"
-        while len(pack) < self._most and nbytes < self._engine.pack_bytes:
-            if cpu and rows >= _PACK_ROWS:
-                break
+        engine = self._engine
+        while len(pack) < self._most and nbytes < engine.pack_bytes and rows < engine.pack_rows:
             with self._lock:
                 one = next(self._waiting, None)
             if one is None:

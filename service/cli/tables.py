@@ -60,7 +60,7 @@ def show_fits(arguments: Sequence[str], layout: str) -> int:
     for source in sources:
         try:
             arrays = parse_arrays("mel", source.read(), OCTET_STREAM, _MOST_BYTES)
-            fits = presets_that_fit(None, arrays["mel"], layout)  # type: ignore[arg-type]
+            fits = presets_that_fit(None, arrays["mel"], layout)  # type: ignore[arg-type] # checked above
             if not fits:
                 shape = "x".join(map(str, arrays["mel"].shape)) or "a single number"
                 raise Invalid("mel", f"shape {shape}", "values that a preset has (unmel presets)")

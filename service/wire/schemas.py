@@ -329,8 +329,8 @@ class MethodInfo(BaseModel):
     source: str
     cost: str = Field(description="Cost of a frame.")
     host: str = Field(
-        description="What the host does of it in a GPU's run; empty where nothing but a few "
-        "launches, whatever the number of frames."
+        description="Part of the host in a GPU's run; empty where it only launches a few times, "
+        "whatever the number of frames."
     )
     parameters: list[ParameterInfo]
     default: bool = Field(description="Whether it is the default of its kind.")

@@ -49,7 +49,7 @@ class TritonBackend(TorchBackend):
     def spectrum(self, pack: Framed, rows: slice) -> Tensor:
         """See `Backend.spectrum`."""
         cut = pack.signal.new_empty(rows.stop - rows.start, pack.n_fft)
-        uncounted = torch.zeros(1, dtype=torch.int32, device=cut.device)
+        uncounted = torch.empty(1, dtype=torch.int32, device=cut.device)
         frames.frame(pack.signal, pack.window, cut, rows.start, pack.hop, uncounted)
         spectrum: Tensor = torch.fft.rfft(cut)
         return spectrum

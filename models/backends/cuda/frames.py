@@ -129,33 +129,30 @@ def overlap_add(
 
 
 @triton.jit(do_not_specialize=["count"])
-def _move(signal, targets, sources, count, block: tl.constexpr):
+def _move(signal, targets, values, sources, count, block: tl.constexpr, gathered: tl.constexpr):
     n = tl.program_id(0) * block + tl.arange(0, block)
     here = n < count
     to = tl.load(targets + n, mask=here, other=0)
-    came = tl.load(sources + n, mask=here, other=0)
-    tl.store(signal + to, tl.load(signal + came, mask=here, other=0.0), mask=here)
+    came = tl.load(sources + n, mask=here, other=0) if gathered else n
+    tl.store(signal + to, tl.load(values + came, mask=here, other=0.0), mask=here)
 
 
 def move(signal: Tensor, targets: Tensor, sources: Tensor) -> None:
     """Copy samples within a signal, none of them from where another goes."""
-    count = len(targets)
-    if count:
-        with on(signal):
-            _move[(triton.cdiv(count, _MOST),)](signal, targets, sources, count, block=_MOST)
-
-
-@triton.jit(do_not_specialize=["count"])
-def _put(signal, places, values, count, block: tl.constexpr):
-    n = tl.program_id(0) * block + tl.arange(0, block)
-    here = n < count
-    to = tl.load(places + n, mask=here, other=0)
-    tl.store(signal + to, tl.load(values + n, mask=here, other=0.0), mask=here)
+    _moved(signal, targets, signal, sources, gathered=True)
 
 
 def put(signal: Tensor, places: Tensor, values: Tensor) -> None:
     """Put values `[count]` into a signal at places of their own."""
-    count = len(places)
+    _moved(signal, places, values, places, gathered=False)
+
+
+def _moved(
+    signal: Tensor, targets: Tensor, values: Tensor, sources: Tensor, *, gathered: bool
+) -> None:
+    count = len(targets)
     if count:
         with on(signal):
-            _put[(triton.cdiv(count, _MOST),)](signal, places, values, count, block=_MOST)
+            _move[(triton.cdiv(count, _MOST),)](
+                signal, targets, values, sources, count, block=_MOST, gathered=gathered
+            )

@@ -119,7 +119,7 @@ class Stage:
 
 
 class _Captures:
-    """What a process knows of captures."""
+    """Captures of a process: one at a time, none after one has failed."""
 
     def __init__(self) -> None:
         self.one_at_a_time = threading.Lock()

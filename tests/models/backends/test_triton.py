@@ -244,12 +244,13 @@ _STEP: dict[str, str | int] = {
     "zeros": 128,
 }
 _TILE: dict[str, str | int] = {"some_rows": 4, "columns": 256}
+_MOVE: dict[str, str | int] = {"block": 1024, "targets": _PLACES, "sources": _PLACES}
 # Of each kernel's arguments the types that its caller gives.
 SIGNATURES: dict[str, dict[str, str | int]] = {
     "frames._frame": _TILE | {"counter": _NARROW},
     "frames._overlap_add": _TILE | {"level": _NUMBER},
-    "frames._move": {"block": 1024, "targets": _PLACES, "sources": _PLACES},
-    "frames._put": {"block": 1024, "places": _PLACES},
+    "frames._move": _MOVE | {"gathered": 1},
+    "frames._move of other values": _MOVE | {"gathered": 0},
     "mel_step._step": _STEP | {"kind": 2},
     "mel_step._step of magnitudes": _STEP | {"kind": 1},
     "mel_step._step of any power": _STEP | {"kind": 0},
