@@ -20,7 +20,9 @@ MONITORING = ROOT / "docker" / "monitoring"
 
 def families() -> dict[str, str]:
     """Type by name of everything that a service shows."""
-    with TestClient(create_app(Settings(lanes=1, warm_presets=()), Engine())) as client:
+    engine = Engine(backend="torch")
+    engine.load()  # the metric of the backend is there once it has been chosen
+    with TestClient(create_app(Settings(lanes=1, warm_presets=()), engine)) as client:
         text = client.get("/metrics").text
     return {
         family.name: family.type
