@@ -133,9 +133,9 @@ listen: $(VENV)/bench.stamp ## Write a blind test for ears to listen/; DATA="nam
 		--quality $(or $(QUALITY),standard) --clips $(or $(CLIPS),16) --out $(or $(OUT),listen) \
 		$(if $(LOW_PASS),--low-pass)
 
-search: $(VENV)/bench.stamp ## Search for a better schedule; DATA=dir QUALITY=draft PRESET=hifigan-22k
-	$(BIN)/python -m benchmarks.search --data $(DATA) --quality $(or $(QUALITY),draft) \
-		--preset $(or $(PRESET),hifigan-22k)
+search: $(VENV)/bench.stamp ## Search for a better schedule; DATA="name=dir ..." QUALITY=high POWER=1 PRESETS=a,b MINUTES=30
+	$(BIN)/python -m benchmarks.search $(DATA:%=--data %) --quality $(or $(QUALITY),high) \
+		--power $(or $(POWER),1) $(if $(PRESETS),--presets $(PRESETS)) --minutes $(or $(MINUTES),30)
 
 lock: | $(BIN)/python ## Rewrite constraints.txt from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
