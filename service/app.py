@@ -80,7 +80,7 @@ def _add_middlewares(app: FastAPI, components: Components) -> None:
     app.add_middleware(MethodsMiddleware, router=app.router)
     keys = Keys(components.settings.read_keys())
     if keys:
-        app.add_middleware(KeyMiddleware, keys=keys)
+        app.add_middleware(KeyMiddleware, keys=keys, metrics=components.metrics)
         openapi.document_keys(app)
     if components.settings.cors_origins:
         app.add_middleware(
