@@ -61,6 +61,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         telemetry={"operation_spans": False},  # the stages have spans
     )
     app.state.components = components
+    openapi.complete(app)
     _add_middlewares(app, components)
     problems.add_handlers(app)
     for router in (
