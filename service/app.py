@@ -61,6 +61,7 @@ def create_app(settings: Settings, engine: Engine) -> FastAPI:
         telemetry={"operation_spans": False},  # the stages have spans
     )
     app.state.components = components
+    openapi.complete(app)
     _add_middlewares(app, components)
     problems.add_handlers(app)
     for router in (
@@ -80,7 +81,7 @@ def _add_middlewares(app: FastAPI, components: Components) -> None:
     app.add_middleware(MethodsMiddleware, router=app.router)
     keys = Keys(components.settings.read_keys())
     if keys:
-        app.add_middleware(KeyMiddleware, keys=keys)
+        app.add_middleware(KeyMiddleware, keys=keys, metrics=components.metrics)
         openapi.document_keys(app)
     if components.settings.cors_origins:
         app.add_middleware(

@@ -12,7 +12,13 @@ import yaml
 from tests.root import ROOT
 from unmel.service.ops.settings import Settings
 
-MANIFESTS = list(yaml.safe_load_all((ROOT / "docker" / "kubernetes" / "unmel.yaml").read_text()))
+KUBERNETES = ROOT / "docker" / "kubernetes"
+# What `kubectl apply -f docker/kubernetes/` takes; it does not go into folders.
+MANIFESTS = [
+    row
+    for file in sorted(KUBERNETES.glob("*.yaml"))
+    for row in yaml.safe_load_all(file.read_text())
+]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
 DRAIN = Settings().drain_seconds

@@ -62,7 +62,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
-        self._requests = self._counter("requests", "Requests answered.", "route", "status")
+        self._requests = self._counter("requests", "Requests answered.", "route", "status", "key")
         self._request = self._histogram(
             "request_seconds",
             "From the head of a request to the end of its answer.",
@@ -79,7 +79,8 @@ class Metrics:
             "real_time_factor", "Seconds of a lane per second of audio, by pack.", _FACTORS
         )
         self._audio = self._counter("audio_seconds", "Audio computed.")
-        self._refused = self._counter("refused", "Requests refused.", "reason")
+        self._refused = self._counter("refused", "Requests refused.", "reason", "key")
+        self._ended = self._counter("streams_ended", "WebSocket streams ended.", "code", "key")
         self._lost = self._counter("lanes_lost", "Lanes replaced.", "cause")
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
@@ -92,7 +93,7 @@ class Metrics:
             f"unmel_{name}", meaning, labels, buckets=tuple(buckets), registry=self.registry
         )
 
-    def observe_request(self, route: str, status: int, seconds: float) -> None:
+    def observe_request(self, route: str, status: int, seconds: float, key: str) -> None:
         """Count an answered request.
 
         Parameters
@@ -103,9 +104,11 @@ class Metrics:
             HTTP status of the answer.
         seconds
             From the head of the request to the end of the answer.
+        key
+            Label of its key: one of the settings', `UNLABELLED` or `NO_KEY`.
 
         """
-        self._requests.labels(route, status).inc()
+        self._requests.labels(route, status, key).inc()
         self._request.labels(route).observe(seconds)
 
     def observe_stages(self, seconds: Mapping[str, float]) -> None:
@@ -131,9 +134,23 @@ class Metrics:
             self._factor.observe(seconds / audio)
             self._audio.inc(audio)
 
-    def observe_refused(self, reason: str) -> None:
-        """Count a refused request; `reason` is one of `errors.Reason`."""
-        self._refused.labels(reason).inc()
+    def observe_refused(self, reason: str, key: str) -> None:
+        """Count a refused request; `reason` is one of `errors.Reason`, `key` as above."""
+        self._refused.labels(reason, key).inc()
+
+    def observe_stream(self, code: int, key: str) -> None:
+        """Count an ended WebSocket stream.
+
+        Parameters
+        ----------
+        code
+            Close code that the service or its server sent, or 1006 for a client that left,
+            whatever code it gave: a client's own codes would have too many values.
+        key
+            As above.
+
+        """
+        self._ended.labels(code, key).inc()
 
     def observe_lane_lost(self, cause: str) -> None:
         """Count a replaced lane; `cause` is `died` or `hung`."""

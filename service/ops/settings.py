@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from unmel.models.errors import Invalid
 from unmel.service.ops.cores import usable_cores
-from unmel.service.ops.keys import split_keys
+from unmel.service.ops.keys import Key, split_keys
 from unmel.service.ops.logs import Format
 
 LONGEST_SECONDS = 86_400
@@ -144,10 +144,13 @@ class Settings(BaseSettings):
     )
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="Valid API keys, separated by commas; without any the service is open to all.",
+        description="Valid API keys, separated by commas, each `key` or `label:key`; the label is "
+        "in the log and the metrics. Without any the service is open to all.",
     )
     api_keys_file: Path | None = Field(
-        None, description="File with further API keys, one per line; read at start-up."
+        None,
+        description="File with further API keys, one per line, labelled likewise; read at "
+        "start-up.",
     )
     cors_origins: tuple[str, ...] = Field(
         (), description='Origins of web pages that may use the service (JSON list), or ["*"].'
@@ -185,22 +188,25 @@ class Settings(BaseSettings):
         self.read_keys()
         return self
 
-    def read_keys(self) -> tuple[str, ...]:
+    def read_keys(self) -> tuple[Key, ...]:
         """Read the keys of both settings.
 
         Raises
         ------
         ValueError
-            A key is too weak, or the file cannot be read or has no key.
+            A key or a label is not well-formed, a key is repeated, or the file cannot be read or
+            has no key.
 
         """
-        text = self.api_keys.get_secret_value()
+        texts = {"api_keys": self.api_keys.get_secret_value()}
         if self.api_keys_file is not None:
             try:
-                text += "\n" + self.api_keys_file.read_text()
-            except (OSError, UnicodeError) as error:
+                texts["api_keys_file"] = self.api_keys_file.read_text()
+            except OSError as error:
                 raise ValueError(f"api_keys_file: {self.api_keys_file}: {error}") from None
-        keys = split_keys(text)
+            except UnicodeError:  # whose text quotes a byte of the file
+                raise ValueError(f"api_keys_file: {self.api_keys_file}: not UTF-8") from None
+        keys = split_keys(texts)
         if self.api_keys_file is not None and not keys:
             raise ValueError(f"api_keys_file: {self.api_keys_file}: no key in the file")
         return keys

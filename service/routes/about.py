@@ -35,13 +35,13 @@ _KINDS: tuple[tuple[Kind, dict[str, Method], str], ...] = (
 )
 
 
-@router.get("/presets")
+@router.get("/presets", operation_id="presets")
 async def presets() -> list[PresetInfo]:
     """Every named mel config, with its source."""
     return [preset_info(row) for row in PRESETS.values()]
 
 
-@router.get("/presets/{name}", responses=NO_PRESET)
+@router.get("/presets/{name}", operation_id="preset", responses=NO_PRESET)
 async def one_preset(name: str) -> PresetInfo:
     """One named mel config."""
     if name not in PRESETS:
@@ -56,7 +56,7 @@ def preset_info(row: Preset) -> PresetInfo:
     )
 
 
-@router.get("/methods")
+@router.get("/methods", operation_id="methods")
 async def methods() -> Methods:
     """Every method by name, and the schedules of the joint method's qualities."""
     return methods_info()

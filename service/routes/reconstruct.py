@@ -27,7 +27,7 @@ from unmel.service.wire.schemas import Progress
 router = APIRouter(tags=["audio"])
 
 
-@router.post("/reconstruct", **openapi.RECONSTRUCT)
+@router.post("/reconstruct", operation_id="reconstruct", **openapi.RECONSTRUCT)
 async def reconstruct(request: Request) -> Response:
     """A mel spectrogram in, audio out; in chunks as it is computed, with `stream=true`."""
     components = components_of(request)
@@ -53,13 +53,13 @@ async def reconstruct(request: Request) -> Response:
         return whole_mel_in_chunks(request, stream.wanted)
 
 
-@router.get("/progress/{request_id}")
+@router.get("/progress/{request_id}", operation_id="progress")
 async def progress(request: Request, request_id: str) -> Progress:
     """Progress of a reconstruction or an analysis, by its X-Request-ID."""
     return Progress(**asdict(components_of(request).progress.position(request_id)))
 
 
-@router.post("/analyze", **openapi.ANALYZE)
+@router.post("/analyze", operation_id="analyze", **openapi.ANALYZE)
 async def analyze(request: Request) -> Response:
     """An audio file in, its mel out, as npy `[n_mels, frames]`."""
     components = components_of(request)

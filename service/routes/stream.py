@@ -11,6 +11,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from unmel.models.errors import Invalid, Unreadable
 from unmel.service.errors import Overloaded
+from unmel.service.web.access import key_label
 from unmel.service.web.components import Components
 from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
 from unmel.service.wire.codecs import parse_json
@@ -28,6 +29,7 @@ _FORMATS = {"s16le": "pcm", "f32le": "pcm_f32"}
 # Lists and objects in a message; a config has few.
 _MAX_PARTS = 5000
 _MAX_REASON = 123  # bytes; RFC 6455, section 5.5
+_TOO_LARGE = 1009  # the server closes with it for a message above the limit
 
 
 @router.websocket("/stream")
@@ -41,7 +43,8 @@ async def stream(socket: WebSocket) -> None:
     """
     components: Components = socket.app.state.components
     await socket.accept()
-    began, session, code = time.monotonic(), None, 1000
+    began, session, code, left = time.monotonic(), None, 1000, False
+    key = key_label(socket.scope)
     noted: dict[str, str] = {}
     try:
         components.lanes.check_admission()
@@ -60,18 +63,20 @@ async def stream(socket: WebSocket) -> None:
             await _send(socket, limit, json.dumps(_summary(session, out, began)))
         await socket.close()
     except WebSocketDisconnect as disconnect:
-        code = disconnect.code
+        code, left = disconnect.code, True
     except Exception as error:  # the client gets the detail of its problem
         code = close_code_of(error)
         if isinstance(error, Overloaded):
             noted["refused"] = error.reason
-            components.metrics.observe_refused(error.reason)
+            components.metrics.observe_refused(error.reason, key)
         noted["broken_off"] = await _close(socket, error, code)
     finally:
+        components.metrics.observe_stream(_shown(code) if left else code, key)
         logger.info(
             "stream",
             extra={
                 "client": socket.client.host if socket.client else None,
+                "key": key,
                 "code": code,
                 "frames": session.frames if session else 0,
                 "samples": session.samples if session else 0,
@@ -79,6 +84,11 @@ async def stream(socket: WebSocket) -> None:
                 **noted,
             },
         )
+
+
+def _shown(code: int) -> int:
+    """The metrics' code for a stream whose client left; `observe_stream` says why not its own."""
+    return code if code == _TOO_LARGE else 1006
 
 
 async def _run(

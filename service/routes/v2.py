@@ -29,26 +29,26 @@ router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
 VERSION = "1"
 
 
-@router.get("")
+@router.get("", operation_id="v2_server")
 async def server() -> dict[str, Any]:
     """Name, version and extensions of the server."""
     return {"name": "unmel", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
-@router.get("/health/live", **openapi.V2_HEALTH)
+@router.get("/health/live", operation_id="v2_live", **openapi.V2_HEALTH)
 async def live(request: Request) -> Response:
     """As `/livez`."""
     return JSONResponse({"live": True}, 200 if components_of(request).alive else 503)
 
 
-@router.get("/health/ready", **openapi.V2_HEALTH)
+@router.get("/health/ready", operation_id="v2_ready", **openapi.V2_HEALTH)
 async def ready(request: Request) -> Response:
     """As `/readyz`."""
     return _ready(request)
 
 
-@router.get("/models/{model}", **openapi.V2)
-@router.get("/models/{model}/versions/{version}", **openapi.V2)
+@router.get("/models/{model}", operation_id="v2_model", **openapi.V2)
+@router.get("/models/{model}/versions/{version}", operation_id="v2_model_version", **openapi.V2)
 async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
     """Tensors of a preset."""
     bands = _preset(model, version).config.n_mels
@@ -61,16 +61,22 @@ async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
     }
 
 
-@router.get("/models/{model}/ready", **openapi.V2_HEALTH)
-@router.get("/models/{model}/versions/{version}/ready", **openapi.V2_HEALTH)
+@router.get("/models/{model}/ready", operation_id="v2_model_ready", **openapi.V2_HEALTH)
+@router.get(
+    "/models/{model}/versions/{version}/ready",
+    operation_id="v2_model_version_ready",
+    **openapi.V2_HEALTH,
+)
 async def model_ready(request: Request, model: str, version: str = VERSION) -> Response:
     """Every preset is as ready as the service."""
     _preset(model, version)
     return _ready(request)
 
 
-@router.post("/models/{model}/infer", **openapi.V2_INFER)
-@router.post("/models/{model}/versions/{version}/infer", **openapi.V2_INFER)
+@router.post("/models/{model}/infer", operation_id="v2_infer", **openapi.V2_INFER)
+@router.post(
+    "/models/{model}/versions/{version}/infer", operation_id="v2_infer_version", **openapi.V2_INFER
+)
 async def infer(request: Request, model: str, version: str = VERSION) -> Response:
     """A mel, or a batch of mels of one length, to audio."""
     preset, settings = _preset(model, version), components_of(request).settings

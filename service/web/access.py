@@ -16,12 +16,17 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from unmel.service.errors import BrokenOff, Overloaded, Unauthorized
-from unmel.service.ops.keys import Keys, is_open
+from unmel.service.ops.keys import NO_KEY, Keys, is_open
 from unmel.service.ops.limits import MemoryBudget
 from unmel.service.ops.logs import request_id
 from unmel.service.ops.metrics import Metrics
 from unmel.service.queue.lanes import RESTART_SECONDS
-from unmel.service.wire.problems import note_problem, problem_response, status_of
+from unmel.service.wire.problems import (
+    close_code_of,
+    note_problem,
+    problem_response,
+    status_of,
+)
 
 logger = logging.getLogger("unmel.access")
 
@@ -144,11 +149,11 @@ class AccessMiddleware:
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        state = scope["state"]
-        self.metrics.observe_request(route, status, seconds)
+        state, key = scope["state"], key_label(scope)
+        self.metrics.observe_request(route, status, seconds, key)
         refused = state.get("refused")
         if refused is not None:
-            self.metrics.observe_refused(refused)
+            self.metrics.observe_refused(refused, key)
         logger.info(
             "request",
             extra={
@@ -156,6 +161,7 @@ class AccessMiddleware:
                 "method": scope["method"],
                 "path": scope["path"][:_MAX_PATH],
                 "route": route,
+                "key": key,
                 "status": status,
                 "seconds": round(seconds, 4),
                 **({"refused": refused} if refused else {}),
@@ -172,8 +178,13 @@ def _handled(error: BaseException) -> BaseException:
     return cause if unhandled and cause is not None else error
 
 
+def key_label(scope: Scope) -> str:
+    """Label of the key that a request or a stream came with, for the log and the metrics."""
+    return str(scope.get("state", {}).get("key", NO_KEY))
+
+
 class KeyMiddleware:
-    """Refuse requests without a valid key, except on the open paths.
+    """Refuse requests without a valid key, except on the open paths; note the others' labels.
 
     Parameters
     ----------
@@ -181,20 +192,38 @@ class KeyMiddleware:
         The app inside.
     keys
         Valid keys.
+    metrics
+        Counts refused streams; `AccessMiddleware` counts all requests.
 
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        self.app, self.keys = app, keys
+    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics) -> None:
+        self.app, self.keys, self.metrics = app, keys, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and not is_open(scope["path"]):
             try:
-                self.keys.check(dict(scope["headers"]).get(b"authorization"))
+                key = self.keys.check(dict(scope["headers"]).get(b"authorization"))
+                scope.setdefault("state", {})["key"] = key
             except Unauthorized as error:
                 if scope["type"] == "websocket":
-                    await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
+                    await self._close(scope, send, error)
                     return
                 await problem_response(Request(scope), error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    async def _close(self, scope: Scope, send: Send, error: Unauthorized) -> None:
+        """Refuse a stream, with a line in the log as streams have that were let in."""
+        code = close_code_of(error)
+        self.metrics.observe_stream(code, NO_KEY)
+        logger.info(
+            "stream",
+            extra={
+                "client": scope["client"][0] if scope.get("client") else None,
+                "key": NO_KEY,
+                "code": code,
+                "broken_off": str(error),
+            },
+        )
+        await send({"type": "websocket.close", "code": code, "reason": str(error)})

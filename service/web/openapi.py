@@ -13,6 +13,7 @@ from unmel.service.web.access import REQUEST_ID_HEADER
 from unmel.service.web.openapi_bodies import (
     BINARY,
     analyze_body,
+    body_schemas,
     query_parameters,
     reconstruct_body,
 )
@@ -20,8 +21,10 @@ from unmel.service.web.openapi_problems import (
     NO_FILTERBANK,
     QUEUE,
     REFUSALS,
+    SCHEMA,
     UNAUTHORIZED,
     Responses,
+    component,
     headers,
 )
 from unmel.service.web.pipeline import DEADLINE_HEADER, MAX_DEADLINE_MS
@@ -61,7 +64,7 @@ _STREAM = [
         "description": "true: the audio is sent in chunks as it is computed. Allowed options: "
         + ", ".join(ChunkedOptions.model_fields)
         + f". The body may also be frames, {FRAMES}, which are read as they arrive.",
-        "schema": {"type": "boolean", "default": False},
+        "schema": {"type": "boolean"},
     },
     {
         "name": "lookahead",
@@ -131,10 +134,12 @@ def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {JSON: {"schema": schema}}}
 
 
-_V2_ERROR = _json(
-    {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
-    "Reason of the failure.",
-)
+_V2_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}},
+}
+_V2_ERROR = _json(component("InferenceError"), "Reason of the failure.")
 _V2_STATE = _json({"type": "object"}, "State.")
 _V2_TENSORS = {
     "content": {
@@ -159,8 +164,40 @@ V2_INFER: dict[str, Any] = {
         },
         **{status: _V2_ERROR for status in (404, *REFUSALS, *QUEUE) if status != 406},
     },
-    "openapi_extra": {"requestBody": {"required": True, **_V2_TENSORS}},
+    "openapi_extra": {
+        "parameters": [_DEADLINE],
+        "requestBody": {"required": True, **_V2_TENSORS},
+    },
 }
+
+
+def complete(app: FastAPI) -> None:
+    """Add the schemas that several routes name, and take away what FastAPI supposes of them.
+
+    FastAPI documents a 422 of its own form for every parameter of a path. Any text is a valid one
+    here: an unknown name is a 404.
+
+    Parameters
+    ----------
+    app
+        App whose document is completed.
+
+    """
+    plain = app.openapi
+
+    def document() -> dict[str, Any]:
+        made = plain()
+        schemas = made["components"]["schemas"]
+        for supposed in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(supposed, None)
+        schemas |= {"Problem": SCHEMA, "InferenceError": _V2_ERROR_SCHEMA, **body_schemas()}
+        for operations in made["paths"].values():
+            for operation in operations.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        return made
+
+    app.openapi = document  # type: ignore[method-assign] # as FastAPI's documentation has it
 
 
 def document_keys(app: FastAPI) -> None:

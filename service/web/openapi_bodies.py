@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from unmel.models.mel import PRESETS, MelConfig
+from unmel.service.web.openapi_problems import component
 from unmel.service.wire.codecs import BASE64_DTYPES, MAX_AXES
-from unmel.service.wire.media import FORM, JSON, NPY, NPZ, SAFETENSORS
+from unmel.service.wire.media import FORM, JSON, NPY, NPZ, OCTET_STREAM, SAFETENSORS
 from unmel.service.wire.schemas import AnalyzeOptions, ReconstructOptions
 
 BINARY = {"type": "string", "format": "binary"}
@@ -19,13 +21,13 @@ def _schemas(model: Options) -> dict[str, Any]:
     schemas = {}
     for name, schema in model.model_json_schema()["properties"].items():
         schemas[name] = {k: v for k, v in schema.items() if k != "title"}
-        names = schemas[name].get("enum")
-        if names and any(kind.get("type") == "null" for kind in schema.get("anyOf", ())):
-            schemas[name]["enum"] = [*names, None]
+        if {"type": "null"} in schema.get("anyOf", ()) and "enum" in schema:
+            named = {"type": "string", "enum": schemas[name].pop("enum")}
+            schemas[name]["anyOf"] = [named, {"type": "null"}]
     schemas["config"] = {
         "anyOf": [
-            {"type": "string", "enum": list(PRESETS)},
-            {"$ref": f"#/components/schemas/{MelConfig.__name__}"},
+            component("PresetName"),
+            component(MelConfig.__name__),
         ],
         "description": "A preset's name or a MelConfig (see /presets).",
     }
@@ -34,21 +36,38 @@ def _schemas(model: Options) -> dict[str, Any]:
 
 def _as_text(schema: dict[str, Any]) -> dict[str, Any]:
     """Schema of an option in a form or a query, where an object is JSON text."""
-    if schema.get("type") != "object" and "$ref" not in str(schema):
+    names = [kind for kind in schema.get("anyOf", ()) if kind == component("PresetName")]
+    if schema.get("type") != "object" and len(names) == str(schema).count("$ref"):
         return schema
-    names = [kind for kind in schema.get("anyOf", ()) if "enum" in kind]
     text = {"type": "string", "description": "An object as JSON."}
     description = schema.get("description", "") + " Objects as JSON."
     return {"anyOf": [*names, text], "description": description}
 
 
+def _plain(default: object) -> str:
+    """A default as it would be written in a query."""
+    return default if isinstance(default, str) else json.dumps(default)
+
+
 def query_parameters(model: Options) -> list[dict[str, Any]]:
-    """Document options as query parameters."""
+    """Document options as query parameters.
+
+    A default is in the description alone: generated clients send what a schema gives as one, and an
+    option that is in the query and in the body is refused. An object is JSON, which OpenAPI calls a
+    parameter with a content.
+    """
     parameters = []
     for name, schema in _schemas(model).items():
         entry = {"name": name, "in": "query", "required": False}
         description = schema.get("description", "")
-        bare = {k: v for k, v in _as_text(schema).items() if k != "description"}
+        if schema.get("default") not in (None, {}):
+            description += f" Default: {_plain(schema['default'])}."
+        if schema.get("type") == "object":
+            content = {JSON: {"schema": {"type": "object"}}}
+            parameters.append({**entry, "description": description, "content": content})
+            continue
+        shown = _as_text(schema)
+        bare = {k: v for k, v in shown.items() if k not in ("description", "default")}
         parameters.append({**entry, "description": description, "schema": bare})
     return parameters
 
@@ -78,8 +97,12 @@ def _array(description: str) -> dict[str, Any]:
     }
 
 
-def reconstruct_body() -> dict[str, Any]:
-    """Document the bodies of `POST /reconstruct`."""
+def _object(required: str, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "object", "required": [required], "properties": properties, **more}
+
+
+def body_schemas() -> dict[str, Any]:
+    """Schemas of the bodies by the names that they have among the document's components."""
     options = _schemas(ReconstructOptions)
     options["stream"] = {"type": "boolean", "description": "As in the query string."}
     options["lookahead"] = {"type": "integer", "minimum": 1, "description": "With `stream`."}
@@ -94,19 +117,23 @@ def reconstruct_body() -> dict[str, Any]:
         "filterbank": BINARY,
         **{name: _as_text(schema) for name, schema in options.items()},
     }
+    audio = {"audio": BINARY, "filterbank": BINARY, "config": {"type": "string"}}
+    return {
+        "PresetName": {"type": "string", "enum": list(PRESETS)},
+        "ReconstructJson": _object("mel", members, additionalProperties=False),
+        "ReconstructForm": _object("mel", fields),
+        "AnalyzeForm": _object("audio", audio),
+    }
+
+
+def reconstruct_body() -> dict[str, Any]:
+    """Document the bodies of `POST /reconstruct`."""
     return {
         "required": True,
         "content": {
-            **{media: {"schema": BINARY} for media in (NPY, NPZ, SAFETENSORS)},
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "required": ["mel"],
-                    "properties": members,
-                    "additionalProperties": False,
-                }
-            },
-            FORM: {"schema": {"type": "object", "required": ["mel"], "properties": fields}},
+            **{media: {"schema": BINARY} for media in (NPY, NPZ, SAFETENSORS, OCTET_STREAM)},
+            JSON: {"schema": component("ReconstructJson")},
+            FORM: {"schema": component("ReconstructForm")},
         },
     }
 
@@ -116,17 +143,7 @@ def analyze_body() -> dict[str, Any]:
     return {
         "required": True,
         "content": {
-            FORM: {
-                "schema": {
-                    "type": "object",
-                    "required": ["audio"],
-                    "properties": {
-                        "audio": BINARY,
-                        "filterbank": BINARY,
-                        "config": {"type": "string"},
-                    },
-                }
-            },
+            FORM: {"schema": component("AnalyzeForm")},
             "audio/*": {"schema": BINARY},
         },
     }

@@ -10,7 +10,7 @@ from unmel.service.wire.media import PROBLEM
 Responses = dict[int | str, dict[str, Any]]
 """Documentation of answers by status."""
 
-_SCHEMA: dict[str, Any] = {
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {
@@ -33,6 +33,12 @@ _SCHEMA: dict[str, Any] = {
         },
     },
 }
+"""Schema of a problem, which the document holds once, as the component `Problem`."""
+
+
+def component(name: str) -> dict[str, str]:
+    """Refer to a schema among the document's components."""
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def headers(meanings: Mapping[str, str]) -> dict[str, Any]:
@@ -62,7 +68,7 @@ def problem(description: str, meanings: Mapping[str, str] | None = None) -> dict
     """
     return {
         "description": description,
-        "content": {PROBLEM: {"schema": _SCHEMA}},
+        "content": {PROBLEM: {"schema": component("Problem")}},
         "headers": headers(meanings or {}),
     }
 

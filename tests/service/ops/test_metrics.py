@@ -57,10 +57,10 @@ def test_what_happened_is_counted(fresh: TestClient) -> None:
     fresh.get("/presets/nope")
     fresh.get("/nope/at/all")
     seen = shown(fresh)
-    assert seen['unmel_requests_total{route="/reconstruct",status="200"}'] == 2
-    assert seen['unmel_requests_total{route="/reconstruct",status="400"}'] == 1
-    assert seen['unmel_requests_total{route="/presets/{name}",status="404"}'] == 1
-    assert seen['unmel_requests_total{route="other",status="404"}'] == 1
+    assert seen['unmel_requests_total{key="none",route="/reconstruct",status="200"}'] == 2
+    assert seen['unmel_requests_total{key="none",route="/reconstruct",status="400"}'] == 1
+    assert seen['unmel_requests_total{key="none",route="/presets/{name}",status="404"}'] == 1
+    assert seen['unmel_requests_total{key="none",route="other",status="404"}'] == 1
     assert seen['unmel_request_seconds_count{route="/reconstruct"}'] == 3
     for stage in STAGES:
         assert seen[f"unmel_{stage}_seconds_count"] == 2

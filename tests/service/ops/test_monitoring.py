@@ -73,3 +73,17 @@ def test_the_operations_page_says_what_to_do_about_every_metric_and_setting(
     assert told == {name for name in shown if name.startswith("unmel_")}
     settings = {f"UNMEL_{name.upper()}" for name in Settings.model_fields}
     assert set(re.findall(r"^\| `(UNMEL_\w+)`", page, re.M)) == settings
+
+
+def test_what_is_counted_by_several_labels_is_summed_over_those_that_are_not_asked_for() -> None:
+    """A label that is added must not split what a panel or an alert takes for one number."""
+    board = json.loads((MONITORING / "grafana" / "dashboards" / "unmel.json").read_text())
+    rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    for expression in [*expressions, *(rule["expr"] for rule in rules)]:
+        counted = re.findall(r"unmel_(?:requests|refused|streams_ended)_total", expression)
+        summed = re.findall(
+            r"sum by \([a-z, ]+\) \(rate\(unmel_(?:requests|refused|streams_ended)_total",
+            expression,
+        )
+        assert len(summed) == len(counted)

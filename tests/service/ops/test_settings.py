@@ -83,10 +83,13 @@ KEY = "0123456789abcdef"
 
 def test_keys_come_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    file.write_text(f"{KEY}3\n\n{KEY}4\n")
-    settings = Settings(api_keys=SecretStr(f"{KEY}1, {KEY}2"), api_keys_file=file)
-    assert settings.read_keys() == (f"{KEY}1", f"{KEY}2", f"{KEY}3", f"{KEY}4")
-    assert KEY not in repr(settings)
+    file.write_text(f"{KEY}3\n\nteam-b:{KEY}4\n")
+    settings = Settings(api_keys=SecretStr(f"team-a:{KEY}1, {KEY}2"), api_keys_file=file)
+    assert [(key.label, key.secret) for key in settings.read_keys()] == [
+        *(("team-a", f"{KEY}1"), ("unlabelled", f"{KEY}2")),
+        *(("unlabelled", f"{KEY}3"), ("team-b", f"{KEY}4")),
+    ]
+    assert KEY not in repr(settings) + repr(settings.read_keys())
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,7 @@ def test_keys_come_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
     [
         {"api_keys": "short"},
         {"api_keys": f"{KEY} {KEY}"},
+        {"api_keys": f"team-a:{KEY},{KEY}"},
         {"api_keys_file": "/nowhere/at/all"},
         {"max_queue_seconds": 31.0, "drain_seconds": 30},
         {"max_body_mb": 100, "max_held_mb": 99},
@@ -103,6 +107,13 @@ def test_settings_that_do_not_go_together_are_refused(fields: dict[str, Any]) ->
     with pytest.raises(ValidationError) as caught:
         Settings(**fields)
     assert KEY not in str(caught.value)
+
+
+def test_a_file_of_keys_that_is_no_text_is_refused_unquoted(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(KEY.encode() + b"\xfa")
+    with pytest.raises(ValidationError, match="not UTF-8") as caught:
+        Settings(api_keys_file=tmp_path / "keys")
+    assert "0xfa" not in str(caught.value)
 
 
 def test_a_file_of_keys_without_a_key_is_refused_and_does_not_open_the_service(
@@ -120,6 +131,7 @@ def test_a_file_of_keys_without_a_key_is_refused_and_does_not_open_the_service(
         ("UNMEL_WARM_PRESETS", "hifigan-22k", "warm_presets"),  # not JSON
         ("UNMEL_BACKEND", "cupy", "UNMEL_BACKEND: got 'cupy'"),
         ("UNMEL_MAX_BODY_MB", "2000", "max_held_mb: less than one body"),
+        ("UNMEL_API_KEYS", f"a:{KEY},b:", "api_keys: entry 2 of 2: a key has 16 to 512"),
     ],
 )
 def test_wrong_settings_in_the_environment_are_told_on_standard_error(
@@ -131,4 +143,6 @@ def test_wrong_settings_in_the_environment_are_told_on_standard_error(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert main() == 2
-    assert reason in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert reason in told
+    assert KEY not in told

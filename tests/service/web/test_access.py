@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
+from starlette.websockets import WebSocketDisconnect
 
 from tests.service.live import npy
 from unmel.models.engine.engine import Engine
@@ -29,7 +30,10 @@ def bearer(key: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[TestClient]:
     settings = Settings(
-        lanes=1, warm_presets=(), api_keys=SecretStr(f"{KEY},{OTHER}"), cors_origins=(ORIGIN,)
+        lanes=1,
+        warm_presets=(),
+        api_keys=SecretStr(f"{KEY},team-b:{OTHER}"),
+        cors_origins=(ORIGIN,),
     )
     with TestClient(create_app(settings, Engine())) as client:
         yield client
@@ -171,6 +175,33 @@ def test_a_request_is_one_line_of_json_with_its_id(client: TestClient, lines: io
     assert (line["method"], line["path"], line["status"]) == ("POST", "/reconstruct", 200)
     assert line["seconds"] >= line["compute_seconds"] > 0
     assert {"decode_seconds", "queue_seconds", "encode_seconds", "client", "time"} <= set(line)
+    assert line["key"] == "none"
+
+
+def open_a_faulty_stream(client: TestClient, headers: dict[str, str]) -> None:
+    with client.websocket_connect("/stream", headers=headers) as socket:
+        socket.send_json({"config": "nope"})
+        socket.receive_text()
+
+
+@pytest.mark.parametrize(
+    ("headers", "label"), [(bearer(KEY), "unlabelled"), (bearer(OTHER), "team-b"), ({}, "none")]
+)
+def test_a_request_and_a_stream_are_named_by_their_keys_label_and_never_by_the_key(
+    guarded: TestClient, lines: io.StringIO, headers: dict[str, str], label: str
+) -> None:
+    guarded.get("/presets", headers=headers)
+    guarded.get(f"/nope/{OTHER[:5]}", headers=headers)
+    with pytest.raises(WebSocketDisconnect) as closed:
+        open_a_faulty_stream(guarded, headers)
+    assert closed.value.code == 1008
+    written = [json.loads(line) for line in lines.getvalue().splitlines()]
+    named = [(line["message"], line["key"]) for line in written if "key" in line]
+    assert named == [("request", label), ("request", label), ("stream", label)]
+    shown = guarded.get("/metrics", headers=bearer(KEY)).text
+    assert f'unmel_streams_ended_total{{code="1008",key="{label}"}} 1.0' in shown
+    for key in (KEY, OTHER):
+        assert key not in lines.getvalue() + shown
 
 
 def test_a_path_cannot_forge_a_line_of_the_log(client: TestClient, lines: io.StringIO) -> None:

@@ -186,7 +186,7 @@ def test_any_header_is_read_or_refused(text: str) -> None:
         assert answer_by is not None
         assert 100.0 < answer_by <= 86_500.0
     with contextlib.suppress(ValueError):
-        split_keys(text)
+        split_keys({"api_keys": text})
 
 
 # --- requests -----------------------------------------------------------------------------------
