@@ -24,7 +24,7 @@ const MELS = {
   slaney: (f) => (f < 1000 ? (3 * f) / 200 : 15 + (27 * Math.log(f / 1000)) / Math.log(6.4)),
 };
 
-/** Ticks of a config's mel axis. */
+/** Ticks of a config's mel axis: band k of K has its centre at k + 1 of K + 1 equal steps of mels. */
 export function melTicks(config, most) {
   const mel = MELS[config.mel_scale];
   const [low, high] = [mel(config.fmin), mel(config.fmax)];
@@ -32,7 +32,8 @@ export function melTicks(config, most) {
   const factor = config.filterbank_rate / config.sample_rate;
   const found = [];
   for (const f of [100, 250, 500, 1000, 2000, 4000, 8000, 16000]) {
-    const share = (mel(f * factor) - low) / (high - low);
+    const step = ((mel(f * factor) - low) / (high - low)) * (config.n_mels + 1);
+    const share = (step - 0.5) / config.n_mels;
     const before = found.at(-1)?.[0] ?? -1;
     if (share >= 0 && share <= 1 && share - before >= 1 / most) found.push([share, hertz(f)]);
   }

@@ -30,7 +30,7 @@ export class Comparison extends EventTarget {
     const sounds = await Promise.all(entries.map((entry) => {
       const before = this.entries.indexOf(entry);
       return before >= 0 ? this.sounds[before] : decode(entry.blob).catch(() => {
-        throw new Error(`This browser cannot play ${entry.title} (${entry.file}).`);
+        throw new Error(`This browser cannot play ${entry.file}.`);
       });
     }));
     if (turn !== this.turn) return;

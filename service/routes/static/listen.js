@@ -90,6 +90,8 @@ export class Listening {
 
   begin() {
     this.test = new BlindTest();
+    $("match").checked = true;  // the louder one would be known by that
+    this.comparison.match(true);
     this.player.pause();
     $("told").textContent = `Listen to X and to Y, then answer. ${this.test.summary}`;
     this.fill();

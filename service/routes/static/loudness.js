@@ -60,11 +60,11 @@ export const peak = (samples) => samples.reduce((most, value) => Math.max(most, 
 export function matched(sounds) {
   const gains = sounds.map((sound) => (Number.isFinite(sound.loudness) ? 10 ** ((LEVEL - sound.loudness) / 20) : 1));
   const highest = Math.max(...sounds.map((sound, k) => sound.peak * gains[k]));
-  return gains.map((gain) => gain * Math.min(1, FULL / (highest || 1)));
+  return gains.map((gain) => gain * Math.min(1, FULL / (highest || FULL)));
 }
 
 /** Factors of sounds as they are; one that a decoder left above full scale is lowered with all. */
 export function unmatched(sounds) {
   const highest = Math.max(...sounds.map((sound) => sound.peak));
-  return sounds.map(() => Math.min(1, FULL / (highest || 1)));
+  return sounds.map(() => Math.min(1, FULL / (highest || FULL)));
 }

@@ -44,13 +44,18 @@ async function compare(entries, results) {
   offerTops(Math.max(...entries.map(({ config }) => config?.sample_rate ?? 0)));
   $("results").hidden = false;
   showCards(results ?? entries.filter(({ number }) => number));
-  await comparison.load(entries).catch(showError);
+  await comparison.load(entries).catch((error) => {
+    showError(error);
+    // An original that only the service can read; a result always plays.
+    return comparison.load(entries.filter(({ number }) => number));
+  });
 }
 
 /** A result beside its original, or beside the newest other one where it has none. */
 function bring(result) {
   const other = result.original ?? library.results.find((each) => each !== result);
-  return compare([other, result].filter(Boolean)).then(() => $("hear-0").focus());
+  const entries = [other, result].filter(Boolean);
+  return compare(entries).then(() => $(`hear-${comparison.entries.indexOf(result)}`)?.focus());
 }
 
 /** Another sound for a side. */
