@@ -104,7 +104,7 @@ def test_a_wrong_mel_is_told_what_it_fits_and_one_press_mends_it(opened: Watched
     alert.get_by_role("button", name="Use whisper-80").click()
     opened.done()
     assert alert.inner_text() == ""
-    assert page.get_by_role("button", name="Hear Result 2").is_visible()
+    assert page.get_by_role("button", name="Hear Result 1").is_visible()
     # The refusal itself is an error in the console; nothing else may be.
     assert all("422" in fault for fault in opened.faults)
 
@@ -119,6 +119,7 @@ def test_a_refused_option_is_told_beside_its_field(opened: Watched) -> None:
     page.locator("#method-a summary").click()  # folded, it opens for its fault
     page.get_by_role("button", name="Reconstruct").click()
     expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_be_focused()
     fault = page.locator("#method-a .fault")
     expect(fault).to_be_visible()
     expect(fault).to_contain_text("got 99999; expected ")

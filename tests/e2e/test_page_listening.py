@@ -50,7 +50,8 @@ def page(watched: Watched) -> Iterator[Page]:
 
 
 def part(page: Page) -> tuple[float, float]:
-    return tuple(float(page.locator(f"#{end}").input_value()) for end in ("from", "to"))
+    begin, end = (float(page.locator(f"#{name}").input_value()) for name in ("from", "to"))
+    return begin, end
 
 
 def position(page: Page) -> float:

@@ -168,7 +168,7 @@ def test_results_are_kept_within_a_number_and_a_size(page: Page) -> None:
       const library = new m.Library();
       const made = [];
       for (const size of v.sizes) {
-        const number = library.next();
+        const number = library.next;
         made.push({id: `result-${number}`, number, blob: {size}, mel: null, input: null});
         library.keep(made.at(-1), [made[0]]);
       }

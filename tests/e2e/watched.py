@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, expect
 
 from tests.root import ROOT
 from tests.signals import voice
@@ -85,7 +85,7 @@ class Watched:
             assert "kHz" in figure.locator(".up").inner_text()
 
 
-def mel_file(preset: str, seconds: float = 0.5) -> dict[str, Any]:
+def mel_file(preset: str, seconds: float = 0.5) -> FilePayload:
     config = PRESETS[preset].config
     stream = io.BytesIO()
     mel = analyze(Engine().plans.get(config), voice(seconds, config.sample_rate))

@@ -35,17 +35,25 @@ export function paint(canvas, { values, rows, columns }, stops, low, high) {
   context.putImageData(image, 0, 0);
 }
 
+const ranges = new WeakMap();
+
+function rangeOf({ values }) {
+  if (!ranges.has(values)) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (let n = 0; n < values.length; n++) {
+      low = Math.min(low, values[n]);
+      high = Math.max(high, values[n]);
+    }
+    ranges.set(values, [low, high]);
+  }
+  return ranges.get(values);
+}
+
 /** [least, largest] value of mels. */
 export function range(...mels) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const { values } of mels) {
-    for (const value of values) {
-      if (value < low) low = value;
-      if (value > high) high = value;
-    }
-  }
-  return [low, high];
+  const found = mels.map(rangeOf);
+  return [Math.min(...found.map(([low]) => low)), Math.max(...found.map(([, high]) => high))];
 }
 
 /** A mel for drawing: the logarithm of a linear one, whose loud values would hide all others. */

@@ -92,7 +92,7 @@ function explain(table) {
   $("explained").replaceChildren(...lines.flatMap(([word, text]) => {
     const [term, meaning] = [document.createElement("dt"), document.createElement("dd")];
     term.textContent = word;
-    meaning.textContent = text;
+    meaning.textContent = text.replaceAll("`", "");
     return [term, meaning];
   }));
 }
@@ -172,5 +172,6 @@ export function showFaults(problem, field) {
     control.setAttribute("aria-errormessage", fault.id);
     const folded = control.closest("details");
     if (folded) folded.open = true;
+    if (field?.contains(control)) control.focus();
   }
 }

@@ -22,14 +22,14 @@ export class Library extends EventTarget {
     this.number = 0;
   }
 
-  /** The number that the next result has. */
-  next() {
-    this.number += 1;
-    return this.number;
+  /** The number of the next result; one that was refused leaves it to another. */
+  get next() {
+    return this.number + 1;
   }
 
   /** Keep a result; `used` are those that must stay. */
   keep(result, used = []) {
+    this.number = result.number;
     this.results.unshift(result);
     this.trim(used);
   }

@@ -23,7 +23,7 @@ function sections(rate) {
   return [first, [1, -2, 1, (2 * (k * k - 1)) / norm, (1 - k / q + k * k) / norm]];
 }
 
-/** Sums of squares of the weighted sound before each step, and the squares' number in a step. */
+/** Sums [L + 1] of the squares of the weighted sound before each sample. */
 function sums(samples, rate) {
   const [s, h] = sections(rate);
   const total = new Float64Array(samples.length + 1);
@@ -54,7 +54,11 @@ export function loudness(samples, rate) {
   return lufs(mean(gated.filter((power) => lufs(power) > gate)));
 }
 
-export const peak = (samples) => samples.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+export function peak(samples) {
+  let most = 0;
+  for (let n = 0; n < samples.length; n++) most = Math.max(most, Math.abs(samples[n]));
+  return most;
+}
 
 /** Factors that bring sounds, each {loudness, peak}, to one loudness; all lower if one would clip. */
 export function matched(sounds) {

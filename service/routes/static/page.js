@@ -102,7 +102,7 @@ async function reconstruct(field, job) {
   const { file, isMel, preset, body, input, bar, signal, made } = job;
   const options = optionsOf(field);
   const query = new URLSearchParams({ config: preset, ...options });
-  const number = library.next();
+  const number = library.next;
   const title = `Result ${number}`;
   bar.step(`${title}, ${words(options)}`);
   const began = performance.now();

@@ -10,6 +10,7 @@ const QUIET = -110;
 const LOUD = -20;
 const TICK = 65;  // pixels between two ticks of the time axis, at least
 const CACHED = new WeakMap();
+const CHANGES = new WeakMap();
 
 const kilo = (f) => `${Number((f / 1000).toFixed(2))} kHz`;
 const span = ({ from, to }) => `${from.toFixed(2)} to ${to.toFixed(2)} s`;
@@ -18,6 +19,13 @@ const span = ({ from, to }) => `${from.toFixed(2)} to ${to.toFixed(2)} s`;
 function drawn({ mel, config }) {
   if (!CACHED.has(mel)) CACHED.set(mel, visible(mel, config.scale.kind === "linear"));
   return CACHED.get(mel);
+}
+
+/** The difference of a result from its input, made once. */
+function changeOf(input, result) {
+  if (!CHANGES.has(result.mel)) CHANGES.set(result.mel, [input.mel, difference(drawn(input), drawn(result))]);
+  const [of, found] = CHANGES.get(result.mel);
+  return of === input.mel ? found : difference(drawn(input), drawn(result));
 }
 
 /** Fires what its plots fire, with seconds in place of shares. */
@@ -95,7 +103,7 @@ export class Pictures extends EventTarget {
   }
 
   drawDifference(plot, input, result, [low, high]) {
-    const found = difference(drawn(input), drawn(result));
+    const found = changeOf(input, result);
     const limit = (high - low) / 4 || 1;
     paint(plot.canvas, this.part(plot, found, input.config), coldHot(), -limit, limit);
     const text = `Difference: ${found.average.toFixed(3)} on average, in a range of ${(high - low).toFixed(2)}`;

@@ -19,10 +19,17 @@ export function powers(samples, centre, window) {
   const real = new Float64Array(size);
   const imaginary = new Float64Array(size);
   const first = centre - size / 2;
-  for (let k = 0; k < size; k++) real[k] = window[k] * (samples[first + k] ?? 0);
+  let sum = 0;
+  for (let k = 0; k < size; k++) {
+    sum += window[k];
+    const at = first + k;
+    if (at >= 0 && at < samples.length) real[k] = window[k] * samples[at];
+  }
   fft(real, imaginary);
-  const scale = 4 / window.reduce((sum, value) => sum + value, 0) ** 2;
-  return Float64Array.from({ length: size / 2 + 1 }, (_, k) => scale * (real[k] ** 2 + imaginary[k] ** 2));
+  const scale = 4 / (sum * sum);
+  const found = new Float64Array(size / 2 + 1);
+  for (let k = 0; k < found.length; k++) found[k] = scale * (real[k] ** 2 + imaginary[k] ** 2);
+  return found;
 }
 
 /** Levels [rows, columns] in dB, the highest frequency first.
@@ -40,7 +47,8 @@ export function levels(samples, rate, { from, to, top, columns, rows }) {
     const column = new Float64Array(window.length / 2 + 1);
     for (let part = 0; part < count; part++) {
       const centre = Math.round(from * rate + (t + (part + 0.5) / count) * width);
-      powers(samples, centre, window).forEach((power, k) => { column[k] += power / count; });
+      const moment = powers(samples, centre, window);
+      for (let k = 0; k < column.length; k++) column[k] += moment[k] / count;
     }
     for (let row = 0; row < rows; row++) {
       const low = ((rows - 1 - row) * top) / rows / bin;
