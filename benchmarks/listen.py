@@ -202,12 +202,14 @@ def page(rows: Sequence[Mapping[str, str | int]], key: Sequence[str]) -> str:
     name = hashlib.sha256((pairs + encoded).encode()).hexdigest()[:16]
     data = json.dumps({"id": name, "key": encoded}).removesuffix("}") + f', "pairs": {pairs}}}'
     folder = Path(__file__).parent / "listening"
-    style = ROOT / "service" / "routes" / "static" / "page.css"
+    static = ROOT / "service" / "routes" / "static"
+    # One script of the page is a module of the service's page.
+    statistics = (static / "statistics.js").read_text().replace("export function", "function")
     parts = {
-        "style": style.read_text() + (folder / "page.css").read_text(),
+        "style": (static / "page.css").read_text() + (folder / "page.css").read_text(),
         # A voice named </script> must not end it.
         "data": data.replace("<", "\\u003c"),
-        "script": (folder / "statistics.js").read_text() + (folder / "page.js").read_text(),
+        "script": statistics + (folder / "page.js").read_text(),
     }
     text = (folder / "page.html").read_text()
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], text)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import mimetypes
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from starlette.staticfiles import StaticFiles
 
 from unmel.service.ops.keys import STATIC
+
+# Of the example; not every system and Python knows it.
+mimetypes.add_type("audio/flac", ".flac")
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,44 +1,59 @@
-// Pictures of mels, low bands at the bottom, with a text for each.
+// Colours of pictures, and mels as values to paint.
 
 // Dark to light with even steps, readable with colour blindness.
-const HEAT = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
+export const HEAT = [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]];
 // Equal values have the page's background colour, so that differences stand out in both schemes.
 const COLD_HOT = {
   light: [[33, 102, 172], [146, 197, 222], [255, 255, 255], [244, 165, 130], [178, 24, 43]],
   dark: [[150, 205, 255], [52, 104, 160], [33, 30, 27], [170, 72, 48], [255, 160, 130]],
 };
 
-function colour(stops, x) {
-  const at = Math.min(Math.max(x, 0), 1) * (stops.length - 1);
-  const low = Math.min(Math.floor(at), stops.length - 2);
-  return stops[low].map((value, i) => value + (at - low) * (stops[low + 1][i] - value));
+export const coldHot = () => COLD_HOT[matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"];
+
+function table(stops) {
+  const colours = new Uint8ClampedArray(4 * 256).fill(255);
+  for (let n = 0; n < 256; n++) {
+    const at = (n / 255) * (stops.length - 1);
+    const low = Math.min(Math.floor(at), stops.length - 2);
+    stops[low].forEach((value, i) => { colours[4 * n + i] = value + (at - low) * (stops[low + 1][i] - value); });
+  }
+  return new Uint32Array(colours.buffer);
 }
 
-function paint(canvas, mel, stops, low, high, label) {
-  canvas.width = mel.frames;
-  canvas.height = mel.bands;
+/** Paint values [rows, columns], the top row first; what is not a number stays empty. */
+export function paint(canvas, { values, rows, columns }, stops, low, high) {
+  canvas.width = columns;
+  canvas.height = rows;
   const context = canvas.getContext("2d");
-  const image = context.createImageData(mel.frames, mel.bands);
-  const span = high - low || 1;
-  for (let k = 0; k < mel.bands; k++) {
-    for (let t = 0; t < mel.frames; t++) {
-      const at = 4 * ((mel.bands - 1 - k) * mel.frames + t);
-      const value = (mel.values[k * mel.frames + t] - low) / span;
-      image.data.set([...colour(stops, value), 255], at);
-    }
-  }
+  const image = context.createImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
+  const colours = table(stops);
+  const scale = 255 / (high - low || 1);
+  values.forEach((value, n) => {
+    if (!Number.isNaN(value)) pixels[n] = colours[Math.round(Math.min(Math.max((value - low) * scale, 0), 255))];
+  });
   context.putImageData(image, 0, 0);
-  canvas.setAttribute("aria-label", label);
 }
 
-export function range(mel) {
-  let low = Infinity;
-  let high = -Infinity;
-  for (const value of mel.values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+const ranges = new WeakMap();
+
+function rangeOf({ values }) {
+  if (!ranges.has(values)) {
+    let low = Infinity;
+    let high = -Infinity;
+    for (let n = 0; n < values.length; n++) {
+      low = Math.min(low, values[n]);
+      high = Math.max(high, values[n]);
+    }
+    ranges.set(values, [low, high]);
   }
-  return [low, high];
+  return ranges.get(values);
+}
+
+/** [least, largest] value of mels. */
+export function range(...mels) {
+  const found = mels.map(rangeOf);
+  return [Math.min(...found.map(([low]) => low)), Math.max(...found.map(([, high]) => high))];
 }
 
 /** A mel for drawing: the logarithm of a linear one, whose loud values would hide all others. */
@@ -48,29 +63,34 @@ export function visible(mel, linear) {
   return { ...mel, values: mel.values.map((v) => Math.log10(Math.max(v, floor))) };
 }
 
-/** Draw a mel; returns its text. */
-export function drawMel(canvas, mel, [low, high], title) {
-  const size = `${mel.bands} bands, ${mel.frames} frames`;
-  const label = `${title}: ${size}, colours from ${low.toFixed(2)} to ${high.toFixed(2)}`;
-  paint(canvas, mel, HEAT, low, high, label);
-  return label;
-}
-
-/** Draw the difference, with colours for a quarter of the mel's range; returns its text. */
-export function drawDifference(canvas, mel, result, [low, high]) {
-  const frames = Math.min(mel.frames, result.frames);
-  const values = new Float32Array(mel.bands * frames);
-  let sum = 0;
-  for (let k = 0; k < mel.bands; k++) {
-    for (let t = 0; t < frames; t++) {
-      const difference = result.values[k * result.frames + t] - mel.values[k * mel.frames + t];
-      values[k * frames + t] = difference;
-      sum += Math.abs(difference);
+/** The part of a mel between two seconds, the highest band first; a column is the mean of its frames. */
+export function melPart(mel, frameSeconds, { from, to, columns }) {
+  const { bands, frames } = mel;
+  const values = new Float32Array(bands * columns).fill(NaN);
+  for (let x = 0; x < columns; x++) {
+    const first = Math.floor((from + ((to - from) * x) / columns) / frameSeconds);
+    const last = Math.max(first + 1, Math.floor((from + ((to - from) * (x + 1)) / columns) / frameSeconds));
+    if (last > frames) break;
+    for (let k = 0; k < bands; k++) {
+      let sum = 0;
+      for (let t = first; t < last; t++) sum += mel.values[k * frames + t];
+      values[(bands - 1 - k) * columns + x] = sum / (last - first);
     }
   }
-  const limit = (high - low) / 4 || 1;
-  const label = `Difference: ${(sum / values.length).toFixed(3)} on average, in a range of ${(high - low).toFixed(2)}`;
-  const scheme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
-  paint(canvas, { bands: mel.bands, frames, values }, COLD_HOT[scheme], -limit, limit, label);
-  return `${label}; blue where the result is quieter, red where louder, full colour from ${limit.toFixed(2)}`;
+  return { values, rows: bands, columns };
+}
+
+/** A mel of differences, result minus input, and the mean of their magnitudes. */
+export function difference(input, result) {
+  const frames = Math.min(input.frames, result.frames);
+  const values = new Float32Array(input.bands * frames);
+  let sum = 0;
+  for (let k = 0; k < input.bands; k++) {
+    for (let t = 0; t < frames; t++) {
+      const value = result.values[k * result.frames + t] - input.values[k * input.frames + t];
+      values[k * frames + t] = value;
+      sum += Math.abs(value);
+    }
+  }
+  return { bands: input.bands, frames, values, average: sum / values.length };
 }

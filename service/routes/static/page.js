@@ -1,132 +1,73 @@
-// The page: from a file and options to audio, pictures, times and a curl command.
+// The page: from a file and choices to results that are heard, seen, compared and kept.
 
-import { drawDifference, drawMel, range, visible } from "./draw.js";
+import { cardOf, curl } from "./card.js";
+import { Comparison } from "./compare.js";
+import { clearFaults, fill, optionsOf, presets, showFaults, words } from "./form.js";
+import { Library, originalOf } from "./library.js";
+import { Listening } from "./listen.js";
 import { readMel } from "./npy.js";
-import { Bar, follow } from "./progress.js";
+import { Bar } from "./progress.js";
+import { showRecent } from "./recent.js";
+import { get, post } from "./service.js";
+import { device } from "./sounds.js";
 
 const $ = (id) => document.getElementById(id);
 const NPY = "application/x-npy";
 // Weights of the steps in the progress bar.
 const ANALYSIS = 1;
 const METHOD = 8;
-const presets = new Map();
+const library = new Library();
+const comparison = new Comparison($("pictures"));
+const listening = new Listening(comparison, library, choose);
 let control = null;
-let urls = [];
 
-// --- the service --------------------------------------------------------------------------------
+// --- results ------------------------------------------------------------------------------------
 
-class Refusal extends Error {
-  constructor(problem) {
-    super(problem.detail ?? "The service gave no reason.");
-    this.problem = problem;
-  }
+/** Show the cards of results in place of those before. */
+function showCards(results) {
+  for (const link of $("answers").querySelectorAll("a[download]")) URL.revokeObjectURL(link.href);
+  $("answers").replaceChildren(...results.map(cardOf));
 }
 
-function headersOf(more = {}) {
-  return $("key").value ? { ...more, Authorization: `Bearer ${$("key").value}` } : more;
+/** The frequencies that the pictures may end at: round ones, and half of a result's rate. */
+function offerTops(rate) {
+  const highest = rate / 2;
+  const tops = [4000, 8000, highest, device().sampleRate / 2].filter((top, k, all) => all.indexOf(top) === k);
+  $("top").replaceChildren(...tops.sort((a, b) => a - b).map((top) => new Option(`${top / 1000} kHz`, top, false, top === highest)));
+  comparison.top = highest;
 }
 
-const get = (path, signal) => fetch(path, { headers: headersOf(), signal }).then(accepted);
-
-async function accepted(answer) {
-  if (answer.ok) return answer;
-  const text = await answer.text();
-  let problem = { detail: text.slice(0, 200), status: answer.status };
-  try {
-    problem = JSON.parse(text);
-  } catch { /* the detail is the text itself */ }
-  if (answer.status === 401) $("key-field").hidden = false;
-  throw new Refusal(problem);
-}
-
-/** A POST with progress of both bodies, which fetch does not report. */
-function send(path, body, headers, bar, signal) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open("POST", path);
-    for (const [name, value] of Object.entries(headersOf(headers))) request.setRequestHeader(name, value);
-    request.responseType = "blob";
-    request.upload.onprogress = ({ loaded, total }) => bar.sending(loaded, total);
-    request.onprogress = ({ loaded, total }) => bar.fetching(loaded, total);
-    request.onload = () => {
-      const answered = request.getAllResponseHeaders().trim().split("\r\n").map((line) => line.split(/: (.*)/s, 2));
-      resolve(new Response(request.response, { status: request.status, headers: answered }));
-    };
-    request.onerror = () => reject(new TypeError("The service cannot be reached."));
-    request.onabort = () => reject(new DOMException("Stopped.", "AbortError"));
-    signal.addEventListener("abort", () => request.abort(), { once: true });
-    request.send(body);
+/** Compare entries; a sound that is chosen ends a blind test. */
+async function compare(entries, results) {
+  listening.end();
+  $("error").replaceChildren();
+  offerTops(Math.max(...entries.map(({ config }) => config?.sample_rate ?? 0)));
+  $("results").hidden = false;
+  showCards(results ?? entries.filter(({ number }) => number));
+  await comparison.load(entries).catch((error) => {
+    showError(error);
+    // An original that only the service can read; a result always plays.
+    return comparison.load(entries.filter(({ number }) => number));
   });
 }
 
-/** Post, and show the progress of the request in the bar. */
-async function post(path, body, type, bar) {
-  const { signal } = control;
-  signal.throwIfAborted();
-  // crypto.randomUUID is missing on pages loaded over plain HTTP.
-  const id = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const answered = new AbortController();
-  const headers = { "Content-Type": type, "X-Request-ID": id };
-  const answer = send(path, body, headers, bar, signal).finally(() => answered.abort());
-  if (path.startsWith("/reconstruct")) follow((until) => get(`/progress/${id}`, until), answered.signal, bar);
-  return accepted(await answer);
+/** A result beside its original, or beside the newest other one where it has none. */
+function bring(result) {
+  const other = result.original ?? library.results.find((each) => each !== result);
+  const entries = [other, result].filter(Boolean);
+  return compare(entries).then(() => $(`hear-${comparison.entries.indexOf(result)}`)?.focus());
 }
 
-// --- the form -----------------------------------------------------------------------------------
-
-function option(value, text = value) {
-  return new Option(text, value);
+/** Another sound for a side. */
+function choose(side, sound) {
+  const entries = [...comparison.entries];
+  if (entries.length < 2) entries.splice(1 - side, 1, entries[0]);
+  entries[side] = sound;
+  // The same sound twice leaves one of it.
+  return compare(entries[0] === entries[1] ? [sound] : entries);
 }
 
-function fillMethod(field, table, chosen) {
-  field.append($("method").content.cloneNode(true));
-  const method = field.querySelector("[name=method]");
-  const phase = field.querySelector("[name=phase]");
-  const group = (label, entries) => {
-    const made = document.createElement("optgroup");
-    made.label = label;
-    made.append(...entries);
-    method.append(made);
-  };
-  const kind = (name) => table.methods.filter((row) => row.kind === name);
-  const qualities = [...new Set(table.qualities.map((quality) => quality.name))];
-  group("Quality", qualities.map((name) => option(`quality=${name}`, name)));
-  group("Joint method", kind("joint").map(({ name }) => option(`method=${name}`, name)));
-  group("Inversion, then phase", kind("inversion").map(({ name }) => option(`inversion=${name}`, name)));
-  phase.append(...kind("phase").map(({ name }) => option(name)));
-  method.value = chosen;
-  const show = () => {
-    phase.closest("p").hidden = !method.value.startsWith("inversion=");
-  };
-  method.addEventListener("change", show);
-  show();
-}
-
-function methodOptions(field) {
-  const [name, value] = field.querySelector("[name=method]").value.split("=");
-  const options = { [name]: value };
-  if (name === "inversion") options.phase = field.querySelector("[name=phase]").value;
-  const iterations = field.querySelector("[name=n_iter]").value;
-  if (iterations) options.n_iter = iterations;
-  return options;
-}
-
-async function fill() {
-  const [listed, table] = await Promise.all(["/presets", "/methods"].map(async (path) => (await get(path)).json()));
-  for (const row of listed) {
-    presets.set(row.name, row.config);
-    $("preset").append(option(row.name, `${row.name}: ${row.project}`));
-  }
-  $("preset").value = "hifigan-22k";
-  fillMethod($("method-a"), table, "quality=standard");
-  fillMethod($("method-b"), table, "inversion=pinv");
-  const compare = () => {
-    for (const each of $("method-b").querySelectorAll("p")) each.inert = !$("both").checked;
-    $("method-b").classList.toggle("off", !$("both").checked);
-  };
-  $("both").addEventListener("change", compare);
-  compare();
-}
+showRecent(library, bring, choose);
 
 // --- messages -----------------------------------------------------------------------------------
 
@@ -141,6 +82,7 @@ function showError(error) {
   const message = document.createElement("p");
   message.textContent = error.message;
   box.append(message);
+  if (error.problem) showFaults(error.problem, error.field);
   for (const name of error.problem?.fits ?? []) {
     const button = document.createElement("button");
     button.type = "button";
@@ -153,74 +95,39 @@ function showError(error) {
   }
 }
 
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-
-function curl(file, isMel, preset, query) {
-  const key = $("key").value ? ` -H 'Authorization: Bearer YOUR_KEY'` : "";
-  const name = quoted(file.name);
-  const mel = isMel ? name : "mel.npy";
-  const analyse = `curl${key} -F ${quoted(`audio=@${file.name}`)} -F config=${preset} ${location.origin}/analyze -o mel.npy\n`;
-  return `${isMel ? "" : analyse}curl${key} -H 'Content-Type: ${NPY}' --data-binary @${mel} '${location.origin}/reconstruct?${query}' -o out.wav`;
-}
-
-function times(table, header) {
-  for (const part of (header ?? "").split(", ")) {
-    const [name, ms] = part.split(";dur=");
-    const row = table.insertRow();
-    const head = document.createElement("th");
-    head.scope = "row";
-    head.textContent = name;
-    row.append(head);
-    row.insertCell().textContent = `${Number(ms).toFixed(1)} ms`;
-  }
-}
-
-function caption(canvas, draw, ...data) {
-  canvas.nextElementSibling.textContent = draw(canvas, ...data);
-}
-
-function objectUrl(blob) {
-  const url = URL.createObjectURL(blob);
-  urls.push(url);
-  return url;
-}
-
 // --- the work -----------------------------------------------------------------------------------
 
-async function reconstruct(letter, field, job) {
-  const { file, isMel, preset, body, input, linear, scale, bar } = job;
-  const options = methodOptions(field);
+/** Ask for a result, let it be heard at once, then see its mel. */
+async function reconstruct(field, job) {
+  const { file, isMel, preset, body, input, bar, signal, made } = job;
+  const options = optionsOf(field);
   const query = new URLSearchParams({ config: preset, ...options });
-  const name = Object.values(options).join(" + ");
-  bar.step(`Method ${letter}, ${name}`);
-  const answer = await post(`/reconstruct?${query}`, body, NPY, bar);
-  const audio = await answer.blob();
-  const part = $("answer").content.cloneNode(true);
-  const article = part.querySelector("article");
-  article.dataset.letter = letter;
-  part.querySelector("h3").textContent = `${letter}: ${name}`;
-  const player = part.querySelector("audio");
-  player.setAttribute("aria-label", `Result ${letter}`);
-  player.src = objectUrl(audio);
-  const details = [`${Number(answer.headers.get("X-Audio-Seconds")).toFixed(2)} s at ${answer.headers.get("X-Sample-Rate")} Hz`];
-  if (answer.headers.get("X-Gain")) details.push(`scaled by ${answer.headers.get("X-Gain")}`);
-  if (answer.headers.get("X-Warning")) details.push(answer.headers.get("X-Warning"));
-  part.querySelector(".details").textContent = details.join("; ");
-  times(part.querySelector("tbody"), answer.headers.get("Server-Timing"));
-  const line = curl(file, isMel, preset, query);
-  part.querySelector("code").textContent = line;
-  part.querySelector(".copy").addEventListener("click", async (event) => {
-    await navigator.clipboard.writeText(line);
-    event.target.textContent = "Copied";
+  const number = library.next;
+  const title = `Result ${number}`;
+  bar.step(`${title}, ${words(options)}`);
+  const began = performance.now();
+  const answer = await post(`/reconstruct?${query}`, body, NPY, bar, signal).catch((error) => {
+    throw Object.assign(error, { field });
   });
-  $("answers").append(part);
-  bar.step(`Analysing result ${letter}`);
-  const again = await post(`/analyze?config=${preset}`, audio, "audio/wav", bar);
-  const result = readMel(await again.arrayBuffer(), presets.get(preset).n_mels);
-  if (!input || !result) return;
-  const shown = visible(result, linear);
-  caption(article.querySelector(".result"), drawMel, shown, scale, "Mel of the result");
-  caption(article.querySelector(".difference"), drawDifference, input, shown, scale);
+  const blob = await answer.blob();
+  const config = presets.get(preset);
+  const original = isMel ? null : originalOf(file);
+  const withKey = $("key").value !== "";
+  const result = {
+    id: `result-${number}`, number, title, blob, file: file.name, preset, config, original, input, mel: null,
+    options: words(options), took: (performance.now() - began) / 1000, headers: answer.headers,
+    curl: curl({ file: file.name, isMel, preset, query, withKey }),
+  };
+  made.push(result);
+  library.keep(result, [...comparison.entries, ...made]);
+  const pair = made.length > 1 && !original ? made : [original, result].filter(Boolean);
+  await compare(pair, made);
+  bar.step(`Analysing ${title.toLowerCase()}`);
+  const again = await post(`/analyze?config=${preset}`, blob, "audio/wav", bar, signal);
+  const mel = readMel(await again.arrayBuffer(), config.n_mels);
+  result.mel = mel && { mel, config };
+  library.trim([...comparison.entries, ...made]);
+  await comparison.draw();
 }
 
 async function run(event) {
@@ -228,31 +135,22 @@ async function run(event) {
   const file = $("file").files[0];
   control?.abort();
   const mine = (control = new AbortController());
+  const { signal } = mine;
   $("error").replaceChildren();
-  $("answers").replaceChildren();
-  $("results").hidden = true;
-  urls.forEach((url) => URL.revokeObjectURL(url));
-  urls = [];
+  clearFaults();
   $("work").hidden = $("stop").hidden = false;
   $("go").disabled = true;
   try {
     const preset = $("preset").value;
     const isMel = /\.npy$/i.test(file.name);
-    const methods = $("both").checked ? 2 : 1;
-    const bar = new Bar($("progress"), $("status"), [...(isMel ? [] : [ANALYSIS]), ...Array(methods).fill([METHOD, ANALYSIS]).flat()]);
+    const fields = $("both").checked ? [$("method-a"), $("method-b")] : [$("method-a")];
+    const bar = new Bar($("progress"), $("status"), [...(isMel ? [] : [ANALYSIS]), ...fields.flatMap(() => [METHOD, ANALYSIS])]);
     if (!isMel) bar.step("Analysing the audio");
-    const body = await (isMel ? file : await post(`/analyze?config=${preset}`, file, "application/octet-stream", bar)).arrayBuffer();
-    const linear = presets.get(preset).scale.kind === "linear";
-    const read = readMel(body, presets.get(preset).n_mels);
-    const input = read && visible(read, linear);
-    const scale = input && range(input);
-    const job = { file, isMel, preset, body, input, linear, scale, bar };
-    await reconstruct("A", $("method-a"), job);
-    $("original").hidden = isMel;
-    if (!isMel) $("original").src = objectUrl(file);
-    $("results").hidden = false;
-    if (input) caption($("mel"), drawMel, input, scale, "Mel of the input");
-    if (methods > 1) await reconstruct("B", $("method-b"), job);
+    const body = await (isMel ? file : await post(`/analyze?config=${preset}`, file, "application/octet-stream", bar, signal)).arrayBuffer();
+    const config = presets.get(preset);
+    const mel = readMel(body, config.n_mels);
+    const job = { file, isMel, preset, body, input: mel && { mel, config }, bar, signal, made: [] };
+    for (const field of fields) await reconstruct(field, job);
     $("status").textContent = "Done.";
   } catch (error) {
     if (control === mine) showError(error);
@@ -264,21 +162,38 @@ async function run(event) {
   }
 }
 
+/** Take a file as if it had been chosen. */
+function take(files) {
+  $("file").files = files;
+  $("form").requestSubmit();
+}
+
 $("form").addEventListener("submit", run);
 $("stop").addEventListener("click", () => control?.abort());
 for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
   $("drop").addEventListener(kind, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", over);
-    if (kind === "drop" && event.dataTransfer.files.length) {
-      $("file").files = event.dataTransfer.files;
-      $("form").requestSubmit();
-    }
+    if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files);
   });
 }
+$("example").addEventListener("click", async () => {
+  const transfer = new DataTransfer();
+  const blob = await get("/static/example.flac").then((answer) => answer.blob()).catch(showError);
+  if (!blob) return;
+  transfer.items.add(new File([blob], "example.flac", { type: "audio/flac" }));
+  take(transfer.files);
+});
 $("key").addEventListener("change", async () => {
   if (presets.size) return;
   $("error").replaceChildren();
   await fill().catch(showError);
 });
+// Pictures have the size and the colours of the screen.
+let width = 0;
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => comparison.draw());
+new ResizeObserver(([{ contentRect }]) => {
+  if (contentRect.width && contentRect.width !== width) comparison.draw();
+  width = contentRect.width;
+}).observe($("pictures"));
 fill().catch(showError);

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
+from tests.root import ROOT
 from tests.service.asking import problem
 from unmel.models.engine.engine import Engine
 from unmel.service.app import create_app
@@ -21,6 +25,7 @@ TYPES = {
     ".css": "text/css",
     ".js": "javascript",
     ".svg": "image/svg+xml",
+    ".flac": "audio/flac",
 }
 PATHS = ["/", *(f"/static/{name}" for name in FILES)]
 
@@ -50,6 +55,13 @@ def test_a_file_that_has_not_changed_is_not_sent_again(guarded: TestClient, path
         assert again.headers["x-content-type-options"] == "nosniff"
     changed = guarded.get(path, headers={"If-None-Match": '"another"'})
     assert changed.content == first.content
+
+
+def test_the_example_is_the_repositorys_clip(guarded: TestClient) -> None:
+    heard, rate = soundfile.read(io.BytesIO(guarded.get("/static/example.flac").content))
+    clip, clip_rate = soundfile.read(ROOT / "examples" / "clip.wav")
+    np.testing.assert_array_equal(heard, clip)
+    assert rate == clip_rate
 
 
 def test_a_head_request_tells_all_but_the_file(guarded: TestClient) -> None:

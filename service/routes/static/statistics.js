@@ -1,7 +1,7 @@
 // What a number of right answers says: their share's interval, and how likely guesses are.
 
 /** Wilson's 95 % interval of the share of `right` among `count` answers, as [low, high]. */
-function wilson(right, count) {
+export function wilson(right, count) {
   const z = 1.959963984540054;
   const share = right / count;
   const middle = share + z * z / (2 * count);
@@ -11,7 +11,7 @@ function wilson(right, count) {
 }
 
 /** Exact probability that guesses lie as far from half as `right` of `count`, above or below. */
-function chance(right, count) {
+export function chance(right, count) {
   const farthest = Math.max(right, count - right);
   let choices = 0; // ln of count over k
   let tail = 0;
