@@ -7,7 +7,8 @@ A trial changes all numbers of the schedule at once, each up or down by chance, 
 the opposite signs on the same clip, preset and seed. Clip and preset cancel out of the difference
 of their scores, which is the sum of the numbers' slopes: least squares finds them all from every
 trial, where one number at a time would take as many for each. The schedule moves along the slopes
-that exceed their errors, and is compared with the one in use on the other half of the clips.
+that exceed their errors if its score rises by that, and is compared with the one in use on the
+other half of the clips.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ SECONDS = 7.6  # DistillMOS looks at 7.68 s, however short a clip is
 _RAMPS = "momentum", "reflection", "exponent", "blend"
 # Names and trial steps of a schedule's numbers, in the order of `numbers_of`.
 STEPS = {
-    **{f"{name} {end}": step for name, step in zip(_RAMPS, (0.04, 0.08, 0.04, 0.12), strict=True)
+    **{f"{name} {end}": step for name, step in zip(_RAMPS, (0.015, 0.06, 0.03, 0.1), strict=True)
        for end in ("first", "last")},
-    "turn": 0.12,
+    "turn": 0.1,
     "comb": 0.05,
     "octaves": 0.3,
 }  # fmt: skip
@@ -189,6 +190,8 @@ class Search:
         self.start, self._run = start, run
         self.offset = np.zeros(len(STEPS))
         """How far the schedule has moved, in steps."""
+        self.reach = 1.0
+        """Steps of the surest number in a move; half as many after each that gained nothing."""
         self.draw = np.random.default_rng(0)
         self._own = {id(c): figures.own(c.references) for c in (*tuned, *kept_out)}
         self._in_use: Real | None = None
@@ -227,8 +230,26 @@ class Search:
             cells = [f"{slope[k]:+.3f} ± {error[k]:.3f}" for slope, error in found]
             parts = ", ".join(f"{p} {s[k]:+.1f} ± {e[k]:.1f}" for p, s, e in by_preset)
             print(f"| {name} | {' | '.join(cells)} | {parts} |")
-        sure = found[-1][0] / found[-1][1]
-        self.offset += np.where(np.abs(sure) > 1.0, np.clip(sure / 3.0, -1.0, 1.0), 0.0)
+        self._move(found[-1][0] / found[-1][1])
+
+    def _move(self, sure: Real) -> None:
+        """Move along slopes by their ratios to their errors, if that raises the score as well.
+
+        A slope is that between two trials: on both sides of an optimum the score falls.
+        """
+        way = np.where(np.abs(sure) > 1.0, np.clip(sure / 4.0, -1.0, 1.0), 0.0) * self.reach
+        seeds = [int(s) for s in self.draw.integers(10**6, size=len(self.tuned))]
+        pairs = list(zip(self.tuned, seeds, strict=True))
+        here, there = (
+            self.results([(case, offset, seed) for case, seed in pairs])[:, -1].mean()
+            for offset in (self.offset, self.offset + way)
+        )
+        better = there > here
+        if better:
+            self.offset += way
+        else:
+            self.reach /= 2.0
+        print(f"\na move changes the score by {there - here:+.3f}: {'taken' if better else 'left'}")
 
     def compare(self) -> None:
         """Print the schedule, and what it brings on the clips kept out."""

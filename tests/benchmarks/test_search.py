@@ -69,3 +69,16 @@ def test_a_search_moves_towards_what_scores_better_and_says_so_of_clips_kept_out
     schedule = found.schedule(CONFIG, found.offset)
     assert schedule.momentum.last < IN_USE.momentum.last
     assert "kept out: PESQ-WB +0.0" in capsys.readouterr().out
+
+
+def test_a_search_stays_at_an_optimum_whose_sides_fall_unevenly() -> None:
+    def run(runs: Iterable[search.Run]) -> Iterable[dict[str, Values]]:
+        for job in runs:
+            away = job.schedule.momentum.last - IN_USE.momentum.last
+            yield {"pesq": (4.0 - (9.0 * away if away > 0.0 else -3.0 * away),)}
+
+    tuned = [_case(k) for k in range(40)]
+    found = search.Search(tuned, tuned, ["pesq"], lambda _: IN_USE, run)
+    found.round()
+    assert not found.offset.any()
+    assert found.reach == 0.5
