@@ -14,13 +14,18 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
+from unmel.models.errors import Invalid
 from unmel.service.errors import BrokenOff
 from unmel.service.ops.settings import Settings
 from unmel.service.queue.lanes import Lanes
+
+if TYPE_CHECKING:  # it needs the extra grpc
+    from unmel.service.rpc.server import RpcServer
 
 logger = logging.getLogger("unmel.server")
 
@@ -77,6 +82,7 @@ class Server(uvicorn.Server):
         # An answer that was broken off is in the log of AccessMiddleware.
         logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._lanes: Lanes = app.state.components.lanes
+        self._rpc = _rpc_server(app, settings)
         self._settings, self._force_exit_now = settings, force_exit_now
         self._draining: asyncio.Task[None] | None = None
         self._stop_requested, self._grace_ends = False, math.inf
@@ -86,7 +92,15 @@ class Server(uvicorn.Server):
 
         To close their connections would be to wait for them.
         """
+        if self._rpc is not None:
+            try:
+                await self._rpc.open()
+            except RuntimeError as error:
+                logger.error("the port of gRPC cannot be opened: %s", error)
+                sys.exit(1)
         await super().startup(sockets)
+        if self._rpc is not None:
+            await self._rpc.start()
         if not hasattr(socket, "TCP_USER_TIMEOUT"):  # not Linux
             return
         limit = int(1000 * self._settings.client_seconds)
@@ -101,13 +115,15 @@ class Server(uvicorn.Server):
         requests that are unfinished near the end of the grace period, or at a second signal, get
         503.
         """
+        last = self._grace_ends - _ANSWER_SECONDS
+        rpc = asyncio.create_task(self._stop_rpc(last))
         for server in self.servers:
             for bound in server.sockets:
                 _refuse_connections(bound)
         await asyncio.sleep(_POLL_SECONDS)  # accept the kernel's queue
         for server in self.servers:
             server.close()
-        state, last = self.server_state, self._grace_ends - _ANSWER_SECONDS
+        state = self.server_state
         await self._wait_while(
             self._awaits_first_request, min(time.monotonic() + _FIRST_REQUEST_SECONDS, last)
         )
@@ -118,9 +134,20 @@ class Server(uvicorn.Server):
             task.cancel()  # AccessMiddleware answers it
         if unfinished:
             await asyncio.wait(unfinished, timeout=_ANSWER_SECONDS)
+        await rpc
         # From Python 3.12 on a closed server waits for its clients to disconnect.
         self.config.timeout_graceful_shutdown = 0 if self.force_exit else 1
         await super().shutdown(sockets)
+
+    async def _stop_rpc(self, last: float) -> None:
+        """Stop gRPC, whose calls are broken off at a time or at a second signal."""
+        if self._rpc is None:
+            return
+        stopping = asyncio.create_task(self._rpc.stop(max(0.0, last - time.monotonic())))
+        await self._wait_while(lambda: not stopping.done(), last)
+        if not stopping.done():
+            await self._rpc.stop(0)
+        await stopping
 
     async def _wait_while(self, holds: Callable[[], bool], until: float) -> None:
         """Wait while a condition holds, until a time or a second signal."""
@@ -162,6 +189,21 @@ class Server(uvicorn.Server):
         if self._lanes.outstanding:
             logger.error("the grace period has ended", extra={"left": self._lanes.outstanding})
         self.should_exit = True
+
+
+def _rpc_server(app: FastAPI, settings: Settings) -> RpcServer | None:
+    """The server of gRPC, if the settings ask for it; Invalid without the extra `grpc`."""
+    if not settings.grpc_port:
+        return None
+    try:  # the extra is optional, so it is imported only when a port is set
+        import grpc  # noqa: F401, PLC0415
+        import tritonclient.grpc  # noqa: F401, PLC0415 - says RuntimeError where it lacks grpc
+    except (ImportError, RuntimeError):
+        got = str(settings.grpc_port)
+        raise Invalid("UNMEL_GRPC_PORT", got, "0, or pip install 'unmel[grpc]'") from None
+    from unmel.service.rpc.server import RpcServer  # noqa: PLC0415
+
+    return RpcServer(app.state.components)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -36,8 +36,8 @@ OUTPUTS = ("audio", "samples", "errors")
 # The model stands for the config, and the output is always one tensor of floats.
 _FORBIDDEN_PARAMETERS = frozenset({"config", "format", "output"})
 _BINARY_OUTPUT, _TIMEOUT = "binary_data_output", "timeout"
-# What Triton's client and MLServer's send of their own accord, and what means nothing here: there
-# are no sequences, no priorities and no codecs.
+# What Triton's client and MLServer's send of their own accord, and what means nothing to a whole
+# request: it is part of no sequence, and there are no priorities and no codecs.
 _IGNORED_PARAMETERS = frozenset(
     {"sequence_id", "sequence_start", "sequence_end", "priority", "content_type", "headers"}
 )
@@ -83,7 +83,7 @@ class InferRequest:
         if type(timeout) is not int or timeout < 0:
             raise Invalid("parameters.timeout", brief(timeout), "microseconds, or 0 for no limit")
         self.timeout = timeout / _MICROSECONDS if timeout else None
-        self.options = own_options(given, ReconstructOptions)
+        self.options = own_options(given, ReconstructOptions, _BINARY_OUTPUT, _TIMEOUT)
         self.mels, self.lengths = _inputs(tensors)
         self.outputs = _outputs(list_of("outputs", head.get("outputs") or []), binary)
         """Wanted tensors, each with whether it is bytes rather than a list."""
@@ -116,8 +116,15 @@ class InferRequest:
         return nbytes if self.outputs.get("audio", True) else nbytes + _JSON_SAMPLE_BYTES * filled
 
 
-def own_options(parameters: dict[str, Any], kind: type[Members]) -> dict[str, Any]:
-    """Options of a kind of work among a request's parameters; Invalid for any other."""
+def own_options(parameters: dict[str, Any], kind: type[Members], *others: str) -> dict[str, Any]:
+    """Options of a kind of work among a request's parameters; `others` were taken already.
+
+    Raises
+    ------
+    Invalid
+        For a parameter that is neither one nor ignored.
+
+    """
     given = {
         name: value
         for name, value in parameters.items()
@@ -127,7 +134,7 @@ def own_options(parameters: dict[str, Any], kind: type[Members]) -> dict[str, An
     for name in sorted(set(given) - set(allowed)):
         if name in _FORBIDDEN_PARAMETERS:
             raise Invalid(f"parameters.{name}", "a value", "nothing: the model determines it")
-        taken = ", ".join([*allowed, _BINARY_OUTPUT, _TIMEOUT])
+        taken = ", ".join([*allowed, *others])
         ignored = ", ".join(sorted(_IGNORED_PARAMETERS))
         raise Invalid(
             f"parameters.{name[:80]}", "a value", f"one of {taken}; {ignored} are ignored"
