@@ -15,14 +15,10 @@ _PLAIN_KEY = re.compile(rf"[\x21-\x2b\x2d-\x7e]{{{SHORTEST_KEY},512}}")
 STATIC = "/static/"
 """Prefix of the page's files, which are public."""
 
-OPEN_PATHS = frozenset(
-    {
-        *("/", "/livez", "/readyz", "/v2/health/live", "/v2/health/ready"),
-        "/inference.GRPCInferenceService/ServerLive",
-        "/inference.GRPCInferenceService/ServerReady",
-    }
-)
-"""Paths and gRPC's methods for browsers and health probes, which have no key."""
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Paths for browsers and health probes, which have no key."""
+OPEN_METHODS = frozenset({"ServerLive", "ServerReady"})
+"""The same of gRPC's methods."""
 
 
 def is_open(path: str) -> bool:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from unmel.service.errors import Overloaded
 from unmel.service.ops import tracing
-from unmel.service.ops.keys import Keys, is_open
+from unmel.service.ops.keys import OPEN_METHODS, Keys
 from unmel.service.ops.limits import Reservation
 from unmel.service.ops.logs import request_id
 from unmel.service.web.access import REQUEST_ID_HEADER, account, make_request_id
@@ -95,7 +95,7 @@ class Calls:
             call = Call(context, ident, began, answer_by, reservation, {_REQUEST_ID: ident})
             try:
                 with tracing.server_span(path, given):
-                    if self._keys and not is_open(path):
+                    if self._keys and path.rpartition("/")[2] not in OPEN_METHODS:
                         authorization = given.get("authorization")
                         self._keys.check(None if authorization is None else authorization.encode())
                     yield call

@@ -38,7 +38,10 @@ def test_both_ports_serve_and_what_came_by_either_is_answered_before_the_end() -
         stream.send(MEL.T[:40].copy(), parameters={"quality": "draft"}, sequence_start=True)
         assert stream.next().as_numpy("audio").size
         client.async_infer(
-            MODEL, [given(MEL)], lambda result, error: done.put((result, error)), parameters={"n_iter": 40}
+            MODEL,
+            [given(MEL)],
+            lambda result, error: done.put((result, error)),
+            parameters={"n_iter": 40},
         )
         while 'unmel_lanes{state="busy"} 1.0' not in httpx.get(f"{url}/metrics").text:
             pass
