@@ -109,7 +109,7 @@ def answer_message(answer: InferAnswer) -> Any:
 
 
 def set_parameters(message: Any, parameters: Mapping[str, object]) -> None:
-    """Set the parameters of an answer; None is left out, of a list the items are joined."""
+    """Set parameters of an answer; None and an empty list are left out, others joined."""
     for name, value in parameters.items():
         entry = message.parameters
         if isinstance(value, bool):
@@ -119,7 +119,8 @@ def set_parameters(message: Any, parameters: Mapping[str, object]) -> None:
         elif isinstance(value, float):
             entry[name].double_param = value
         elif isinstance(value, list):
-            entry[name].string_param = "; ".join(map(str, value))
+            if value:
+                entry[name].string_param = "; ".join(map(str, value))
         elif value is not None:
             entry[name].string_param = str(value)
 

@@ -13,7 +13,7 @@ from unmel.service.errors import Overloaded, SlowClient
 from unmel.service.queue.lanes import RESTART_SECONDS
 from unmel.service.rpc.calls import Call
 from unmel.service.rpc.messages import FINAL, error_message, parameters_of, set_parameters
-from unmel.service.rpc.sequence import ID, START, Sequence
+from unmel.service.rpc.sequence import END, ID, START, Sequence
 from unmel.service.rpc.whole import infer, parse_reserved
 from unmel.service.web.components import Components
 from unmel.service.wire.infer import MAX_BATCH
@@ -37,6 +37,8 @@ class StreamCall:
     def __init__(self, components: Components, call: Call, closing: asyncio.Event) -> None:
         self._components, self._call, self._closing = components, call, closing
         self._sequences: dict[int | str, Sequence] = {}
+        """Those whose end has not come."""
+        self._running: dict[int | str, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._seats = asyncio.Semaphore(MAX_BATCH)
 
@@ -96,8 +98,11 @@ class StreamCall:
             if sequence is None:
                 sequence = Sequence(self._components, ident, self._send)
                 self._sequences[ident] = sequence
-                tasks.create_task(self._sequence(sequence))
+                before = self._running.get(ident)
+                self._running[ident] = tasks.create_task(self._sequence(sequence, before))
             await sequence.put(message)
+            if given.get(END) and self._sequences.get(ident) is sequence:
+                del self._sequences[ident]  # its id may begin another one from now on
 
     async def _whole(self, message: Any, size: int) -> None:
         try:
@@ -115,16 +120,22 @@ class StreamCall:
         finally:
             self._seats.release()
 
-    async def _sequence(self, sequence: Sequence) -> None:
+    async def _sequence(self, sequence: Sequence, before: asyncio.Task[None] | None) -> None:
+        """Run a sequence when the one before it of the same id has its last answer."""
+        ident = sequence.ident
+        if before is not None:
+            await asyncio.wait((before,))
         try:
             await sequence.run()
         except SlowClient:
             raise
         except Exception as error:
-            del self._sequences[sequence.ident]
-            await self._refuse(error, sequence.request, sequence.ident)
-        else:
-            del self._sequences[sequence.ident]
+            if self._sequences.get(ident) is sequence:
+                del self._sequences[ident]
+            await self._refuse(error, sequence.request, ident)
+        finally:
+            if self._running.get(ident) is asyncio.current_task():
+                del self._running[ident]
 
     async def _refuse(
         self, error: Exception, message: Any = None, ident: int | str | None = None

@@ -126,6 +126,17 @@ def test_the_end_may_come_without_frames(stream: Stream, frames: np.ndarray | No
     assert said[-1]["sequence_id"] == "words"
 
 
+def test_an_id_may_begin_another_sequence_as_soon_as_its_end_was_said(stream: Stream) -> None:
+    for seed in (1, 2, 3):
+        parameters = {**DRAFT, "seed": seed}
+        stream.send(MEL[:9], parameters=parameters, sequence_start=True)
+        stream.send(MEL[9:], sequence_end=True)
+    for seed in (1, 2, 3):
+        audio, said = stream.until_final()
+        assert audio.tobytes() == expected(seed).tobytes()
+        assert "warnings" not in said[-1]
+
+
 def test_a_sequence_of_no_frames_ends_with_no_samples(stream: Stream) -> None:
     stream.send(None, sequence_start=True, sequence_end=True)
     audio, [said] = stream.until_final()
