@@ -12,6 +12,10 @@ import grpc
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
@@ -21,6 +25,7 @@ from tests.service.live import Live
 from tests.service.rpc.asking import KEY, MODEL, given, live_rpc, parameters
 from unmel.models.engine.engine import Engine
 from unmel.models.errors import NonFiniteOutput, OutOfMemory
+from unmel.service.ops.metrics import STAGES
 
 PARAMETERS = {"n_iter": 2, "seed": 3}
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
@@ -206,6 +211,27 @@ def test_a_fault_has_its_problem_its_id_and_a_time_to_come_back_in_the_metadata(
         "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "INTERNAL", None,
     ]  # fmt: skip
     assert lines[0].client == "127.0.0.1"
+
+
+def test_a_call_is_a_span_under_its_callers_with_a_child_for_every_stage(
+    pair: tuple[Live, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, client = pair
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    client.infer(MODEL, [given(LEVEL)], headers={"traceparent": caller}, parameters={"n_iter": 1})
+    service.until(lambda: METHOD in {span.name for span in exporter.get_finished_spans()})
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert list(spans) == [*STAGES, METHOD]
+    parent = spans[METHOD].parent
+    assert parent is not None
+    assert format(parent.trace_id, "032x") == caller[3:35]
+    for stage in STAGES:
+        child = spans[stage].parent
+        assert child is not None
+        assert child.span_id == spans[METHOD].context.span_id
 
 
 def test_keys_are_those_of_http_and_probes_need_none() -> None:
