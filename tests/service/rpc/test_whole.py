@@ -213,6 +213,7 @@ def test_a_fault_has_its_problem_its_id_and_a_time_to_come_back_in_the_metadata(
     assert lines[0].client == "127.0.0.1"
 
 
+@pytest.mark.loops
 def test_a_call_is_a_span_under_its_callers_with_a_child_for_every_stage(
     pair: tuple[Live, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
