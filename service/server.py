@@ -35,6 +35,8 @@ _POLL_SECONDS = 0.05
 # Longest wait for the first request of an open connection.
 _FIRST_REQUEST_SECONDS = 1.0
 _NO_CYCLE = object()
+# Exit status of uvicorn where a port cannot be opened.
+_STARTUP_FAILURE = 3
 # Time for the last 503 answers.
 _ANSWER_SECONDS = 0.5
 # Time from a second signal to the end of the process.
@@ -97,9 +99,9 @@ class Server(uvicorn.Server):
                 await self._rpc.open()
             except RuntimeError as error:
                 logger.error("the port of gRPC cannot be opened: %s", error)
-                sys.exit(1)
+                sys.exit(_STARTUP_FAILURE)
         await super().startup(sockets)
-        if self._rpc is not None:
+        if self._rpc is not None and not self.should_exit:
             await self._rpc.start()
         if not hasattr(socket, "TCP_USER_TIMEOUT"):  # not Linux
             return
@@ -140,12 +142,15 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _stop_rpc(self, last: float) -> None:
-        """Stop gRPC, whose calls are broken off at a time or at a second signal."""
+        """Stop gRPC, whose unfinished calls are refused at a time or at a second signal."""
         if self._rpc is None:
             return
-        stopping = asyncio.create_task(self._rpc.stop(max(0.0, last - time.monotonic())))
+        grace = max(0.0, last - time.monotonic()) + _ANSWER_SECONDS
+        stopping = asyncio.create_task(self._rpc.stop(grace))
         await self._wait_while(lambda: not stopping.done(), last)
         if not stopping.done():
+            self._rpc.break_off()
+            await asyncio.wait((stopping,), timeout=_ANSWER_SECONDS)
             await self._rpc.stop(0)
         await stopping
 

@@ -19,7 +19,7 @@ from unmel.service.ops import tracing
 from unmel.service.ops.keys import OPEN_METHODS, Keys
 from unmel.service.ops.limits import Reservation
 from unmel.service.ops.logs import request_id
-from unmel.service.web.access import REQUEST_ID_HEADER, account, make_request_id
+from unmel.service.web.access import REQUEST_ID_HEADER, account, make_request_id, shut_down
 from unmel.service.web.components import Components
 from unmel.service.wire.problems import grpc_code_of, logged_problem, retry_seconds, status_of
 
@@ -61,6 +61,14 @@ class Calls:
 
     def __init__(self, components: Components, keys: Keys) -> None:
         self._components, self._keys = components, keys
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._broken_off = False
+
+    def break_off(self) -> None:
+        """Answer the calls that are not done: their time is over."""
+        self._broken_off = True
+        for task in list(self._tasks):
+            task.cancel()
 
     def unary(self, path: str, work: Callable[[Call, bytes], Awaitable[bytes]]) -> Any:
         """Make the handler of a method with one answer."""
@@ -90,7 +98,9 @@ class Calls:
         ident = make_request_id([given[_REQUEST_ID].encode()] if _REQUEST_ID in given else [])
         left = context.time_remaining()
         answer_by = None if left is None else began + left
-        token = request_id.set(ident)
+        token, task = request_id.set(ident), asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers are tasks
+        self._tasks.add(task)
         with self._components.budget.reserve() as reservation:
             call = Call(context, ident, began, answer_by, reservation, {_REQUEST_ID: ident})
             try:
@@ -100,15 +110,19 @@ class Calls:
                         self._keys.check(None if authorization is None else authorization.encode())
                     yield call
                 context.set_trailing_metadata(tuple(call.metadata.items()))
-            except asyncio.CancelledError:  # the client left, or its deadline has passed
-                status = status_of(ClientDisconnect())
-                raise
-            except Exception as error:
+            except (asyncio.CancelledError, Exception) as raised:
+                error: BaseException = raised
+                if isinstance(raised, asyncio.CancelledError):
+                    if not self._broken_off:  # the client left, or its deadline has passed
+                        status = status_of(ClientDisconnect())
+                        raise
+                    error = shut_down()
                 status = status_of(error)
                 refused = error.reason if isinstance(error, Overloaded) else None
                 call.noted["code"] = grpc_code_of(error)
                 await self._abort(call, error)
             finally:
+                self._tasks.discard(task)
                 seconds = time.monotonic() - began
                 account(
                     *(self._components.metrics, path, status, seconds),
@@ -120,7 +134,7 @@ class Calls:
                 )
                 request_id.reset(token)
 
-    async def _abort(self, call: Call, error: Exception) -> None:
+    async def _abort(self, call: Call, error: BaseException) -> None:
         """End a call by an exception's status; raises."""
         problem, seconds = logged_problem(error), retry_seconds(error)
         if seconds is not None:

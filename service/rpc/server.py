@@ -36,6 +36,7 @@ class RpcServer:
 
     def __init__(self, components: Components) -> None:
         self._components, self._closing = components, asyncio.Event()
+        self._calls = Calls(components, Keys(components.settings.read_keys()))
         self._server: Any = None
 
     async def open(self) -> None:
@@ -78,8 +79,12 @@ class RpcServer:
         self._closing.set()
         await self._server.stop(grace)
 
+    def break_off(self) -> None:
+        """Answer calls that are not done with the refusal of a service that ends."""
+        self._calls.break_off()
+
     def _handlers(self) -> Any:
-        calls = Calls(self._components, Keys(self._components.settings.read_keys()))
+        calls = self._calls
         handlers = {
             name: calls.unary(f"/{SERVICE}/{name}", _answering(name, answer))
             for name, answer in self._simple().items()

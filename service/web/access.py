@@ -63,6 +63,12 @@ _PAGE = (
 _POLICIES = {"/": _PAGE, "/docs": _API_PAGE, "/redoc": _API_PAGE}
 
 
+def shut_down() -> Overloaded:
+    """Refusal of a request that was let in and is not done at the end of the grace period."""
+    words = "The service shut down before the request was done."
+    return Overloaded("draining", words, RESTART_SECONDS)
+
+
 def security_headers(path: str) -> list[Header]:
     """Headers that restrict how a browser uses the answer to a path."""
     return [*_ALWAYS, (_POLICY, _POLICIES.get(path, _NOTHING))]
@@ -167,11 +173,7 @@ class AccessMiddleware:
                 # are answered as well.
                 if not self.closing():
                     raise
-                error = Overloaded(
-                    "draining",
-                    "The service shut down before the request was done.",
-                    RESTART_SECONDS,
-                )
+                error = shut_down()
             if not status:
                 await problem_response(Request(scope), error)(scope, receive, send_with_headers)
                 return

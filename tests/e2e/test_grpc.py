@@ -60,6 +60,30 @@ def test_both_ports_serve_and_what_came_by_either_is_answered_before_the_end() -
     assert routes[f"{service}/ModelInfer"] == routes[f"{service}/ModelStreamInfer"] == 200
 
 
+@pytest.mark.loops
+def test_a_second_signal_refuses_what_is_not_done() -> None:
+    port, done = free_port(), queue.Queue[Any]()
+    with (
+        service_process(UNMEL_GRPC_PORT=str(port), **SETTINGS) as (url, process),
+        triton.InferenceServerClient(f"127.0.0.1:{port}") as client,
+    ):
+        client.async_infer(
+            MODEL, [given(MEL)], lambda **both: done.put(both["error"]), parameters={"n_iter": 2000}
+        )
+        while 'unmel_lanes{state="busy"} 1.0' not in httpx.get(f"{url}/metrics").text:
+            pass
+        process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{url}/readyz").status_code == 200:
+            pass
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        error = done.get(timeout=60)
+    assert (error.status(), error.message()) == (
+        "StatusCode.UNAVAILABLE",
+        "The service shut down before the request was done.",
+    )
+
+
 def python(code: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -79,7 +103,7 @@ def test_a_port_that_is_taken_ends_the_start_with_a_line_about_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = python(RUN, UNMEL_GRPC_PORT=str(port), **SETTINGS)
-    assert ended.returncode == 1
+    assert ended.returncode == 3  # as uvicorn's, when that of HTTP is
     assert "the port of gRPC cannot be opened" in ended.stderr
     assert "Traceback" not in ended.stderr
 
