@@ -40,6 +40,7 @@ def main(engine_kind: type[Engine] = Engine, given: Mapping[str, Any] | None = N
     try:
         settings = Settings(**(given or {}))
         engine = build_engine(settings, engine_kind)
+        server = Server(create_app(settings, engine), settings, force_exit_now=_exit_now)
     except ValidationError as error:
         for fault in faults_of(error):
             print(format_fault(fault, given or ()), file=sys.stderr)
@@ -47,7 +48,6 @@ def main(engine_kind: type[Engine] = Engine, given: Mapping[str, Any] | None = N
     except (Invalid, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
-    server = Server(create_app(settings, engine), settings, force_exit_now=_exit_now)
     server.run()
     if any(thread.name.startswith(LANE_NAME) for thread in threading.enumerate()):
         _exit_now()
@@ -68,7 +68,7 @@ def format_fault(fault: dict[str, str], given: Collection[str] = ()) -> str:
     field = fault["field"]
     if field == ALL_FIELDS:
         return fault["expected"]
-    name = f"--{field}" if field in given else f"UNMEL_{field.upper()}"
+    name = f"--{field.replace('_', '-')}" if field in given else f"UNMEL_{field.upper()}"
     return f"{name}: got {fault['got']}; expected {fault['expected']}"
 
 

@@ -14,13 +14,18 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
+from unmel.models.errors import Invalid
 from unmel.service.errors import BrokenOff
 from unmel.service.ops.settings import Settings
 from unmel.service.queue.lanes import Lanes
+
+if TYPE_CHECKING:  # it needs the extra grpc
+    from unmel.service.rpc.server import RpcServer
 
 logger = logging.getLogger("unmel.server")
 
@@ -30,6 +35,8 @@ _POLL_SECONDS = 0.05
 # Longest wait for the first request of an open connection.
 _FIRST_REQUEST_SECONDS = 1.0
 _NO_CYCLE = object()
+# Exit status of uvicorn where a port cannot be opened.
+_STARTUP_FAILURE = 3
 # Time for the last 503 answers.
 _ANSWER_SECONDS = 0.5
 # Time from a second signal to the end of the process.
@@ -77,6 +84,7 @@ class Server(uvicorn.Server):
         # An answer that was broken off is in the log of AccessMiddleware.
         logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._lanes: Lanes = app.state.components.lanes
+        self._rpc = _rpc_server(app, settings)
         self._settings, self._force_exit_now = settings, force_exit_now
         self._draining: asyncio.Task[None] | None = None
         self._stop_requested, self._grace_ends = False, math.inf
@@ -86,7 +94,15 @@ class Server(uvicorn.Server):
 
         To close their connections would be to wait for them.
         """
+        if self._rpc is not None:
+            try:
+                await self._rpc.open()
+            except RuntimeError as error:
+                logger.error("the port of gRPC cannot be opened: %s", error)
+                sys.exit(_STARTUP_FAILURE)
         await super().startup(sockets)
+        if self._rpc is not None and not self.should_exit:
+            await self._rpc.start()
         if not hasattr(socket, "TCP_USER_TIMEOUT"):  # not Linux
             return
         limit = int(1000 * self._settings.client_seconds)
@@ -101,13 +117,15 @@ class Server(uvicorn.Server):
         requests that are unfinished near the end of the grace period, or at a second signal, get
         503.
         """
+        last = self._grace_ends - _ANSWER_SECONDS
+        rpc = asyncio.create_task(self._stop_rpc(last))
         for server in self.servers:
             for bound in server.sockets:
                 _refuse_connections(bound)
         await asyncio.sleep(_POLL_SECONDS)  # accept the kernel's queue
         for server in self.servers:
             server.close()
-        state, last = self.server_state, self._grace_ends - _ANSWER_SECONDS
+        state = self.server_state
         await self._wait_while(
             self._awaits_first_request, min(time.monotonic() + _FIRST_REQUEST_SECONDS, last)
         )
@@ -118,9 +136,23 @@ class Server(uvicorn.Server):
             task.cancel()  # AccessMiddleware answers it
         if unfinished:
             await asyncio.wait(unfinished, timeout=_ANSWER_SECONDS)
+        await rpc
         # From Python 3.12 on a closed server waits for its clients to disconnect.
         self.config.timeout_graceful_shutdown = 0 if self.force_exit else 1
         await super().shutdown(sockets)
+
+    async def _stop_rpc(self, last: float) -> None:
+        """Stop gRPC, whose unfinished calls are refused at a time or at a second signal."""
+        if self._rpc is None:
+            return
+        grace = max(0.0, last - time.monotonic()) + _ANSWER_SECONDS
+        stopping = asyncio.create_task(self._rpc.stop(grace))
+        await self._wait_while(lambda: not stopping.done(), last)
+        if not stopping.done():
+            self._rpc.break_off()
+            await asyncio.wait((stopping,), timeout=_ANSWER_SECONDS)
+            await self._rpc.stop(0)
+        await stopping
 
     async def _wait_while(self, holds: Callable[[], bool], until: float) -> None:
         """Wait while a condition holds, until a time or a second signal."""
@@ -162,6 +194,21 @@ class Server(uvicorn.Server):
         if self._lanes.outstanding:
             logger.error("the grace period has ended", extra={"left": self._lanes.outstanding})
         self.should_exit = True
+
+
+def _rpc_server(app: FastAPI, settings: Settings) -> RpcServer | None:
+    """The server of gRPC, if the settings ask for it; Invalid without the extra `grpc`."""
+    if not settings.grpc_port:
+        return None
+    try:  # the extra is optional, so it is imported only when a port is set
+        import grpc  # noqa: F401, PLC0415
+        import tritonclient.grpc  # noqa: F401, PLC0415 - says RuntimeError where it lacks grpc
+    except (ImportError, RuntimeError):
+        got = str(settings.grpc_port)
+        raise Invalid("UNMEL_GRPC_PORT", got, "0, or pip install 'unmel[grpc]'") from None
+    from unmel.service.rpc.server import RpcServer  # noqa: PLC0415
+
+    return RpcServer(app.state.components)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

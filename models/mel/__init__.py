@@ -2,7 +2,7 @@
 
 from unmel.models.mel.accept import accept_mel
 from unmel.models.mel.config import MelConfig
-from unmel.models.mel.layout import Layout
+from unmel.models.mel.layout import Layout, likelier_layout
 from unmel.models.mel.members import Members
 from unmel.models.mel.mismatch import value_warnings
 from unmel.models.mel.own_filterbank import OwnFilterbank
@@ -24,6 +24,7 @@ __all__ = [
     "accept_mel",
     "check_mel",
     "check_phases",
+    "likelier_layout",
     "preset",
     "presets_that_fit",
     "value_warnings",

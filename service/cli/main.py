@@ -80,10 +80,14 @@ _lanes = click.option(
 @command.command(epilog="Example: unmel serve --host 0.0.0.0 --port 9000")
 @click.option("--host", help="Address to listen on; by default UNMEL_HOST, or 127.0.0.1.")
 @click.option("--port", help="Port, 0 for any free one; by default UNMEL_PORT, or 8000.")
+@click.option(
+    "--grpc-port",
+    help="Port of gRPC, which needs the extra grpc; by default UNMEL_GRPC_PORT, or none.",
+)
 @_device
 @_lanes
 def serve(**given: str | None) -> None:
-    """Serve over HTTP until a signal.
+    """Serve over HTTP, and gRPC if it has a port, until a signal.
 
     Other settings come from the environment: UNMEL_... in the README.
     """

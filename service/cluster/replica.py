@@ -16,6 +16,7 @@ from fastapi import FastAPI, Response
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from unmel.models.errors import Invalid
 from unmel.service.app import create_app
 from unmel.service.cluster.gather import gather
 from unmel.service.cluster.routing import STATS_KEY, RecentConfigs, config_fingerprint
@@ -97,6 +98,8 @@ class ReplicaApp:
 def build() -> ASGIApp:
     """Build the app of a replica, with a lane for each CPU that Ray has assigned."""
     settings = Settings()
+    if settings.grpc_port:  # Ray's proxy passes HTTP on, and replicas of a node share its ports
+        raise Invalid("UNMEL_GRPC_PORT", str(settings.grpc_port), "0 on Ray Serve")
     engine = build_engine(settings)
     if engine.device.type == "cpu" and not settings.lanes:
         cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1.0)

@@ -25,6 +25,8 @@ STATIC = "/static/"
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """Paths for browsers and health probes, which have no key."""
+OPEN_METHODS = frozenset({"ServerLive", "ServerReady"})
+"""The same of gRPC's methods."""
 
 
 def is_open(path: str) -> bool:

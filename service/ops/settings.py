@@ -29,6 +29,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
+    grpc_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the Open Inference Protocol's gRPC service (needs the extra `grpc`); "
+        "0 for none.",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Device for computation; `auto` uses CUDA where it is available."
     )
@@ -86,7 +93,11 @@ class Settings(BaseSettings):
         description="Streams open at once; further ones get 503 or close code 1013.",
     )
     max_message_bytes: int = Field(
-        2**18, ge=2**12, le=2**26, description="Largest WebSocket message, bytes."
+        2**18,
+        ge=2**12,
+        le=2**26,
+        description="Largest WebSocket message, and most frames of a request on a gRPC stream, "
+        "bytes.",
     )
     max_frames: int = Field(
         60_000, ge=1, le=10_000_000, description="Largest number of frames in a request."
@@ -181,6 +192,8 @@ class Settings(BaseSettings):
                 f"max_queue_seconds: {self.max_queue_seconds:g} s of work cannot be finished "
                 f"within drain_seconds ({self.drain_seconds})"
             )
+        if self.grpc_port and self.grpc_port == self.port:
+            raise ValueError(f"grpc_port: {self.port} is the port of HTTP")
         if self.max_body_mb > self.max_held_mb:
             raise ValueError(f"max_held_mb: less than one body of {self.max_body_mb} MiB")
         if 0 < self.pack_mb < _LEAST_PACK_MB:

@@ -1,6 +1,7 @@
 """OpenTelemetry: a span for each request and for each of its stages.
 
-FastAPI makes the request's span and takes the caller's `traceparent`; here are its children.
+FastAPI makes the request's span and takes the caller's `traceparent`; here are its children, and
+the span of a call over gRPC.
 Where no endpoint is set nothing is recorded, and the packages of the extra `otel` are not needed.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.util.types import AttributeValue
 
 from unmel.models.errors import Invalid
@@ -50,6 +52,14 @@ def configure(endpoint: str) -> None:
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
     trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def server_span(name: str, carrier: Mapping[str, str]) -> Iterator[None]:
+    """Make a span around a call that FastAPI does not know; `carrier` has its `traceparent`."""
+    tracer, parent = trace.get_tracer(_NAME), propagate.extract(carrier)
+    with tracer.start_as_current_span(name, parent, trace.SpanKind.SERVER):
+        yield
 
 
 def record(began: float, seconds: Mapping[str, float], **attributes: AttributeValue) -> None:

@@ -7,19 +7,20 @@ import json
 import logging
 import time
 
+import numpy as np
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from numpy.typing import NDArray
 
 from unmel.models.errors import Invalid, Unreadable
 from unmel.service.errors import Overloaded
 from unmel.service.web.access import key_label
 from unmel.service.web.components import Components
-from unmel.service.web.stream_session import StreamSession, parse_frames, session_bytes
+from unmel.service.web.exchange import Exchange
+from unmel.service.web.stream_session import StreamSession, parse_frames
 from unmel.service.wire.codecs import parse_json
 from unmel.service.wire.filterbanks import HeldFilterbanks
 from unmel.service.wire.problems import close_code_of, problem_body, status_of
-from unmel.service.wire.requests import refuse_warnings
 from unmel.service.wire.schemas import StreamOptions
-from unmel.service.wire.writers import Writer, writer
 
 logger = logging.getLogger("unmel.streaming")
 
@@ -43,7 +44,8 @@ async def stream(socket: WebSocket) -> None:
     """
     components: Components = socket.app.state.components
     await socket.accept()
-    began, session, code, left = time.monotonic(), None, 1000, False
+    began, code, left = time.monotonic(), 1000, False
+    session: StreamSession | None = None
     key = key_label(socket.scope)
     noted: dict[str, str] = {}
     try:
@@ -52,15 +54,11 @@ async def stream(socket: WebSocket) -> None:
             limit = components.settings.client_seconds
             text = await _receive_text(socket, limit)
             options = _read_options(text, components.filterbanks)
-            config = options.config
-            session = await asyncio.to_thread(StreamSession, components, config, options.stream)
-            max_frames = components.settings.max_message_bytes // (4 * config.n_mels) + 1
-            reservation.resize(session_bytes(config, options.lookahead, max_frames))
-            if config.filterbank is not None:
-                components.filterbanks.hold(config.filterbank)
-            out = writer(_FORMATS[options.format], config.sample_rate, None, options.peak)
-            await _run(socket, limit, session, out, strict=options.strict)
-            await _send(socket, limit, json.dumps(_summary(session, out, began)))
+            form = _FORMATS[options.format]
+            exchange = await Exchange.open(components, options, form, reservation)
+            session = exchange.session
+            await _run(socket, limit, exchange)
+            await _send(socket, limit, json.dumps({"done": True, **exchange.numbers}))
         await socket.close()
     except WebSocketDisconnect as disconnect:
         code, left = disconnect.code, True
@@ -91,28 +89,22 @@ def _shown(code: int) -> int:
     return code if code == _TOO_LARGE else 1006
 
 
-async def _run(
-    socket: WebSocket, limit: float, session: StreamSession, out: Writer, *, strict: bool = False
-) -> None:
+async def _run(socket: WebSocket, limit: float, exchange: Exchange) -> None:
     """Read frames until the end; send their audio, and warnings as soon as they are known."""
-    ended, warned = False, 0
-    while not ended:
+    frames: NDArray[np.float32] | None
+    while True:
         message = await _receive(socket, limit)
         if isinstance(message, str):
             if parse_json(message.encode(), _MAX_PARTS) != {"end": True}:
                 raise Invalid("message", message[:80], 'frames, or {"end": true}')
-            session.end()
-            ended = True
+            frames = None
         else:
-            await session.feed(parse_frames(message, session.config))
-        if news := session.warnings[warned:]:
-            warned = len(session.warnings)
-            if strict and not session.samples:
-                refuse_warnings(news)
-            await _send(socket, limit, json.dumps({"warnings": news}))
-        async for samples in session.settled_samples():
-            await _send(socket, limit, out.add(samples))
-    await _send(socket, limit, out.end())
+            frames = parse_frames(message, exchange.session.config)
+        async for made in exchange.take(frames):
+            told = json.dumps({"warnings": made}) if isinstance(made, tuple) else made
+            await _send(socket, limit, told)
+        if frames is None:
+            break
 
 
 def _read_options(text: str, filterbanks: HeldFilterbanks) -> StreamOptions:
@@ -143,8 +135,6 @@ async def _receive_text(socket: WebSocket, limit: float) -> str:
 
 async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
     """Send, at the client's pace; disconnect one that reads nothing within the limit, seconds."""
-    if not data:  # samples that still wait in the limiter
-        return
     try:
         async with asyncio.timeout(limit):
             if isinstance(data, str):
@@ -153,24 +143,6 @@ async def _send(socket: WebSocket, limit: float, data: str | bytes) -> None:
                 await socket.send_bytes(data)
     except TimeoutError:
         raise WebSocketDisconnect(1006) from None
-
-
-def _summary(session: StreamSession, out: Writer, began: float) -> dict[str, object]:
-    bank = session.config.filterbank
-    return {
-        "done": True,
-        "samples": session.samples,
-        "frames": session.frames,
-        "sample_rate": session.config.sample_rate,
-        "seconds": round(time.monotonic() - began, 4),
-        "steps": session.steps,
-        "queue_seconds": round(session.queue_seconds, 4),
-        "compute_seconds": round(session.compute_seconds, 4),
-        "limited": out.limited,
-        "clipped": out.clipped,
-        "warnings": [*session.warnings, *out.warnings],
-        **({} if bank is None else {"filterbank": bank.digest}),
-    }
 
 
 async def _close(socket: WebSocket, error: Exception, code: int) -> str:

@@ -6,33 +6,28 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from unmel import __version__
-from unmel.models.mel import PRESETS, Preset
-from unmel.service.errors import NotFound
-from unmel.service.queue.tickets import Served
 from unmel.service.web import openapi
+from unmel.service.web.accepted import Outcome, results_of
 from unmel.service.web.components import components_of
-from unmel.service.web.pipeline import serve_whole
+from unmel.service.web.pipeline import serve_each
 from unmel.service.web.responses import PacedResponse
 from unmel.service.wire.bodies import Body
-from unmel.service.wire.infer import HEADER_LENGTH, InferRequest, read_infer_request
-from unmel.service.wire.levels import LevelledAudio, apply_levels
+from unmel.service.wire.infer import HEADER_LENGTH, read_infer_request
+from unmel.service.wire.infer_answer import make_infer_answer
+from unmel.service.wire.infer_head import InferRequest
+from unmel.service.wire.infer_models import VERSION, describe_model, describe_server, find_model
 from unmel.service.wire.media import JSON, OCTET_STREAM
-from unmel.service.wire.requests import ReconstructRequest
 
 router = APIRouter(prefix="/v2", tags=["inference protocol v2"])
-
-VERSION = "1"
 
 
 @router.get("", operation_id="v2_server")
 async def server() -> dict[str, Any]:
     """Name, version and extensions of the server."""
-    return {"name": "unmel", "version": __version__, "extensions": ["binary_tensor_data"]}
+    return describe_server("binary_tensor_data")
 
 
 @router.get("/health/live", operation_id="v2_live", **openapi.V2_HEALTH)
@@ -51,14 +46,7 @@ async def ready(request: Request) -> Response:
 @router.get("/models/{model}/versions/{version}", operation_id="v2_model_version", **openapi.V2)
 async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
     """Tensors of a preset."""
-    bands = _preset(model, version).config.n_mels
-    return {
-        "name": model,
-        "versions": [VERSION],
-        "platform": "unmel",
-        "inputs": [{"name": "mel", "datatype": "FP32", "shape": [bands, -1]}],
-        "outputs": [{"name": "audio", "datatype": "FP32", "shape": [-1]}],
-    }
+    return describe_model(find_model(model, version))
 
 
 @router.get("/models/{model}/ready", operation_id="v2_model_ready", **openapi.V2_HEALTH)
@@ -69,7 +57,7 @@ async def model_metadata(model: str, version: str = VERSION) -> dict[str, Any]:
 )
 async def model_ready(request: Request, model: str, version: str = VERSION) -> Response:
     """Every preset is as ready as the service."""
-    _preset(model, version)
+    find_model(model, version)
     return _ready(request)
 
 
@@ -78,14 +66,14 @@ async def model_ready(request: Request, model: str, version: str = VERSION) -> R
     "/models/{model}/versions/{version}/infer", operation_id="v2_infer_version", **openapi.V2_INFER
 )
 async def infer(request: Request, model: str, version: str = VERSION) -> Response:
-    """A mel, or a batch of mels of one length, to audio."""
-    preset, settings = _preset(model, version), components_of(request).settings
+    """A mel, or a batch of mels of one length or (with the input `lengths`) several, to audio."""
+    preset, settings = find_model(model, version), components_of(request).settings
     length = request.headers.get(HEADER_LENGTH)
 
     def read(body: Body) -> InferRequest:
         return read_infer_request(body.data, length, preset, settings)
 
-    return await serve_whole(request, read, _answer)
+    return await serve_each(request, read, _respond)
 
 
 def _ready(request: Request) -> Response:
@@ -93,45 +81,31 @@ def _ready(request: Request) -> Response:
     return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
 
-def _preset(model: str, version: str) -> Preset:
-    if model not in PRESETS:
-        raise NotFound("model", repr(model[:80]), "one of " + ", ".join(PRESETS))
-    if version != VERSION:
-        raise NotFound("version", repr(version[:80]), VERSION)
-    return PRESETS[model]
-
-
-def _answer(wanted: InferRequest, served: Sequence[Served]) -> Response:
-    audio = [_levelled(clip, one) for clip, one in zip(wanted.clips, served, strict=True)]
-    samples = np.stack([one.samples for one in audio]).astype("<f4", copy=False)
-    if not wanted.batched:
-        samples = samples[0]
-    warnings = {
-        warning
-        for clip, one, levelled in zip(wanted.clips, served, audio, strict=True)
-        for warning in (*clip.warnings, *one.result.warnings, *levelled.warnings)
-    }
-    output: dict[str, Any] = {"name": "audio", "datatype": "FP32", "shape": list(samples.shape)}
-    parameters: dict[str, Any] = {"sample_rate": audio[0].sample_rate}
-    if warnings:
-        parameters["warnings"] = "; ".join(sorted(warnings))
-    head: dict[str, Any] = {"model_name": wanted.model, "model_version": VERSION}
-    if wanted.id is not None:
-        head["id"] = wanted.id
-    head |= {"parameters": parameters, "outputs": [output]}
-    if not wanted.binary:
-        output["data"] = samples.reshape(-1).tolist()
-        return PacedResponse(json.dumps(head).encode(), media_type=JSON)
-    raw = samples.tobytes()
-    output["parameters"] = {"binary_data_size": len(raw)}
+def _respond(wanted: InferRequest, outcomes: Sequence[Outcome]) -> Response:
+    answer = make_infer_answer(wanted, results_of(outcomes))
+    outputs: list[dict[str, Any]] = []
+    parts: list[bytes] = []
+    for tensor in answer.tensors:
+        output: dict[str, Any] = {
+            "name": tensor.name,
+            "datatype": tensor.datatype,
+            "shape": tensor.shape,
+        }
+        if wanted.outputs[tensor.name]:
+            parts.append(tensor.raw())
+            output["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            output["data"] = tensor.listed()
+        outputs.append(output)
+    head: dict[str, Any] = {"model_name": answer.model, "model_version": answer.version}
+    if answer.id is not None:
+        head["id"] = answer.id
+    head |= {"parameters": answer.parameters, "outputs": outputs}
     text = json.dumps(head).encode()
+    if not parts:
+        return PacedResponse(text, media_type=JSON)
     return PacedResponse(
-        text + raw,
+        b"".join([text, *parts]),
         headers={HEADER_LENGTH: str(len(text))},
         media_type=OCTET_STREAM,
     )
-
-
-def _levelled(clip: ReconstructRequest, served: Served) -> LevelledAudio:
-    wave = np.asarray(served.result.values, np.float32)
-    return apply_levels(wave, clip.item.config.sample_rate, clip.levels, bounded=False)

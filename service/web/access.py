@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -68,6 +68,12 @@ _PAGE = (
 _POLICIES = {"/": _PAGE, "/docs": _API_PAGE, "/redoc": _API_PAGE}
 
 
+def shut_down() -> Overloaded:
+    """Refusal of a request that was let in and is not done at the end of the grace period."""
+    words = "The service shut down before the request was done."
+    return Overloaded("draining", words, RESTART_SECONDS)
+
+
 def security_headers(path: str) -> list[Header]:
     """Headers that restrict how a browser uses the answer to a path."""
     return [*_ALWAYS, (_POLICY, _POLICIES.get(path, _NOTHING))]
@@ -75,10 +81,54 @@ def security_headers(path: str) -> list[Header]:
 
 def request_id_of(scope: Scope) -> str:
     """Id of a request: the client's, if it is short printable ASCII, or a new one."""
-    for name, value in scope["headers"]:
-        if name == RAW_REQUEST_ID_HEADER and _PLAIN.fullmatch(value):
-            return str(value.decode("ascii"))
+    given = [value for name, value in scope["headers"] if name == RAW_REQUEST_ID_HEADER]
+    return make_request_id(given)
+
+
+def make_request_id(given: Iterable[bytes]) -> str:
+    """The first id that is short printable ASCII, or a new one."""
+    for value in given:
+        if _PLAIN.fullmatch(value):
+            return value.decode("ascii")
     return uuid.uuid4().hex
+
+
+def account(
+    metrics: Metrics,
+    route: str,
+    status: int,
+    seconds: float,
+    key: str,
+    *,
+    refused: str | None = None,
+    **fields: object,
+) -> None:
+    """Count an answered request, and write its line in the log.
+
+    Parameters
+    ----------
+    metrics
+        Metrics of the service.
+    route
+        Template of the path, or a method of gRPC's.
+    status
+        HTTP status, also where another protocol says it in its own words.
+    seconds
+        From the head of the request to the end of the answer.
+    key
+        Label of its key: one of the settings', `UNLABELLED` or `NO_KEY`.
+    refused
+        Reason of a refusal.
+    **fields
+        Further fields of the line.
+
+    """
+    metrics.observe_request(route, status, seconds, key)
+    if refused is not None:
+        metrics.observe_refused(refused, key)
+        fields = {"refused": refused, **fields}
+    about = {"route": route, "key": key, "status": status, "seconds": round(seconds, 4)}
+    logger.info("request", extra={**about, **fields})
 
 
 class AccessMiddleware:
@@ -131,11 +181,7 @@ class AccessMiddleware:
                 # are answered as well.
                 if not self.closing():
                     raise
-                error = Overloaded(
-                    "draining",
-                    "The service shut down before the request was done.",
-                    RESTART_SECONDS,
-                )
+                error = shut_down()
             if not status:
                 await problem_response(Request(scope), error)(scope, receive, send_with_headers)
                 return
@@ -148,26 +194,19 @@ class AccessMiddleware:
             request_id.reset(token)
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")
-        state, key = scope["state"], key_label(scope)
-        self.metrics.observe_request(route, status, seconds, key)
-        refused = state.get("refused")
-        if refused is not None:
-            self.metrics.observe_refused(refused, key)
-        logger.info(
-            "request",
-            extra={
-                "client": scope["client"][0] if scope.get("client") else None,
-                "method": scope["method"],
-                "path": scope["path"][:_MAX_PATH],
-                "route": route,
-                "key": key,
-                "status": status,
-                "seconds": round(seconds, 4),
-                **({"refused": refused} if refused else {}),
-                **state.get("noted", {}),
-                **state.get("stages", {}),
-            },
+        state = scope["state"]
+        account(
+            self.metrics,
+            getattr(scope.get("route"), "path", "other"),
+            status,
+            seconds,
+            key_label(scope),
+            refused=state.get("refused"),
+            client=scope["client"][0] if scope.get("client") else None,
+            method=scope["method"],
+            path=scope["path"][:_MAX_PATH],
+            **state.get("noted", {}),
+            **state.get("stages", {}),
         )
 
 

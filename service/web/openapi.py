@@ -141,12 +141,36 @@ _V2_ERROR_SCHEMA = {
 }
 _V2_ERROR = _json(component("InferenceError"), "Reason of the failure.")
 _V2_STATE = _json({"type": "object"}, "State.")
-_V2_TENSORS = {
-    "content": {
-        JSON: {"schema": {"type": "object"}},
-        OCTET_STREAM: {"schema": BINARY},
-    }
+_TENSOR: dict[str, Any] = {
+    "type": "object",
+    "required": ["name", "datatype", "shape"],
+    "properties": {
+        "name": {"type": "string"},
+        "datatype": {"type": "string"},
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "parameters": {"type": "object"},
+        "data": {"type": "array", "items": {}},
+    },
 }
+
+
+def _v2_tensors(member: str, description: str) -> dict[str, Any]:
+    tensors = {"type": "array", "items": _TENSOR, "description": description}
+    schema = {"type": "object", "required": [member], "properties": {member: tensors}}
+    return {"content": {JSON: {"schema": schema}, OCTET_STREAM: {"schema": BINARY}}}
+
+
+_V2_INPUTS = _v2_tensors(
+    "inputs",
+    "`mel`, `[n_mels, frames]` or a batch `[batch, n_mels, frames]`; and `lengths`, INT32 or INT64 "
+    "`[batch]`, where the mels of a batch were filled up to the longest: the frames of each.",
+)
+_V2_OUTPUTS = _v2_tensors(
+    "outputs",
+    "`audio`, `[samples]` or `[batch, samples]`. With `lengths`, or where the request's outputs "
+    "name them, also `samples` `[batch]`, and `errors`, BYTES `[batch]`: empty, or the problem of "
+    "a mel that was refused, as JSON.",
+)
 
 _V2_NOT_FOUND: Responses = {404: _V2_ERROR}
 V2: dict[str, Any] = {"responses": _V2_NOT_FOUND}
@@ -158,15 +182,15 @@ V2_INFER: dict[str, Any] = {
     "response_class": Response,
     "responses": {
         200: {
-            "description": "The tensor `audio`.",
+            "description": "The tensors.",
             "headers": headers({"Server-Timing": _HEADERS["Server-Timing"]}),
-            **_V2_TENSORS,
+            **_V2_OUTPUTS,
         },
         **{status: _V2_ERROR for status in (404, *REFUSALS, *QUEUE) if status != 406},
     },
     "openapi_extra": {
         "parameters": [_DEADLINE],
-        "requestBody": {"required": True, **_V2_TENSORS},
+        "requestBody": {"required": True, **_V2_INPUTS},
     },
 }
 

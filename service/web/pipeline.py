@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from fastapi import Request, Response
 
 from unmel.models.errors import Invalid
 from unmel.service.ops.settings import LONGEST_SECONDS
-from unmel.service.queue.lanes import Lanes
-from unmel.service.queue.progress import TrackedRequest
 from unmel.service.queue.tickets import Served
+from unmel.service.web.accepted import Accepted, Outcome, R
 from unmel.service.web.components import components_of
 from unmel.service.web.disconnect import while_connected
-from unmel.service.web.timings import record_timings
+from unmel.service.web.timings import noted_stages, server_timing
 from unmel.service.wire.bodies import Body, read_body
-
-if TYPE_CHECKING:
-    from unmel.models.engine import Work
 
 DEADLINE_HEADER = "X-Deadline-Ms"
 MAX_DEADLINE_MS = 1000 * LONGEST_SECONDS
 """Largest value of the header."""
-
-
-class WorkRequest(Protocol):
-    """A checked request for work."""
-
-    @property
-    def items(self) -> Sequence[Work]:
-        """Work for the lanes, at least one item."""
-
-    @property
-    def nbytes(self) -> int:
-        """Upper bound of the bytes of input and result."""
-
-    @property
-    def timeout(self) -> float | None:
-        """Deadline that the body states, seconds after the request's head."""
-
-
-R = TypeVar("R", bound=WorkRequest)
 
 
 def read_deadline(value: str | None, now: float) -> float | None:
@@ -125,43 +102,30 @@ async def serve_whole(
         The client left; its work is cancelled.
 
     """
+
+    def encode_all(wanted: R, outcomes: Sequence[Outcome]) -> Response:
+        return encode(wanted, [one for one in outcomes if isinstance(one, Served)])
+
+    return await serve_each(request, read, encode_all)
+
+
+async def serve_each(
+    request: Request,
+    read: Callable[[Body], R],
+    encode: Callable[[R, Sequence[Outcome]], Response],
+) -> Response:
+    """Answer a request whose items may be at fault one by one; the rest as of `serve_whole`."""
     components = components_of(request)
     began, answer_by = check_admission(request)
+    reservation = request.state.reservation
     with components.progress.track(request.state.request_id) as tracked:
-        body = await read_body(request, components.settings, request.state.reservation)
+        body = await read_body(request, components.settings, reservation)
         wanted = await asyncio.to_thread(read, body)
         del body  # no longer counted from here on
-        request.state.reservation.resize(wanted.nbytes)
-        if wanted.timeout is not None:
-            latest = began + wanted.timeout
-            answer_by = latest if answer_by is None else min(answer_by, latest)
-        decoded = time.monotonic()
-        work = _compute(components.lanes, wanted.items, answer_by, tracked)
-        served = await while_connected(request, work)
-        computed = time.monotonic()
-        response = await asyncio.to_thread(encode, wanted, served)
-    record_timings(
-        request,
-        response,
-        served,
-        began=began,
-        decoded=decoded,
-        computed=computed,
-        frames=sum(item.frames for item in wanted.items),
-    )
+        accepted = Accepted(components, reservation, tracked, began, answer_by)
+        response, seconds = await accepted.serve(
+            wanted, encode, functools.partial(while_connected, request)
+        )
+    response.headers["Server-Timing"] = server_timing(seconds)
+    request.state.stages = noted_stages(seconds)
     return response
-
-
-async def _compute(
-    lanes: Lanes, items: Sequence[Work], answer_by: float | None, tracked: TrackedRequest
-) -> list[Served]:
-    """Results of all items; the first failure cancels the others."""
-    if len(items) == 1:
-        return [await lanes.submit(items[0], answer_by, tracked.queued)]
-    tasks = [asyncio.ensure_future(lanes.submit(i, answer_by, tracked.queued)) for i in items]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,7 +6,7 @@ import logging
 import math
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -55,26 +55,37 @@ ALL_FIELDS = "body"
 """Field of a fault that concerns all fields together."""
 
 
+class Status(NamedTuple):
+    """What an exception is for a client."""
+
+    http: int
+    grpc: str
+    """Name of gRPC's code (https://grpc.github.io/grpc/core/md_doc_statuscodes.html)."""
+
+
+_WRONG = "INVALID_ARGUMENT"
 # Subclasses inherit the status of their base.
-STATUSES: dict[type[BaseException], int] = {
-    Unreadable: 400,
-    TooLarge: 413,
-    NotFound: 404,
-    NotAcceptable: 406,
-    UnsupportedMedia: 415,
-    Invalid: 422,
-    ValidationError: 422,
-    RequestValidationError: 422,
-    NonFiniteOutput: 422,
-    ClientDisconnect: 499,  # only for the log, as nginx writes it
-    Unauthorized: 401,
-    SlowClient: 408,
-    Overloaded: 503,
-    LaneLost: 503,
-    OutOfMemory: 503,
-    DeadlineMissed: 504,
-    Exception: 500,
+STATUSES: dict[type[BaseException], Status] = {
+    Unreadable: Status(400, _WRONG),
+    TooLarge: Status(413, _WRONG),  # clients try again on RESOURCE_EXHAUSTED, which is no use here
+    NotFound: Status(404, "NOT_FOUND"),
+    NotAcceptable: Status(406, _WRONG),
+    UnsupportedMedia: Status(415, _WRONG),
+    Invalid: Status(422, _WRONG),
+    ValidationError: Status(422, _WRONG),
+    RequestValidationError: Status(422, _WRONG),
+    NonFiniteOutput: Status(422, _WRONG),
+    ClientDisconnect: Status(499, "CANCELLED"),  # only for the log, as nginx writes it
+    Unauthorized: Status(401, "UNAUTHENTICATED"),
+    SlowClient: Status(408, "DEADLINE_EXCEEDED"),
+    Overloaded: Status(503, "RESOURCE_EXHAUSTED"),
+    LaneLost: Status(503, "UNAVAILABLE"),
+    OutOfMemory: Status(503, "RESOURCE_EXHAUSTED"),
+    DeadlineMissed: Status(504, "DEADLINE_EXCEEDED"),
+    Exception: Status(500, "INTERNAL"),
 }
+# Reasons of `Overloaded` for which another process may well be free.
+_ELSEWHERE = frozenset({"draining", "lanes"})
 
 # Details for clients where the exception's own text is for the log.
 _DETAILS: dict[type[BaseException], str] = {
@@ -93,6 +104,17 @@ def status_of(error: BaseException) -> int:
     """HTTP status of an exception."""
     if isinstance(error, HTTPException):
         return error.status_code
+    return _status(error).http
+
+
+def grpc_code_of(error: BaseException) -> str:
+    """Name of gRPC's status code for an exception."""
+    if isinstance(error, Overloaded) and error.reason in _ELSEWHERE:
+        return "UNAVAILABLE"
+    return _status(error).grpc
+
+
+def _status(error: BaseException) -> Status:
     return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
@@ -222,8 +244,16 @@ def problem_body(error: BaseException, status: int) -> dict[str, Any]:
     return body
 
 
+def logged_problem(error: BaseException) -> dict[str, Any]:
+    """Make the problem of an exception; a fault of the service is logged."""
+    status = status_of(error)
+    if status == 500:
+        logger.error("request failed", exc_info=error)
+    return problem_body(error, status)
+
+
 def note_problem(request: Request, error: BaseException) -> dict[str, Any]:
-    """Make the problem of a failed request; a fault of the service is logged.
+    """Make the problem of a failed request.
 
     Parameters
     ----------
@@ -233,12 +263,9 @@ def note_problem(request: Request, error: BaseException) -> dict[str, Any]:
         The exception that it failed with.
 
     """
-    status = status_of(error)
-    if status == 500:
-        logger.error("request failed", exc_info=error)
     if isinstance(error, Overloaded):
         request.state.refused = error.reason
-    return problem_body(error, status)
+    return logged_problem(error)
 
 
 def problem_response(request: Request, error: BaseException) -> Response:
@@ -249,11 +276,11 @@ def problem_response(request: Request, error: BaseException) -> Response:
     if request_id:
         body["request_id"] = request_id
     if request.url.path.startswith(_V2):  # the form of the Open Inference Protocol
-        return JSONResponse({"error": body["detail"]}, status, _headers_of(error, status))
-    return JSONResponse(body, status, _headers_of(error, status), PROBLEM)
+        return JSONResponse({"error": body["detail"]}, status, _headers_of(error))
+    return JSONResponse(body, status, _headers_of(error), PROBLEM)
 
 
-def _headers_of(error: BaseException, status: int) -> dict[str, str]:
+def _headers_of(error: BaseException) -> dict[str, str]:
     if isinstance(error, HTTPException):
         return dict(error.headers or {})
     if isinstance(error, Unauthorized):
@@ -263,10 +290,16 @@ def _headers_of(error: BaseException, status: int) -> dict[str, str]:
         return {"Accept-Encoding": "gzip, deflate"}  # RFC 9110, section 15.5.16
     if isinstance(error, SlowClient):
         return {"Connection": "close"}  # the rest of the body would be read as a request
-    if status == 503:
-        seconds = error.retry_after if isinstance(error, Overloaded) else _RECOVERY_SECONDS
-        return {"Retry-After": str(max(1, math.ceil(seconds)))}
-    return {}
+    seconds = retry_seconds(error)
+    return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+def retry_seconds(error: BaseException) -> int | None:
+    """Seconds after which a client may try again; None where that is no use."""
+    if status_of(error) != 503:
+        return None
+    seconds = error.retry_after if isinstance(error, Overloaded) else _RECOVERY_SECONDS
+    return max(1, math.ceil(seconds))
 
 
 def add_handlers(app: FastAPI) -> None:

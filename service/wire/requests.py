@@ -51,6 +51,7 @@ class ReconstructRequest:
     levels: LevelOptions
     warnings: tuple[str, ...]
     timeout: float | None = None
+    partial: bool = False
 
     @property
     def items(self) -> tuple[Item]:
@@ -92,6 +93,7 @@ class AnalyzeRequest:
     item: Analysis
     warnings: tuple[str, ...]
     timeout: float | None = None
+    partial: bool = False
 
     @property
     def items(self) -> tuple[Analysis]:

@@ -101,6 +101,7 @@ def test_keys_come_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
         {"api_keys_file": "/nowhere/at/all"},
         {"max_queue_seconds": 31.0, "drain_seconds": 30},
         {"max_body_mb": 100, "max_held_mb": 99},
+        {"port": 9000, "grpc_port": 9000},
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(fields: dict[str, Any]) -> None:

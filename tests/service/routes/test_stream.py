@@ -35,6 +35,7 @@ from unmel.models.mel.presets import PRESETS
 from unmel.service.ops.settings import Settings
 from unmel.service.routes import stream
 from unmel.service.web.components import make_components
+from unmel.service.web.exchange import Exchange
 from unmel.service.web.stream_session import StreamSession
 from unmel.service.wire.media import FRAMES
 from unmel.service.wire.writers import writer
@@ -335,7 +336,7 @@ def test_nothing_is_read_from_a_client_that_does_not_read() -> None:
         session = StreamSession(components, CONFIG, Options("draft"))
         deaf = Deaf()
         run = asyncio.create_task(
-            stream._run(deaf, 60.0, session, writer("pcm", 22050, None))  # type: ignore[arg-type] # all that it asks of a socket
+            stream._run(deaf, 60.0, Exchange(session, writer("pcm", 22050, None)))  # type: ignore[arg-type] # all that it asks of a socket
         )
         await deaf.asked.wait()
         run.cancel()

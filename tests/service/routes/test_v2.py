@@ -16,6 +16,7 @@ from tests.service.live import TestEngine, live
 from tests.signals import voice
 from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
+from unmel.models.errors import NonFiniteOutput
 from unmel.models.mel.presets import PRESETS
 
 ENGINE = Engine()
@@ -62,8 +63,10 @@ def test_tritons_client_gets_every_presets_audio(client: Any, url: str, preset: 
     mel, bands = mel_of(preset), PRESETS[preset].config.n_mels
     said = client.get_model_metadata(preset)
     assert said["name"] == preset
-    assert said["inputs"] == [{"name": "mel", "datatype": "FP32", "shape": [bands, -1]}]
-    assert said["outputs"] == [{"name": "audio", "datatype": "FP32", "shape": [-1]}]
+    assert said["inputs"][0] == {"name": "mel", "datatype": "FP32", "shape": [bands, -1]}
+    assert said["outputs"][0] == {"name": "audio", "datatype": "FP32", "shape": [-1]}
+    assert [tensor["name"] for tensor in said["inputs"][1:]] == ["lengths"]
+    assert [tensor["name"] for tensor in said["outputs"][1:]] == ["samples", "errors"]
     assert client.is_model_ready(preset)
     np.testing.assert_array_equal(ask(client, preset, mel), reconstructed(url, mel, preset))
 
@@ -264,6 +267,143 @@ def test_tritons_client_is_told_what_was_wrong(
     assert caught.value.status() == str(status)
 
 
+def unequal(client: Any, mels: np.ndarray, lengths: Any, *names: str, **how: Any) -> Any:
+    """A batch of mels of different lengths; `how` says what is binary, and the options."""
+    counts = triton.InferInput("lengths", list(np.shape(lengths)), how.get("datatype", "INT64"))
+    kind = {"INT32": np.int32, "INT64": np.int64}[how.get("datatype", "INT64")]
+    counts.set_data_from_numpy(np.asarray(lengths, kind), binary_data=how.get("binary", True))
+    back = how.get("back", True)
+    return client.infer(
+        "hifigan-22k",
+        [given(mels, binary=how.get("binary", True)), counts],
+        outputs=[triton.InferRequestedOutput(n, binary_data=back) for n in names] or None,
+        parameters={**PARAMETERS, **how.get("parameters", {})},
+    )
+
+
+def filled(*mels: np.ndarray, value: float = 0.0) -> np.ndarray:
+    """Mels `[K, T]` filled up to the longest, as a batch."""
+    longest = max(mel.shape[1] for mel in mels)
+    return np.stack(
+        [np.pad(m, [(0, 0), (0, longest - m.shape[1])], constant_values=value) for m in mels]
+    )
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize("datatype", ["INT32", "INT64"])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_mels_of_different_lengths_are_each_answered_as_alone(
+    client: Any, url: str, *, binary: bool, back: bool, datatype: str, axes: int
+) -> None:
+    mels = [MEL, MEL[:, :7], MEL[:, :20]]
+    lengths = np.reshape([m.shape[1] for m in mels], (3, 1)[:axes])
+    answer = unequal(
+        client, filled(*mels), lengths, *(["audio", "samples", "errors"] if back else []),
+        datatype=datatype, binary=binary, back=back,
+    )  # fmt: skip
+    audio, samples = answer.as_numpy("audio"), answer.as_numpy("samples")
+    assert samples.tolist() == [m.shape[1] * 256 for m in mels]
+    assert audio.shape == (3, max(samples))
+    for row, count, mel in zip(audio, samples, mels, strict=True):
+        np.testing.assert_array_equal(row[:count], reconstructed(url, mel))
+        assert not row[count:].any()
+    assert [bytes(one) for one in np.ravel(answer.as_numpy("errors"))] == [b""] * 3
+
+
+@pytest.mark.parametrize("frames_first", [True, False])
+@pytest.mark.parametrize("longest", [90, 80])
+def test_the_axis_of_the_frames_is_the_batchs_be_an_item_square_or_the_whole(
+    client: Any, url: str, longest: int, *, frames_first: bool
+) -> None:
+    """80 bands: a mel cut to 80 frames is square, and so is a batch filled up to 80."""
+    whole = analyze(ENGINE.plans.get(HIFIGAN), voice(1.2))[:, :longest]
+    mels = [whole, whole[:, :80], whole[:, :30]]
+    batch = filled(*mels)
+    batch = np.ascontiguousarray(batch.swapaxes(1, 2)) if frames_first else batch
+    answer = unequal(client, batch, [longest, 80, 30])
+    for row, mel in zip(answer.as_numpy("audio"), mels, strict=True):
+        alone = reconstructed(url, mel)
+        np.testing.assert_array_equal(row[: len(alone)], alone)
+
+
+def test_a_faulty_mel_is_refused_alone_and_the_others_are_answered(client: Any, url: str) -> None:
+    bad = MEL.copy()
+    bad[3, 5] = np.nan
+    batch = filled(MEL, bad, MEL[:, :9], MEL, MEL)
+    full = MEL.shape[1]
+    answer = unequal(client, batch, [full, full, 9, 0, full + 1])
+    assert answer.as_numpy("samples").tolist() == [full * 256, 0, 9 * 256, 0, 0]
+    np.testing.assert_array_equal(answer.as_numpy("audio")[0], reconstructed(url, MEL))
+    assert not answer.as_numpy("audio")[1].any()
+    good, nan, also_good, none, beyond = answer.as_numpy("errors")
+    assert (good, also_good) == (b"", b"")
+    said = json.loads(nan)
+    assert (said["status"], said["field"]) == (422, "mel")
+    assert "nan in band 3, frame 5" in said["detail"]
+    for fault, words in ((none, "0 for mel 3"), (beyond, f"{full + 1} for mel 4")):
+        assert json.loads(fault)["field"] == "lengths"
+        assert words in json.loads(fault)["detail"]
+
+
+def test_a_faulty_mel_refuses_the_batch_of_a_client_that_would_not_look(client: Any) -> None:
+    """Without the output `errors` nothing would tell it silence from audio."""
+    mels = np.stack([MEL, MEL * np.nan])
+    with pytest.raises(InferenceServerException, match="nan in band 0"):
+        client.infer("hifigan-22k", [given(mels)], parameters=PARAMETERS)
+    with pytest.raises(InferenceServerException, match="nan in band 0"):
+        unequal(client, mels, [MEL.shape[1]] * 2, "audio")
+    wanted = [triton.InferRequestedOutput(name) for name in ("errors", "audio")]
+    answer = client.infer("hifigan-22k", [given(mels)], outputs=wanted, parameters=PARAMETERS)
+    assert [bool(one) for one in answer.as_numpy("errors")] == [False, True]
+    assert answer.as_numpy("samples") is None
+
+
+@pytest.mark.parametrize(
+    ("mels", "lengths", "words"),
+    [
+        (np.stack([MEL * np.nan, MEL * np.nan]), [5, 5], "nan in band 0, frame 0"),
+        (np.stack([MEL, MEL]), [0, -1], "0 for mel 0; expected 1 to"),
+        (np.stack([MEL, MEL]), [5], "1 for mels of shape"),
+        (np.stack([MEL, MEL]), [[5, 5]], "lengths: got shape"),
+    ],
+)
+def test_a_batch_without_a_good_mel_is_refused_as_ever(
+    client: Any, mels: np.ndarray, lengths: Any, words: str
+) -> None:
+    with pytest.raises(InferenceServerException, match=words) as caught:
+        unequal(client, mels, lengths)
+    assert caught.value.status() == "422"
+
+
+def test_a_mel_that_overflows_is_refused_alone_and_a_fault_of_the_service_refuses_all() -> None:
+    """The seed is the batch's, so that all fail at once: there is nobody left to answer."""
+    with live(TestEngine()) as service:
+        path = "/v2/models/hifigan-22k/infer"
+        counts = {"name": "lengths", "shape": [2], "datatype": "INT32", "data": [1, 2]}
+        mels = tensor(shape=[2, 80, 2], data=[-5.0] * 320)
+        body = {"inputs": [mels, counts]}
+        service.engine.faults[0] = NonFiniteOutput("nan")
+        assert service.client.post(path, json=body).status_code == 422
+
+        def once() -> None:
+            service.engine.faults[0] = 0.0
+            raise NonFiniteOutput("nan")
+
+        service.engine.room = 1
+        service.engine.faults[0] = once
+        answer = service.client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        _, samples, errors = answer.json()["outputs"]
+        assert sorted(map(bool, samples["data"])) == [False, True]
+        assert [bool(text) for text in errors["data"]] == [not n for n in samples["data"]]
+        assert "overflowed" in "".join(errors["data"])
+        service.engine.faults[0] = RuntimeError("inside")
+        assert service.client.post(path, json=body).status_code == 500
+        service.engine.faults.clear()
+        service.assert_in_order()
+
+
 def tensor(**changes: Any) -> dict[str, Any]:
     plain = {"name": "mel", "datatype": "FP32", "shape": [80, 1], "data": [-5.0] * 80}
     return {k: v for k, v in {**plain, **changes}.items() if v is not None}
@@ -335,8 +475,8 @@ def test_what_mlservers_and_kserves_clients_send_is_taken(
         ({"inputs": [tensor(data=None)]}, "a list"),
         ({"inputs": [tensor(data=["a"] * 80)]}, "not all numbers"),
         ({"inputs": [tensor(data=[1e39] * 80)]}, "finite"),
-        ({"inputs": [tensor(parameters={"binary_data_size": 320})]}, "320 bytes"),
-        ({"inputs": [tensor(parameters={"binary_data_size": "320"})]}, "320 bytes"),
+        ({"inputs": [tensor(parameters={"binary_data_size": 320})]}, "size 320 and 0 bytes"),
+        ({"inputs": [tensor(parameters={"binary_data_size": "320"})]}, "size '320' and 0"),
         ({"inputs": [tensor(parameters=3)]}, "mel.parameters"),
         ({"inputs": [tensor()], "parameters": []}, "parameters"),
         ({"inputs": [tensor()], "parameters": {"timeout": -1}}, "timeout"),

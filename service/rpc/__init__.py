@@ -1,0 +1,1 @@
+"""The Open Inference Protocol over gRPC, on a port of its own; needs the extra `grpc`."""

@@ -1,0 +1,178 @@
+"""A call of ModelStreamInfer: whole requests and sequences, each answered when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from tritonclient.grpc import service_pb2
+
+from unmel.models.errors import Invalid
+from unmel.service.errors import Overloaded, SlowClient
+from unmel.service.queue.lanes import RESTART_SECONDS
+from unmel.service.rpc.calls import Call
+from unmel.service.rpc.messages import FINAL, error_message, parameters_of, set_parameters
+from unmel.service.rpc.sequence import END, ID, START, Sequence
+from unmel.service.rpc.whole import infer, parse_reserved
+from unmel.service.web.components import Components
+from unmel.service.wire.infer import MAX_BATCH
+from unmel.service.wire.problems import grpc_code_of, logged_problem, retry_seconds
+
+
+class StreamCall:
+    """One call, from its first request to the client's end or the service's.
+
+    Parameters
+    ----------
+    components
+        Components of the service.
+    call
+        The call.
+    closing
+        Set when the service waits for the last answers.
+
+    """
+
+    def __init__(self, components: Components, call: Call, closing: asyncio.Event) -> None:
+        self._components, self._call, self._closing = components, call, closing
+        self._sequences: dict[int | str, Sequence] = {}
+        """Those whose end has not come."""
+        self._running: dict[int | str, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._seats = asyncio.Semaphore(MAX_BATCH)
+
+    async def run(self, requests: AsyncIterator[bytes]) -> None:
+        """Answer requests until the client half-closes; then open sequences end.
+
+        Raises
+        ------
+        SlowClient
+            The client reads nothing.
+
+        """
+        work = asyncio.create_task(self._answer_all(requests))
+        closing = asyncio.create_task(self._closing.wait())
+        try:
+            await asyncio.wait((work, closing), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                return
+            words = "The service is shutting down."
+            await self._refuse(Overloaded("draining", words, RESTART_SECONDS))
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        finally:
+            for task in (work, closing):
+                task.cancel()
+            await asyncio.gather(work, closing, return_exceptions=True)
+
+    async def _answer_all(self, requests: AsyncIterator[bytes]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            async for data in requests:
+                await self._begin(tasks, data)
+            for sequence in list(self._sequences.values()):
+                await sequence.put(None)
+
+    async def _begin(self, tasks: asyncio.TaskGroup, data: bytes) -> None:
+        """Find out where a request belongs."""
+        with self._components.budget.reserve() as reservation:
+            try:
+                message = await parse_reserved("ModelInfer", data, reservation)
+            except Exception as error:
+                await self._refuse(error)
+                return
+        given = parameters_of(message.parameters)
+        ident, start = given.get(ID), given.get(START)
+        sequence = self._sequences.get(ident) if ident else None
+        if not ident:
+            await self._seats.acquire()
+            tasks.create_task(self._whole(message, len(data)))
+        elif bool(start) == (sequence is not None):
+            got = "true" if start else "nothing"
+            state = "open already" if start else "not open"
+            want = "true with the first request of a sequence, and with no other"
+            fault = Invalid(START, f"{got} for sequence {ident!r}, which is {state}", want)
+            await self._refuse(fault, message, ident)
+        else:
+            if sequence is None:
+                sequence = Sequence(self._components, ident, self._call.key, self._send)
+                self._sequences[ident] = sequence
+                before = self._running.get(ident)
+                self._running[ident] = tasks.create_task(self._sequence(sequence, before))
+            await sequence.put(message)
+            if given.get(END) and self._sequences.get(ident) is sequence:
+                del self._sequences[ident]  # its id may begin another one from now on
+
+    async def _whole(self, message: Any, size: int) -> None:
+        try:
+            with self._components.budget.reserve() as reservation:
+                reservation.resize(size)
+                answer, _ = await infer(
+                    *(self._components, self._call, reservation, message),
+                    encode=_only_answer,
+                )
+                await self._write(answer)
+        except SlowClient:
+            raise
+        except Exception as error:
+            await self._refuse(error, message)
+        finally:
+            self._seats.release()
+
+    async def _sequence(self, sequence: Sequence, before: asyncio.Task[None] | None) -> None:
+        """Run a sequence when the one before it of the same id has its last answer."""
+        ident = sequence.ident
+        if before is not None:
+            await asyncio.wait((before,))
+        try:
+            await sequence.run()
+        except SlowClient:
+            raise
+        except Exception as error:
+            if self._sequences.get(ident) is sequence:
+                del self._sequences[ident]
+            await self._refuse(error, sequence.request, ident)
+        finally:
+            if self._running.get(ident) is asyncio.current_task():
+                del self._running[ident]
+
+    async def _refuse(
+        self, error: Exception, message: Any = None, ident: int | str | None = None
+    ) -> None:
+        """Say what went wrong with a request or a sequence; the call goes on."""
+        if isinstance(error, Overloaded):
+            self._components.metrics.observe_refused(error.reason, self._call.key)
+        code, text = grpc_code_of(error), str(logged_problem(error)["detail"])
+        self._call.noted["broken_off"] = text
+        about = "" if ident is None else f"sequence {ident}: "
+        request = service_pb2.ModelInferRequest() if message is None else message
+        await self._send(
+            error_message(
+                f"[StatusCode.{code}] {about}{text}",
+                request.model_name,
+                request.id,
+                **{ID: ident, "code": code, "retry_after": retry_seconds(error)},
+            )
+        )
+
+    async def _send(self, message: Any) -> None:
+        await self._write(message.SerializeToString())
+
+    async def _write(self, data: bytes) -> None:
+        """Send a message, at the client's pace."""
+        limit = self._components.settings.client_seconds
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(limit):
+                    await self._call.context.write(data)
+            except TimeoutError:
+                raise SlowClient(f"The client read nothing for {limit:g} s.") from None
+
+
+def _only_answer(answer: Any) -> bytes:
+    """An answer of ModelInfer as the only one to a request of a stream."""
+    set_parameters(answer, {FINAL: True})
+    message = service_pb2.ModelStreamInferResponse()
+    message.infer_response.CopyFrom(answer)
+    return bytes(message.SerializeToString())
