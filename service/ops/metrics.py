@@ -80,7 +80,9 @@ class Metrics:
         )
         self._audio = self._counter("audio_seconds", "Audio computed.")
         self._refused = self._counter("refused", "Requests refused.", "reason", "key")
-        self._ended = self._counter("streams_ended", "WebSocket streams ended.", "code", "key")
+        self._ended = self._counter(
+            "streams_ended", "Streams over WebSocket and sequences over gRPC ended.", "code", "key"
+        )
         self._lost = self._counter("lanes_lost", "Lanes replaced.", "cause")
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:

@@ -134,43 +134,50 @@ def _json(schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"description": description, "content": {JSON: {"schema": schema}}}
 
 
-_V2_ERROR_SCHEMA = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {"error": {"type": "string"}},
-}
 _V2_ERROR = _json(component("InferenceError"), "Reason of the failure.")
 _V2_STATE = _json({"type": "object"}, "State.")
-_TENSOR: dict[str, Any] = {
-    "type": "object",
-    "required": ["name", "datatype", "shape"],
-    "properties": {
-        "name": {"type": "string"},
-        "datatype": {"type": "string"},
-        "shape": {"type": "array", "items": {"type": "integer"}},
-        "parameters": {"type": "object"},
-        "data": {"type": "array", "items": {}},
+
+
+def _tensors(member: str, description: str) -> dict[str, Any]:
+    tensors = {"type": "array", "items": component("Tensor"), "description": description}
+    return {"type": "object", "required": [member], "properties": {member: tensors}}
+
+
+_V2_SCHEMAS: dict[str, Any] = {
+    "InferenceError": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}},
     },
+    "Tensor": {
+        "type": "object",
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": {"type": "string"},
+            "datatype": {"type": "string"},
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "parameters": {"type": "object"},
+            "data": {"type": "array", "items": {}},
+        },
+    },
+    "InferenceRequest": _tensors(
+        "inputs",
+        "`mel`, `[n_mels, frames]` or a batch `[batch, n_mels, frames]`; and `lengths`, INT32 or "
+        "INT64 `[batch]`, where the mels of a batch were filled up to the longest: the frames of "
+        "each.",
+    ),
+    "InferenceAnswer": _tensors(
+        "outputs",
+        "`audio`, `[samples]` or `[batch, samples]`. With `lengths`, or where the request's "
+        "outputs name them, also `samples` `[batch]`, and `errors`, BYTES `[batch]`: empty, or the "
+        "problem of a mel that was refused, as JSON.",
+    ),
 }
 
 
-def _v2_tensors(member: str, description: str) -> dict[str, Any]:
-    tensors = {"type": "array", "items": _TENSOR, "description": description}
-    schema = {"type": "object", "required": [member], "properties": {member: tensors}}
-    return {"content": {JSON: {"schema": schema}, OCTET_STREAM: {"schema": BINARY}}}
+def _v2_body(name: str) -> dict[str, Any]:
+    return {"content": {JSON: {"schema": component(name)}, OCTET_STREAM: {"schema": BINARY}}}
 
-
-_V2_INPUTS = _v2_tensors(
-    "inputs",
-    "`mel`, `[n_mels, frames]` or a batch `[batch, n_mels, frames]`; and `lengths`, INT32 or INT64 "
-    "`[batch]`, where the mels of a batch were filled up to the longest: the frames of each.",
-)
-_V2_OUTPUTS = _v2_tensors(
-    "outputs",
-    "`audio`, `[samples]` or `[batch, samples]`. With `lengths`, or where the request's outputs "
-    "name them, also `samples` `[batch]`, and `errors`, BYTES `[batch]`: empty, or the problem of "
-    "a mel that was refused, as JSON.",
-)
 
 _V2_NOT_FOUND: Responses = {404: _V2_ERROR}
 V2: dict[str, Any] = {"responses": _V2_NOT_FOUND}
@@ -184,13 +191,13 @@ V2_INFER: dict[str, Any] = {
         200: {
             "description": "The tensors.",
             "headers": headers({"Server-Timing": _HEADERS["Server-Timing"]}),
-            **_V2_OUTPUTS,
+            **_v2_body("InferenceAnswer"),
         },
         **{status: _V2_ERROR for status in (404, *REFUSALS, *QUEUE) if status != 406},
     },
     "openapi_extra": {
         "parameters": [_DEADLINE],
-        "requestBody": {"required": True, **_V2_INPUTS},
+        "requestBody": {"required": True, **_v2_body("InferenceRequest")},
     },
 }
 
@@ -214,7 +221,7 @@ def complete(app: FastAPI) -> None:
         schemas = made["components"]["schemas"]
         for supposed in ("HTTPValidationError", "ValidationError"):
             schemas.pop(supposed, None)
-        schemas |= {"Problem": SCHEMA, "InferenceError": _V2_ERROR_SCHEMA, **body_schemas()}
+        schemas |= {"Problem": SCHEMA, **_V2_SCHEMAS, **body_schemas()}
         for operations in made["paths"].values():
             for operation in operations.values():
                 if "HTTPValidationError" in str(operation["responses"].get("422")):

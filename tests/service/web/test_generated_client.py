@@ -189,9 +189,9 @@ def test_what_the_service_tells_of_itself_is_of_the_documents_models(
 
 def test_the_inference_protocol_is_spoken_too(made: SimpleNamespace) -> None:
     mel = {"name": "mel", "datatype": "FP32", "shape": [CONFIG.n_mels, FRAMES]}
-    body = made.models.V2InferJsonBody.from_dict(
+    body = made.models.InferenceRequest.from_dict(
         {"inputs": [{**mel, "data": [-5.0] * CONFIG.n_mels * FRAMES}]}
     )
     answer = made.v2_infer.sync("hifigan-22k", client=made.client, body=body)
-    assert answer["outputs"][0]["shape"] == [CONFIG.samples(FRAMES)]
+    assert answer.outputs[0].shape == [CONFIG.samples(FRAMES)]
     assert "nope" in made.v2_model.sync("nope", client=made.client).error

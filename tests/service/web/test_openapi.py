@@ -38,7 +38,8 @@ SCHEMAS = {
     *("ReconstructJson", "ReconstructForm", "AnalyzeForm", "PresetName", "MelConfig"),
     *("LinearScale", "LogScale", "DecibelScale", "CoquiScale", "WhisperScale"),
     *("PresetInfo", "Methods", "MethodInfo", "ParameterInfo", "QualityInfo"),
-    *("Progress", "Health", "Problem", "InferenceError"),
+    *("Progress", "Health", "Problem"),
+    *("Tensor", "InferenceRequest", "InferenceAnswer", "InferenceError"),
 }
 
 
