@@ -24,20 +24,20 @@ function group(label, entries) {
 }
 
 /** Values that an option's schema lists. */
-function listed({ schema }) {
+function listed(schema) {
   return (schema.enum ?? schema.anyOf?.find((kind) => kind.enum)?.enum ?? []).filter((value) => value !== null);
 }
 
 /** A field for an option by its schema: a choice, a number or a check box. */
 function fieldOf(name, words) {
   const label = document.createElement("label");
-  const { schema } = described[name];
+  const schema = described[name];
   const kind = schema.type ?? schema.anyOf?.find(({ type }) => type !== "null")?.type;
   let control;
-  if (listed(described[name]).length) {
+  if (listed(schema).length) {
     control = document.createElement("select");
     if (schema.default == null) control.append(option("", "automatic"));
-    control.append(...listed(described[name]).map((value) => option(value)));
+    control.append(...listed(schema).map((value) => option(value)));
     control.value = schema.default ?? "";
   } else {
     control = document.createElement("input");
@@ -101,7 +101,8 @@ function explain(table) {
 export async function fill() {
   const paths = ["/presets", "/methods", "/openapi.json"];
   const [rows, table, document_] = await Promise.all(paths.map(async (path) => (await get(path)).json()));
-  described = Object.fromEntries(document_.paths["/reconstruct"].post.parameters.map((each) => [each.name, each]));
+  // Those of the JSON body: in the query's, for clients' sake, the defaults are in words alone.
+  described = document_.components.schemas.ReconstructJson.properties;
   for (const row of rows) {
     presets.set(row.name, row.config);
     $("preset").append(option(row.name, `${row.name}: ${row.project}`));
@@ -128,7 +129,7 @@ export function optionsOf(field) {
       if (value) Object.assign(found, Object.fromEntries([value.split("=")]));
     } else if (name === "phase") {
       if (found.inversion) found.phase = value;
-    } else if (value !== "" && (name === "quality" || value !== String(described[name].schema.default))) {
+    } else if (value !== "" && (name === "quality" || value !== String(described[name].default))) {
       found[name] = value;
     }
   }
