@@ -124,7 +124,7 @@ def test_a_refused_option_is_told_beside_its_field(opened: Watched) -> None:
     expect(fault).to_be_visible()
     expect(fault).to_contain_text("got 99999; expected ")
     assert field.get_attribute("aria-errormessage") == fault.get_attribute("id")
-    expect(page.get_by_role("alert")).to_contain_text("n_iter: got 99999")
+    expect(page.get_by_role("alert")).to_contain_text("Iterations: got 99999")
     field.fill("2")
     page.get_by_role("button", name="Reconstruct").click()
     opened.done()
@@ -172,6 +172,43 @@ def test_the_curl_line_quotes_what_a_shell_would_take_apart(opened: Watched) -> 
     page.get_by_role("button", name="Reconstruct").click()
     opened.done()
     assert r"--data-binary @'it'\''s a mel.npy'" in page.locator("article code").inner_text()
+
+
+@with_browser
+def test_the_curl_line_is_copied_where_plain_http_has_no_clipboard(
+    browser: Browser, url: str
+) -> None:
+    script = """
+      Object.defineProperty(navigator, "clipboard", {value: undefined});
+      document.addEventListener("copy", () => { window.copied = String(getSelection()); });
+    """
+    watched = Watched(browser, url, script)
+    watched.give(mel_file("hifigan-22k"))
+    page = watched.page
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("window.copied") == page.locator("article code").inner_text()
+    assert watched.faults == []
+    watched.context.close()
+
+
+@with_browser
+def test_every_choice_is_explained_without_formulas_and_statuses(opened: Watched, url: str) -> None:
+    page = opened.page
+    page.get_by_text("What the choices mean").click()
+    terms = page.locator("#explained dt").all_inner_texts()
+    rows = page.request.get(f"{url}/methods").json()["methods"]
+    methods = {row["name"]: row["summary"] for row in rows if row["kind"] != "start"}
+    assert set(methods) <= set(terms)
+    shown = page.locator("#method-a label").evaluate_all(
+        "all => all.map(each => each.firstChild.textContent)"
+    )
+    assert set(shown) <= set(terms)
+    meanings = page.locator("#explained dd").all_inner_texts()
+    assert all(meanings)
+    # The service's summaries are for those who know the papers.
+    assert not set(meanings) & set(methods.values())
+    assert not re.search(r"422|[\^<>`]", " ".join(meanings))
 
 
 @with_browser
@@ -302,6 +339,8 @@ def test_a_service_with_keys_asks_for_one(browser: Browser) -> None:
         page.goto(service.url)
         field = page.get_by_label("API key")
         expect(field).to_be_visible()
+        # A link brings no key.
+        expect(page.get_by_role("link", name="API documentation")).to_be_hidden()
         expect(page.get_by_role("alert")).to_have_text("An API key is required.")
         field.fill(key)
         field.press("Tab")

@@ -1,5 +1,6 @@
 // The form: choices as the service describes them, and its refusals beside the fields they name.
 
+import { explain } from "./explain.js";
 import { get } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
@@ -84,19 +85,6 @@ function fillResult(field, table, chosen) {
   show();
 }
 
-/** What each option does, in the service's words. */
-function explain(table) {
-  const told = { ...MAIN, ...TWO_STEPS, ...MORE };
-  const lines = Object.entries(told).map(([name, words]) => [words, described[name].description]);
-  lines.splice(1, 0, ...table.methods.filter(({ kind }) => kind !== "start").map(({ name, summary }) => [name, summary]));
-  $("explained").replaceChildren(...lines.flatMap(([word, text]) => {
-    const [term, meaning] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = word;
-    meaning.textContent = text.replaceAll("`", "");
-    return [term, meaning];
-  }));
-}
-
 /** Fill the form from the service. */
 export async function fill() {
   const paths = ["/presets", "/methods", "/openapi.json"];
@@ -110,7 +98,7 @@ export async function fill() {
   $("preset").value = PRESET;
   fillResult($("method-a"), table, "");
   fillResult($("method-b"), table, `inversion=${table.methods.find((row) => row.kind === "inversion" && row.default).name}`);
-  explain(table);
+  explain($("explained"), table);
   const compare = () => {
     for (const each of $("method-b").querySelectorAll("p, details")) each.inert = !$("both").checked;
     $("method-b").classList.toggle("off", !$("both").checked);
@@ -157,6 +145,12 @@ export function clearFaults() {
     control.removeAttribute("aria-invalid");
     control.removeAttribute("aria-errormessage");
   }
+}
+
+/** A refusal's text, with the field's label in place of its name. */
+export function labelled(text) {
+  const [name, ...rest] = text.split(": ");
+  return [{ ...MAIN, ...TWO_STEPS, ...MORE }[name] ?? name, ...rest].join(": ");
 }
 
 /** Say what a refusal expects beside each field that it names; `field` is the result it was for. */

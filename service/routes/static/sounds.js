@@ -1,6 +1,6 @@
 // Sounds: files as mono samples at the rate of the audio device, with loudness and peak.
 
-import { loudness, peak } from "./loudness.js";
+import { measure } from "./spectra.js";
 
 let made = null;
 
@@ -23,5 +23,5 @@ export async function decode(blob) {
   const buffer = await device().decodeAudioData(await blob.arrayBuffer());
   const samples = mono(buffer);
   const rate = buffer.sampleRate;
-  return { samples, rate, seconds: samples.length / rate, loudness: loudness(samples, rate), peak: peak(samples) };
+  return { samples, rate, seconds: samples.length / rate, ...await measure(samples, rate) };
 }
