@@ -147,10 +147,10 @@ export function clearFaults() {
   }
 }
 
-/** A refusal's text, with the field's label in place of its name. */
+/** A refusal's text, with fields' labels in place of their names. */
 export function labelled(text) {
-  const [name, ...rest] = text.split(": ");
-  return [{ ...MAIN, ...TWO_STEPS, ...MORE }[name] ?? name, ...rest].join(": ");
+  const labels = { ...MAIN, ...TWO_STEPS, ...MORE };
+  return text.replace(/(?<=^|; )\w+(?=: got )/g, (name) => labels[name] ?? name);
 }
 
 /** Say what a refusal expects beside each field that it names; `field` is the result it was for. */
