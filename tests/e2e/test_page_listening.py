@@ -330,6 +330,19 @@ def test_results_of_this_tab_come_back_and_are_compared(browser: Browser, url: s
     watched.context.close()
 
 
+def test_a_worker_that_does_not_start_is_told_and_nothing_waits_for_it(
+    browser: Browser, url: str
+) -> None:
+    watched = Watched(browser, url)
+    page = watched.page
+    page.route("**/spectrum_worker.js", lambda route: route.abort())
+    page.locator("#method-a [name=quality]").select_option("draft")
+    page.get_by_role("button", name="Use the example").click()
+    expect(page.get_by_role("alert")).to_have_text("This browser failed to analyse the sound.")
+    expect(page.get_by_role("button", name="Reconstruct")).to_be_enabled()
+    watched.context.close()
+
+
 def test_a_file_that_the_browser_cannot_play_is_told(browser: Browser, url: str) -> None:
     """An AIFF file, which libsndfile reads and Chromium does not."""
     stream = io.BytesIO()

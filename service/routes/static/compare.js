@@ -31,9 +31,7 @@ export class Comparison extends EventTarget {
     const turn = ++this.turn;
     const sounds = await Promise.all(entries.map((entry) => {
       const before = this.entries.indexOf(entry);
-      return before >= 0 ? this.sounds[before] : decode(entry.blob).catch(() => {
-        throw new Error(`This browser cannot play ${entry.file}.`);
-      });
+      return before >= 0 ? this.sounds[before] : decode(entry.blob, entry.file);
     }));
     if (turn !== this.turn) return;
     this.entries.filter((entry) => !entries.includes(entry)).forEach(({ id }) => forget(id));

@@ -94,7 +94,11 @@ export class Listening {
     $("match").checked = true;  // the louder one would be known by that
     comparison.match(true);
     $("blind-on").disabled = true;
-    const ready = await comparison.limit($("band").checked ? comparison.band : null).finally(() => { $("blind-on").disabled = false; });
+    $("heard").textContent = $("blind-on").textContent = "Preparing the blind test …";  // seconds for a long file
+    const ready = await comparison.limit($("band").checked ? comparison.band : null).finally(() => {
+      $("blind-on").disabled = false;
+      $("blind-on").textContent = "Start a blind test";
+    });
     if (!ready) return;
     this.test = new BlindTest();
     $("told").textContent = `Listen to X and to Y, then answer. ${this.test.summary}`;

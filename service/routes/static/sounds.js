@@ -19,8 +19,10 @@ function mono(buffer) {
 }
 
 /** {samples, rate, seconds, loudness, peak} of a file, its channels averaged as the service does. */
-export async function decode(blob) {
-  const buffer = await device().decodeAudioData(await blob.arrayBuffer());
+export async function decode(blob, name) {
+  const buffer = await device().decodeAudioData(await blob.arrayBuffer()).catch(() => {
+    throw new Error(`This browser cannot play ${name}.`);
+  });
   const samples = mono(buffer);
   const rate = buffer.sampleRate;
   return { samples, rate, seconds: samples.length / rate, ...await measure(samples, rate) };
