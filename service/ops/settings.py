@@ -216,12 +216,14 @@ class Settings(BaseSettings):
             try:
                 texts["api_keys_file"] = self.api_keys_file.read_text()
             except OSError as error:
-                raise ValueError(f"api_keys_file: {self.api_keys_file}: {error}") from None
+                # Its name stays out: where the two settings were mixed up, it is a key.
+                reason = error.strerror or "not readable"
+                raise ValueError(f"api_keys_file: the file of this name: {reason}") from None
             except UnicodeError:  # whose text quotes a byte of the file
-                raise ValueError(f"api_keys_file: {self.api_keys_file}: not UTF-8") from None
+                raise ValueError("api_keys_file: the file is not UTF-8") from None
         keys = split_keys(texts)
         if self.api_keys_file is not None and not keys:
-            raise ValueError(f"api_keys_file: {self.api_keys_file}: no key in the file")
+            raise ValueError("api_keys_file: no key in the file")
         return keys
 
     @property

@@ -21,6 +21,15 @@ SCHEMA: dict[str, Any] = {
         "field": {"type": "string", "description": "Name of the faulty field."},
         "got": {"type": "string", "description": "Value of the request."},
         "expected": {"type": "string", "description": "Valid values."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "got", "expected"],
+                "properties": {name: {"type": "string"} for name in ("field", "got", "expected")},
+            },
+            "description": "All faults, where there are several; the members above are the first.",
+        },
         "fits": {
             "type": "array",
             "items": {"type": "string"},

@@ -124,7 +124,7 @@ def test_a_refused_option_is_told_beside_its_field(opened: Watched) -> None:
     expect(fault).to_be_visible()
     expect(fault).to_contain_text("got 99999; expected ")
     assert field.get_attribute("aria-errormessage") == fault.get_attribute("id")
-    expect(page.get_by_role("alert")).to_contain_text("n_iter: got 99999")
+    expect(page.get_by_role("alert")).to_contain_text("Iterations: got 99999")
     field.fill("2")
     page.get_by_role("button", name="Reconstruct").click()
     opened.done()
@@ -140,13 +140,12 @@ def test_choices_are_the_services_own_and_only_what_differs_is_sent(
     context.close()
     watched = Watched(browser, url)
     page = watched.page
-    rows = described["paths"]["/reconstruct"]["post"]["parameters"]
-    for row in rows:
-        control = page.locator(f"#method-a [name={row['name']}]")
-        if row["name"] in ("quality", "harmonics", "fit"):
-            values = control.locator("option").evaluate_all("all => all.map(each => each.value)")
-            assert values == row["schema"]["enum"]
-            assert control.input_value() == row["schema"]["default"]
+    options = described["components"]["schemas"]["ReconstructJson"]["properties"]
+    for name in ("quality", "harmonics", "fit"):
+        control = page.locator(f"#method-a [name={name}]")
+        values = control.locator("option").evaluate_all("all => all.map(each => each.value)")
+        assert values == options[name]["enum"]
+        assert control.input_value() == options[name]["default"]
     page.locator("#method-a summary").click()
     for name, value in (("harmonics", "off"), ("fit", "relaxed"), ("peak", "clip")):
         page.locator(f"#method-a [name={name}]").select_option(value)
@@ -173,6 +172,43 @@ def test_the_curl_line_quotes_what_a_shell_would_take_apart(opened: Watched) -> 
     page.get_by_role("button", name="Reconstruct").click()
     opened.done()
     assert r"--data-binary @'it'\''s a mel.npy'" in page.locator("article code").inner_text()
+
+
+@with_browser
+def test_the_curl_line_is_copied_where_plain_http_has_no_clipboard(
+    browser: Browser, url: str
+) -> None:
+    script = """
+      Object.defineProperty(navigator, "clipboard", {value: undefined});
+      document.addEventListener("copy", () => { window.copied = String(getSelection()); });
+    """
+    watched = Watched(browser, url, script)
+    watched.give(mel_file("hifigan-22k"))
+    page = watched.page
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("window.copied") == page.locator("article code").inner_text()
+    assert watched.faults == []
+    watched.context.close()
+
+
+@with_browser
+def test_every_choice_is_explained_without_formulas_and_statuses(opened: Watched, url: str) -> None:
+    page = opened.page
+    page.get_by_text("What the choices mean").click()
+    terms = page.locator("#explained dt").all_inner_texts()
+    rows = page.request.get(f"{url}/methods").json()["methods"]
+    methods = {row["name"]: row["summary"] for row in rows if row["kind"] != "start"}
+    assert set(methods) <= set(terms)
+    shown = page.locator("#method-a label").evaluate_all(
+        "all => all.map(each => each.firstChild.textContent)"
+    )
+    assert set(shown) <= set(terms)
+    meanings = page.locator("#explained dd").all_inner_texts()
+    assert all(meanings)
+    # The service's summaries are for those who know the papers.
+    assert not set(meanings) & set(methods.values())
+    assert not re.search(r"422|[\^<>`]", " ".join(meanings))
 
 
 @with_browser
@@ -303,6 +339,8 @@ def test_a_service_with_keys_asks_for_one(browser: Browser) -> None:
         page.goto(service.url)
         field = page.get_by_label("API key")
         expect(field).to_be_visible()
+        # A link brings no key.
+        expect(page.get_by_role("link", name="API documentation")).to_be_hidden()
         expect(page.get_by_role("alert")).to_have_text("An API key is required.")
         field.fill(key)
         field.press("Tab")

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.process, pytest.mark.loops, pytest.mark.slow, with_bro
 SECONDS = 4.16  # of the clip
 
 # The blind test draws one byte a trial; these are drawn in turn. Request ids draw sixteen.
-DRAWN = [0, 1, 1, 0, 1]
+DRAWN = [0, 1, 1, 0, 1, 0, 0]
 DRAW = f"""
   const drawn = {DRAWN};
   const real = crypto.getRandomValues.bind(crypto);
@@ -126,6 +127,33 @@ def test_a_drag_chooses_a_part_for_all_pictures_and_the_player(page: Page) -> No
     assert_whole(page)
 
 
+def test_a_loop_goes_on_without_a_gap(page: Page) -> None:
+    """Its next round is scheduled, for the instant at which this one ends, before it ends."""
+    page.evaluate(
+        """() => {
+          window.starts = [];
+          const start = AudioBufferSourceNode.prototype.start;
+          AudioBufferSourceNode.prototype.start = function (...given) {
+            window.starts.push(given);
+            return start.apply(this, given);
+          };
+        }"""
+    )
+    page.get_by_label("Part from").fill("1")
+    page.get_by_label("Part from").press("Enter")
+    page.get_by_label("to", exact=True).fill("1.5")
+    page.get_by_label("to", exact=True).press("Enter")
+    page.get_by_label("Hear A").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    (first, begin, length), _, (second, again, whole), _ = page.evaluate("window.starts")[:4]
+    assert (begin, length, again, whole) == (1, 0.5, 1, 0.5)  # two sounds each
+    assert second == pytest.approx(first + length)
+    page.get_by_label("Loop").uncheck()
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    assert position(page) == pytest.approx(1, abs=0.02)
+    page.get_by_label("Loop").check()
+
+
 def test_a_part_is_chosen_by_keyboard_alone(page: Page) -> None:
     page.get_by_label("Part from").fill("1.5")
     page.get_by_label("Part from").press("Enter")
@@ -227,6 +255,44 @@ def test_the_blind_test_hides_what_is_which_and_counts(page: Page) -> None:
     expect(page.get_by_label("Hear A, Original")).to_be_visible()
 
 
+HEARD = """() => {
+  const start = AudioBufferSourceNode.prototype.start;
+  window.heard = [];
+  AudioBufferSourceNode.prototype.start = function (...given) {
+    window.heard.push([...this.buffer.getChannelData(0)]);
+    if (window.heard.length === 2) AudioBufferSourceNode.prototype.start = start;
+    return start.apply(this, given);
+  };
+}"""
+
+
+def test_the_original_is_not_known_by_what_it_has_above_the_mel(page: Page) -> None:
+    """hifigan-22k's bands end at 8 kHz."""
+
+    def above(k: int) -> float:
+        wave = np.array(page.evaluate("window.heard")[k])
+        power = np.abs(np.fft.rfft(wave * np.hanning(len(wave)))) ** 2
+        rate = page.evaluate("new AudioContext().sampleRate")
+        frequencies = np.fft.rfftfreq(len(wave), 1 / rate)
+        return float(10 * np.log10(power[frequencies > 8000].sum() / power.sum()))
+
+    band = page.get_by_label("Blind test only up to 8 kHz")
+    for chosen, words in (
+        (True, "Both are heard up to 8 kHz, where the mel ends."),
+        (False, "What is above 8 kHz, where the mel ends, is in the original alone"),
+    ):
+        band.set_checked(chosen)
+        page.get_by_role("button", name="Start a blind test").click()
+        expect(page.locator("#limited")).to_contain_text(words)
+        expect(band).to_be_disabled()
+        page.evaluate(HEARD)
+        page.keyboard.press("x")
+        expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        assert [above(k) < -70 for k in (0, 1)] == [chosen, True]
+        page.get_by_role("button", name="End the blind test").click()
+    band.check()
+
+
 def test_results_of_this_tab_come_back_and_are_compared(browser: Browser, url: str) -> None:
     watched = Watched(browser, url)
     page = watched.page
@@ -261,6 +327,19 @@ def test_results_of_this_tab_come_back_and_are_compared(browser: Browser, url: s
     page.get_by_label("Sound B").select_option(label="Original (clip.wav)")
     expect(page.get_by_label("Hear B, Original")).to_be_visible()
     assert watched.faults == []
+    watched.context.close()
+
+
+def test_a_worker_that_does_not_start_is_told_and_nothing_waits_for_it(
+    browser: Browser, url: str
+) -> None:
+    watched = Watched(browser, url)
+    page = watched.page
+    page.route("**/spectrum_worker.js", lambda route: route.abort())
+    page.locator("#method-a [name=quality]").select_option("draft")
+    page.get_by_role("button", name="Use the example").click()
+    expect(page.get_by_role("alert")).to_have_text("This browser failed to analyse the sound.")
+    expect(page.get_by_role("button", name="Reconstruct")).to_be_enabled()
     watched.context.close()
 
 

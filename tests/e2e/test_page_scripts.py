@@ -108,6 +108,36 @@ def test_two_sounds_are_made_equally_loud_and_neither_clips(page: Page) -> None:
     assert silent == [1]
 
 
+def test_a_blind_tests_band_ends_where_the_mel_does_and_moves_nothing(page: Page) -> None:
+    rate, top = 48000, 8000
+    times = np.arange(rate) / rate
+    kept = 0.3 * np.sin(2 * np.pi * 7500 * times) + 0.3 * np.sin(2 * np.pi * 300 * times)
+    gone = 0.3 * np.sin(2 * np.pi * 8000 * times) + 0.3 * np.sin(2 * np.pi * 15_000 * times)
+    found = run(
+        page,
+        "band",
+        """const sound = {samples: Float32Array.from(v.wave), rate: 48000, seconds: 1};
+           const {samples, loudness, peak} = await m.limited(sound, v.top);
+           return [[...samples], loudness, peak];""",
+        wave=kept + gone,
+        top=top,
+    )
+    wave, level, peak = np.array(found[0], np.float32), found[1], found[2]
+    assert len(wave) == rate
+    inside = slice(1000, -1000)
+    np.testing.assert_allclose(wave[inside], kept[inside], atol=3e-4)
+    assert level == pytest.approx(loudness(wave, rate), abs=0.02)
+    assert peak == pytest.approx(np.abs(wave).max())
+
+
+@pytest.mark.parametrize("name", ["hifigan-22k", "whisper-80", "styletts2-24k"])
+def test_a_mels_top_is_where_its_last_band_ends(page: Page, name: str) -> None:
+    config = PRESETS[name].config
+    top = run(page, "band", "return m.topOf(v.c);", c=config.model_dump(mode="json"))
+    last = filterbank(config).any(0).nonzero()[0].max() * config.sample_rate / config.n_fft
+    assert top == pytest.approx(last, abs=2 * config.sample_rate / config.n_fft)
+
+
 DECK = """
   const context = new OfflineAudioContext(1, 8000, 8000);
   const buffers = m.buffersOf(context, v.sounds.map((sound) => Float32Array.from(sound)));

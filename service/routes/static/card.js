@@ -29,6 +29,14 @@ function details({ headers }) {
   return told.join("; ");
 }
 
+/** Copy a text, which an element shows. */
+async function copy(text, shown) {
+  // On pages loaded over plain HTTP there is no clipboard, and what is selected is copied.
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  getSelection().selectAllChildren(shown);
+  return document.execCommand("copy");
+}
+
 /** The card of a result; its download is a URL that the card's owner revokes. */
 export function cardOf(result) {
   const part = document.getElementById("answer").content.cloneNode(true);
@@ -37,12 +45,13 @@ export function cardOf(result) {
   card.querySelector("h3").textContent = `${result.title}: ${result.options}`;
   card.querySelector(".details").textContent = details(result);
   times(card.querySelector("tbody"), result.headers.get("Server-Timing"));
-  card.querySelector("code").textContent = result.curl;
+  const code = card.querySelector("code");
+  code.textContent = result.curl;
   const link = card.querySelector("a");
   link.href = URL.createObjectURL(result.blob);
   link.download = `${result.file.replace(/\.\w+$/, "")}-${result.number}.wav`;
   card.querySelector(".copy").addEventListener("click", async (event) => {
-    await navigator.clipboard.writeText(result.curl);
+    await copy(result.curl, code);
     event.target.textContent = "Copied";
   });
   return card;

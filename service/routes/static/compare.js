@@ -1,5 +1,6 @@
 // The comparison: which two sounds are A and B, and what is heard and seen of them.
 
+import { limited, topOf } from "./band.js";
 import { matched, unmatched } from "./loudness.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
@@ -16,6 +17,7 @@ export class Comparison extends EventTarget {
     this.pictures = new Pictures(pictures);
     this.entries = [];
     this.sounds = [];
+    this.played = [];  // the same, or what a blind test leaves of them
     this.matching = true;
     this.hidden = false;
     this.turn = 0;
@@ -29,9 +31,7 @@ export class Comparison extends EventTarget {
     const turn = ++this.turn;
     const sounds = await Promise.all(entries.map((entry) => {
       const before = this.entries.indexOf(entry);
-      return before >= 0 ? this.sounds[before] : decode(entry.blob).catch(() => {
-        throw new Error(`This browser cannot play ${entry.file}.`);
-      });
+      return before >= 0 ? this.sounds[before] : decode(entry.blob, entry.file);
     }));
     if (turn !== this.turn) return;
     this.entries.filter((entry) => !entries.includes(entry)).forEach(({ id }) => forget(id));
@@ -39,7 +39,7 @@ export class Comparison extends EventTarget {
       if (!this.entries.includes(entry)) hold(entry.id, sounds[k].samples, sounds[k].rate);
     });
     const { range, seconds } = this.player;
-    Object.assign(this, { entries, sounds });
+    Object.assign(this, { entries, sounds, played: sounds });
     this.player.load(sounds.map(({ samples }) => samples), this.gains);
     if (Math.abs(seconds - this.player.seconds) < 0.1 && range[1] - range[0] < seconds - 0.005) this.player.zoom(...range);
     this.dispatchEvent(new Event("change"));
@@ -48,7 +48,7 @@ export class Comparison extends EventTarget {
 
   /** What each sound is multiplied by. */
   get gains() {
-    return (this.matching ? matched : unmatched)(this.sounds);
+    return (this.matching ? matched : unmatched)(this.played);
   }
 
   /** Loudness of both, in words. */
@@ -62,6 +62,26 @@ export class Comparison extends EventTarget {
   match(matching) {
     this.matching = matching;
     this.player.level(this.gains);
+  }
+
+  /** Where the result's mel ends, Hz: an original would be known by what it has above; else null. */
+  get band() {
+    if (!this.latest || this.entries.every(({ number }) => number)) return null;
+    const top = topOf(this.latest.config);
+    return top < this.sounds[0].rate / 2 ? top : null;
+  }
+
+  /** Play both up to a frequency, Hz, or as they are; false if others came meanwhile. */
+  async limit(top = null) {
+    const { turn } = this;
+    const played = top ? await Promise.all(this.sounds.map((sound) => limited(sound, top))) : this.sounds;
+    if (turn !== this.turn) return false;
+    if (played === this.played) return true;
+    const { range } = this.player;
+    this.played = played;
+    this.player.load(played.map(({ samples }) => samples), this.gains);
+    this.player.zoom(...range);
+    return true;
   }
 
   /** Show and play a part of at least 10 ms; all of it without one. */

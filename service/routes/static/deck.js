@@ -17,7 +17,7 @@ export function buffersOf(context, sounds) {
 export class Deck {
   /** `levels` are the sounds' gains; `from` and `to` seconds in them; `at` the context's time. */
   constructor(context, buffers, levels, heard, { from, to, at }) {
-    this.context = context;
+    Object.assign(this, { context, from, at, end: at + to - from });
     this.envelope = context.createGain();
     this.envelope.connect(context.destination);
     this.fades = [];

@@ -1,5 +1,6 @@
 // The form: choices as the service describes them, and its refusals beside the fields they name.
 
+import { explain } from "./explain.js";
 import { get } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
@@ -24,20 +25,20 @@ function group(label, entries) {
 }
 
 /** Values that an option's schema lists. */
-function listed({ schema }) {
+function listed(schema) {
   return (schema.enum ?? schema.anyOf?.find((kind) => kind.enum)?.enum ?? []).filter((value) => value !== null);
 }
 
 /** A field for an option by its schema: a choice, a number or a check box. */
 function fieldOf(name, words) {
   const label = document.createElement("label");
-  const { schema } = described[name];
+  const schema = described[name];
   const kind = schema.type ?? schema.anyOf?.find(({ type }) => type !== "null")?.type;
   let control;
-  if (listed(described[name]).length) {
+  if (listed(schema).length) {
     control = document.createElement("select");
     if (schema.default == null) control.append(option("", "automatic"));
-    control.append(...listed(described[name]).map((value) => option(value)));
+    control.append(...listed(schema).map((value) => option(value)));
     control.value = schema.default ?? "";
   } else {
     control = document.createElement("input");
@@ -84,24 +85,12 @@ function fillResult(field, table, chosen) {
   show();
 }
 
-/** What each option does, in the service's words. */
-function explain(table) {
-  const told = { ...MAIN, ...TWO_STEPS, ...MORE };
-  const lines = Object.entries(told).map(([name, words]) => [words, described[name].description]);
-  lines.splice(1, 0, ...table.methods.filter(({ kind }) => kind !== "start").map(({ name, summary }) => [name, summary]));
-  $("explained").replaceChildren(...lines.flatMap(([word, text]) => {
-    const [term, meaning] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = word;
-    meaning.textContent = text.replaceAll("`", "");
-    return [term, meaning];
-  }));
-}
-
 /** Fill the form from the service. */
 export async function fill() {
   const paths = ["/presets", "/methods", "/openapi.json"];
   const [rows, table, document_] = await Promise.all(paths.map(async (path) => (await get(path)).json()));
-  described = Object.fromEntries(document_.paths["/reconstruct"].post.parameters.map((each) => [each.name, each]));
+  // Those of the JSON body: in the query's, for clients' sake, the defaults are in words alone.
+  described = document_.components.schemas.ReconstructJson.properties;
   for (const row of rows) {
     presets.set(row.name, row.config);
     $("preset").append(option(row.name, `${row.name}: ${row.project}`));
@@ -109,7 +98,7 @@ export async function fill() {
   $("preset").value = PRESET;
   fillResult($("method-a"), table, "");
   fillResult($("method-b"), table, `inversion=${table.methods.find((row) => row.kind === "inversion" && row.default).name}`);
-  explain(table);
+  explain($("explained"), table);
   const compare = () => {
     for (const each of $("method-b").querySelectorAll("p, details")) each.inert = !$("both").checked;
     $("method-b").classList.toggle("off", !$("both").checked);
@@ -128,7 +117,7 @@ export function optionsOf(field) {
       if (value) Object.assign(found, Object.fromEntries([value.split("=")]));
     } else if (name === "phase") {
       if (found.inversion) found.phase = value;
-    } else if (value !== "" && (name === "quality" || value !== String(described[name].schema.default))) {
+    } else if (value !== "" && (name === "quality" || value !== String(described[name].default))) {
       found[name] = value;
     }
   }
@@ -156,6 +145,12 @@ export function clearFaults() {
     control.removeAttribute("aria-invalid");
     control.removeAttribute("aria-errormessage");
   }
+}
+
+/** A refusal's text, with fields' labels in place of their names. */
+export function labelled(text) {
+  const labels = { ...MAIN, ...TWO_STEPS, ...MORE };
+  return text.replace(/(?<=^|; )\w+(?=: got )/g, (name) => labels[name] ?? name);
 }
 
 /** Say what a refusal expects beside each field that it names; `field` is the result it was for. */

@@ -88,11 +88,19 @@ export class Listening {
 
   // --- the blind test ---------------------------------------------------------------------------
 
-  begin() {
-    this.test = new BlindTest();
-    $("match").checked = true;  // the louder one would be known by that
-    this.comparison.match(true);
+  async begin() {
+    const { comparison } = this;
     this.player.pause();
+    $("match").checked = true;  // the louder one would be known by that
+    comparison.match(true);
+    $("blind-on").disabled = true;
+    $("heard").textContent = $("blind-on").textContent = "Preparing the blind test …";  // seconds for a long file
+    const ready = await comparison.limit($("band").checked ? comparison.band : null).finally(() => {
+      $("blind-on").disabled = false;
+      $("blind-on").textContent = "Start a blind test";
+    });
+    if (!ready) return;
+    this.test = new BlindTest();
     $("told").textContent = `Listen to X and to Y, then answer. ${this.test.summary}`;
     this.fill();
     $("hear-0").focus();
@@ -102,6 +110,7 @@ export class Listening {
     if (!this.test) return;
     this.test = null;
     this.player.pause();
+    this.comparison.limit();
     this.fill();
     this.comparison.draw();
     $("blind-on").focus();
@@ -144,7 +153,17 @@ export class Listening {
     $("blind-on").hidden = blind || !pair;
     for (const id of ["seen", "levels", "answers"]) $(id).hidden = blind;
     $("match").closest("label").hidden = !pair;
-    $("match").disabled = blind;
+    $("match").disabled = $("band").disabled = blind;
+    const { band } = this.comparison;
+    $("band").closest("label").hidden = !band;
+    $("band-top").textContent = $("limited").textContent = "";
+    if (band) {
+      const top = `${band / 1000} kHz`;
+      $("band-top").textContent = top;
+      $("limited").textContent = $("band").checked
+        ? `Both are heard up to ${top}, where the mel ends.`
+        : `What is above ${top}, where the mel ends, is in the original alone and may tell it.`;
+    }
     this.show();
   }
 

@@ -2,7 +2,7 @@
 
 import { cardOf, curl } from "./card.js";
 import { Comparison } from "./compare.js";
-import { clearFaults, fill, optionsOf, presets, showFaults, words } from "./form.js";
+import { clearFaults, fill, labelled, optionsOf, presets, showFaults, words } from "./form.js";
 import { Library, originalOf } from "./library.js";
 import { Listening } from "./listen.js";
 import { readMel } from "./npy.js";
@@ -80,7 +80,7 @@ function showError(error) {
   }
   $("status").textContent = "";
   const message = document.createElement("p");
-  message.textContent = error.message;
+  message.textContent = labelled(error.message);
   box.append(message);
   if (error.problem) showFaults(error.problem, error.field);
   for (const name of error.problem?.fits ?? []) {

@@ -9,7 +9,7 @@ const SOON = 0.02;  // s from a press to the sound: both are scheduled for the s
 export class Player extends EventTarget {
   constructor() {
     super();
-    Object.assign(this, { buffers: [], levels: [], heard: 0, place: 0, seconds: 0, range: [0, 0], loop: true, deck: null });
+    Object.assign(this, { buffers: [], levels: [], heard: 0, place: 0, seconds: 0, range: [0, 0], looping: true, deck: null, next: null });
   }
 
   /** Other sounds: arrays of samples at the device's rate, and their gains. */
@@ -35,7 +35,8 @@ export class Player extends EventTarget {
   /** Seconds in the sounds. */
   get position() {
     if (!this.deck) return this.place;
-    return Math.min(Math.max(this.began.place, this.began.place + device().currentTime - this.began.at), this.range[1]);
+    const { at, from } = this.deck;
+    return Math.min(Math.max(from, from + device().currentTime - at), this.range[1]);
   }
 
   async play() {
@@ -47,23 +48,49 @@ export class Player extends EventTarget {
   start() {
     const [from, to] = this.range;
     if (this.place < from || this.place > to - 0.01) this.place = from;
-    const at = device().currentTime + SOON;
-    this.began = { at, place: this.place };
-    this.deck = new Deck(device(), this.buffers, this.levels, this.heard, { from: this.place, to, at });
-    this.deck.sources[0].onended = () => {
-      this.deck = null;
-      [this.place] = this.range;
-      if (this.loop) this.start();
-      this.changed();
-    };
+    this.deck = this.round(this.place, 0);
+    this.follow();
     this.changed();
+  }
+
+  /** A playing from a place to the range's end, not before a time of the device. */
+  round(from, at) {
+    const soon = device().currentTime + SOON;
+    const deck = new Deck(device(), this.buffers, this.levels, this.heard, { from, to: this.range[1], at: Math.max(at, soon) });
+    deck.sources[0].onended = () => this.turn();
+    return deck;
+  }
+
+  /** In a loop the next round is ready before this one ends, so that there is no gap between. */
+  follow() {
+    this.next?.stop();
+    this.next = this.loop ? this.round(this.range[0], this.deck.end) : null;
+  }
+
+  /** A round is over. */
+  turn() {
+    this.deck = this.next;
+    this.next = null;
+    if (this.deck) this.follow();
+    else [this.place] = this.range;
+    this.changed();
+  }
+
+  get loop() {
+    return this.looping;
+  }
+
+  set loop(looping) {
+    this.looping = looping;
+    if (this.deck) this.follow();
   }
 
   pause() {
     if (!this.deck) return;
     this.place = this.position;
     this.deck.stop();
-    this.deck = null;
+    this.next?.stop();
+    this.deck = this.next = null;
     this.changed();
   }
 
@@ -87,11 +114,13 @@ export class Player extends EventTarget {
     if (heard >= this.buffers.length) return;
     this.heard = heard;
     this.deck?.hear(heard);
+    this.next?.hear(heard);
     this.changed();
   }
 
   level(levels) {
     this.levels = levels;
     this.deck?.level(levels);
+    this.next?.level(levels);
   }
 }

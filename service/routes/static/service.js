@@ -25,7 +25,10 @@ async function accepted(answer) {
   try {
     problem = JSON.parse(text);
   } catch { /* the detail is the text itself */ }
-  if (answer.status === 401) $("key-field").hidden = false;
+  if (answer.status === 401) {
+    $("key-field").hidden = false;
+    $("docs").hidden = true;  // a link brings no key, and would end at a refusal
+  }
   throw new Refusal(problem);
 }
 

@@ -1,6 +1,6 @@
 // Sounds: files as mono samples at the rate of the audio device, with loudness and peak.
 
-import { loudness, peak } from "./loudness.js";
+import { measure } from "./spectra.js";
 
 let made = null;
 
@@ -19,9 +19,11 @@ function mono(buffer) {
 }
 
 /** {samples, rate, seconds, loudness, peak} of a file, its channels averaged as the service does. */
-export async function decode(blob) {
-  const buffer = await device().decodeAudioData(await blob.arrayBuffer());
+export async function decode(blob, name) {
+  const buffer = await device().decodeAudioData(await blob.arrayBuffer()).catch(() => {
+    throw new Error(`This browser cannot play ${name}.`);
+  });
   const samples = mono(buffer);
   const rate = buffer.sampleRate;
-  return { samples, rate, seconds: samples.length / rate, loudness: loudness(samples, rate), peak: peak(samples) };
+  return { samples, rate, seconds: samples.length / rate, ...await measure(samples, rate) };
 }

@@ -99,6 +99,7 @@ def test_keys_come_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
         {"api_keys": f"{KEY} {KEY}"},
         {"api_keys": f"team-a:{KEY},{KEY}"},
         {"api_keys_file": "/nowhere/at/all"},
+        {"api_keys_file": f"team-a:{KEY}"},  # meant for the other setting
         {"max_queue_seconds": 31.0, "drain_seconds": 30},
         {"max_body_mb": 100, "max_held_mb": 99},
         {"port": 9000, "grpc_port": 9000},

@@ -5,11 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from tests.service.engines import TestEngine
 from unmel.service.app import create_app
+from unmel.service.errors import Overloaded
 from unmel.service.ops.settings import Settings
+from unmel.service.web.openapi_problems import SCHEMA
+from unmel.service.wire.problems import problem_body
+from unmel.service.wire.schemas import ReconstructOptions
 
 # Clients have functions of these names. A new route adds a row; a row that changes breaks them, and
 # belongs into the changelog.
@@ -64,6 +70,15 @@ def test_every_schema_keeps_its_name_and_is_named_by_something(document: dict[st
     assert set(document["components"]["schemas"]) == SCHEMAS
     named = re.findall(r"'#/components/schemas/(\w+)'", str(document))
     assert set(named) == SCHEMAS
+
+
+def test_every_member_of_a_problem_is_documented() -> None:
+    with pytest.raises(ValidationError) as caught:
+        ReconstructOptions.model_validate({"config": "hifigan-22k", "n_iter": -1, "seed": -1})
+    problem = problem_body(caught.value, 422) | problem_body(Overloaded("queue", "Full.", 1.0), 503)
+    assert len(problem["errors"]) == 2
+    schema = {**SCHEMA, "additionalProperties": False}
+    jsonschema.validate(problem, schema)
 
 
 def test_every_problem_is_of_one_schema(document: dict[str, Any]) -> None:
