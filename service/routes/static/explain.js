@@ -2,7 +2,7 @@
 
 const OPTIONS = {
   preset: ["Preset of the mel", "What the mel was made for: it says which bands and levels a mel has. Of an audio file the mel is made so."],
-  quality: ["Quality", "How much work goes into a result: standard takes about 5 times as long as draft, high 4 times as long as standard. Each sounds a little better."],
+  quality: ["Quality", "How much work goes into a result: standard takes two to four times as long as draft, and high four times as long as standard. Each comes a little closer to the recording."],
   method: ["Method", "A mel lacks fine frequencies and the timing of waves. One step finds both at once; of two steps the first finds the frequencies, the second the timing."],
   phase: ["Second step", "How the timing of waves is found."],
   harmonics: ["Harmonics", "auto: a voice's overtones above 1 kHz, which a mel blurs, are brought back; off: they stay blurred."],
