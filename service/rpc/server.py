@@ -12,7 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2
 
 from unmel.service.ops.keys import Keys
-from unmel.service.rpc.calls import Call, Calls
+from unmel.service.rpc.calls import Call, Calls, only_message
 from unmel.service.rpc.messages import SERVICE, config_message, metadata_message, parse_message
 from unmel.service.rpc.streams import StreamCall
 from unmel.service.rpc.whole import model_infer
@@ -121,7 +121,8 @@ class RpcServer:
 def _answering(method: str, answer: Callable[[Any], Any]) -> Any:
     """A function from bytes to bytes around one of messages."""
 
-    async def work(_: Call, data: bytes) -> bytes:
-        return bytes(answer(parse_message(method, data)).SerializeToString())
+    async def work(_: Call, requests: AsyncIterator[bytes]) -> bytes:
+        message = parse_message(method, await only_message(requests))
+        return bytes(answer(message).SerializeToString())
 
     return work
