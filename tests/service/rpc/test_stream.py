@@ -343,6 +343,20 @@ def test_an_idle_sequence_is_let_go() -> None:
         assert_free(service)
 
 
+@pytest.mark.slow
+def test_a_client_may_ping_every_second_while_it_waits() -> None:
+    often = triton.KeepAliveOptions(
+        keepalive_time_ms=1000, http2_max_pings_without_data=0, keepalive_permit_without_calls=True
+    )
+    with live_rpc(Gated(), client_seconds=6) as (service, _):
+        port = service.components.settings.grpc_port
+        with triton.InferenceServerClient(f"127.0.0.1:{port}", keepalive_options=often) as client:
+            stream = Stream(client)
+            stream.send(MEL[:1], parameters=DRAFT, sequence_start=True)
+            assert "got nothing for 6 s" in stream.error()
+            stream.stop()
+
+
 def test_a_key_is_asked_of_the_call() -> None:
     with live_rpc(Gated(), api_keys=KEY) as (_, client):
         refused = Stream(client)
