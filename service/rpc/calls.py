@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import grpc
 from starlette.requests import ClientDisconnect
 
+from unmel.models.errors import Unreadable
 from unmel.service.errors import Overloaded
 from unmel.service.ops import tracing
 from unmel.service.ops.keys import NO_KEY, OPEN_METHODS, Keys
@@ -23,8 +24,8 @@ from unmel.service.web.access import REQUEST_ID_HEADER, account, make_request_id
 from unmel.service.web.components import Components
 from unmel.service.wire.problems import grpc_code_of, logged_problem, retry_seconds, status_of
 
-# A client accepts 8 KiB of metadata, and gRPC writes a character that is not ASCII as three.
-_MAX_DETAILS, _MAX_PROBLEM = 1000, 4096
+# A client accepts 8 KiB of metadata, and gRPC writes a byte that is not ASCII as three.
+_MAX_DETAILS, _MAX_PROBLEM = 1000, 4096  # bytes
 _REQUEST_ID = REQUEST_ID_HEADER.lower()
 
 
@@ -50,7 +51,8 @@ class Calls:
     """Handlers of gRPC's around functions from bytes to bytes.
 
     Messages are parsed and made by the functions, on threads and within the memory budget: the
-    event loop would wait for those of some megabytes.
+    event loop would wait for those of some megabytes. They are read by the functions too, so that
+    nothing is read of a call without a key.
 
     Parameters
     ----------
@@ -72,14 +74,17 @@ class Calls:
         for task in list(self._tasks):
             task.cancel()
 
-    def unary(self, path: str, work: Callable[[Call, bytes], Awaitable[bytes]]) -> Any:
-        """Make the handler of a method with one answer."""
+    def unary(
+        self, path: str, work: Callable[[Call, AsyncIterator[bytes]], Awaitable[bytes]]
+    ) -> Any:
+        """Make the handler of a method with one request, which `only_message` reads."""
 
-        async def handle(data: bytes, context: Any) -> bytes:
+        async def handle(requests: AsyncIterator[bytes], context: Any) -> bytes:
             async with self._around(path, context) as call:
-                return await work(call, data)
+                return await work(call, requests)
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        # gRPC would read the message of a unary handler before it calls it.
+        return grpc.stream_unary_rpc_method_handler(handle)
 
     def stream(
         self, path: str, work: Callable[[Call, AsyncIterator[bytes]], Awaitable[None]]
@@ -149,9 +154,16 @@ class Calls:
             call.metadata["problem"] = text
         await call.context.abort(
             grpc.StatusCode[grpc_code_of(error)],
-            str(problem["detail"])[:_MAX_DETAILS],
+            str(problem["detail"]).encode()[:_MAX_DETAILS].decode(errors="ignore"),
             tuple(call.metadata.items()),
         )
+
+
+async def only_message(requests: AsyncIterator[bytes]) -> bytes:
+    """The request of a unary call; Unreadable if there is none."""
+    async for data in requests:
+        return data
+    raise Unreadable("message", "nothing", "one message")
 
 
 def _texts(metadata: Any) -> dict[str, str]:

@@ -115,7 +115,8 @@ def set_parameters(message: Any, parameters: Mapping[str, object]) -> None:
         if isinstance(value, bool):
             entry[name].bool_param = value
         elif isinstance(value, int):
-            entry[name].int64_param = value
+            kind = "int64_param" if value < 2**63 else "uint64_param"
+            setattr(entry[name], kind, value)
         elif isinstance(value, float):
             entry[name].double_param = value
         elif isinstance(value, list):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,15 @@ from unmel.service.web.exchange import Exchange
 from unmel.service.wire.codecs import MAX_AXES
 from unmel.service.wire.infer_head import own_options
 from unmel.service.wire.infer_models import VERSION, find_model
-from unmel.service.wire.problems import close_code_of
+from unmel.service.wire.problems import brief, close_code_of
+from unmel.service.wire.requests import read_flag
 from unmel.service.wire.schemas import StreamOptions
 from unmel.service.wire.tensors import FLOATS
 
 logger = logging.getLogger("unmel.streaming")
 
 ID, START, END = "sequence_id", "sequence_start", "sequence_end"
+_LONGEST_ID = 128  # characters, as Triton's
 _SHAPE = "[frames, n_mels]"
 # As WS /stream closes, for the log and the metrics (RFC 6455, section 7.4.1).
 _NORMAL, _LEFT = 1000, 1006
@@ -50,18 +52,36 @@ class Sequence:
         Label of the call's key.
     send
         Sends a message to the client.
+    held_up
+        Seconds for which nothing was read from the client so far, because others are slow.
 
     """
 
-    def __init__(self, components: Components, ident: int | str, key: str, send: Send) -> None:
+    def __init__(
+        self,
+        components: Components,
+        ident: int | str,
+        key: str,
+        send: Send,
+        held_up: Callable[[], float],
+    ) -> None:
         self._components, self.ident, self._send, self._key = components, ident, send, key
+        self._held_up, self._over = held_up, False
         self._requests: asyncio.Queue[Any] = asyncio.Queue(1)
         self._last: Any = service_pb2.ModelInferRequest()
         self._exchange: Exchange | None = None
 
-    async def put(self, message: Any) -> None:
-        """Hand over a request, or None for the end of the call."""
+    async def put(self, message: Any) -> bool:
+        """Hand over a request, or None for the end of the call; False if it came too late."""
         await self._requests.put(message)
+        return not self._over
+
+    def left(self) -> Iterator[Any]:
+        """The requests that were handed over and not taken."""
+        while not self._requests.empty():
+            message = self._requests.get_nowait()
+            if message is not None:
+                yield message
 
     async def run(self) -> None:
         """Take requests until the end of the sequence.
@@ -78,23 +98,23 @@ class Sequence:
             budget = self._components.budget
             with self._components.streams.acquire(), budget.reserve() as reservation:
                 message = await self._next()
-                config = find_model(message.model_name, message.model_version or VERSION).config
+                model = message.model_name
+                config = find_model(model, message.model_version or VERSION).config
                 given = _options(message)
-                options = await asyncio.to_thread(_stream_options, message.model_name, given)
+                options = await asyncio.to_thread(_stream_options, model, given)
                 self._exchange = await Exchange.open(
                     self._components, options, "pcm_f32", reservation
                 )
                 while not await self._answered(message, config):
                     message = await self._next()
-                    if message is not None and _options(message) not in ({}, given):
-                        raise Invalid("parameters", "others", "those of the first request, or none")
+                    if message is not None:
+                        _check_same(message, model, given)
         except BaseException as error:
             fault = type(error).__name__
             code = close_code_of(error) if isinstance(error, Exception) else _LEFT
             raise
         finally:
-            while not self._requests.empty():  # nobody waits to put one in
-                self._requests.get_nowait()
+            self._over = True
             session = self._exchange.session if self._exchange else None
             self._components.metrics.observe_stream(code, self._key)
             logger.info(
@@ -116,19 +136,24 @@ class Sequence:
         return self._last
 
     async def _next(self) -> Any:
-        limit = self._components.settings.client_seconds
-        try:
-            async with asyncio.timeout(limit):
-                message = await self._requests.get()
-        except TimeoutError:
-            raise Invalid(ID, f"nothing for {limit:g} s", f"frames, or {END}") from None
-        self._last = self._last if message is None else message
-        return message
+        """The next request, or None; Invalid if none comes while the client could send one."""
+        left = limit = self._components.settings.client_seconds
+        began, held_up = time.monotonic(), self._held_up()
+        while left > limit / 50:
+            try:
+                async with asyncio.timeout(left):
+                    message = await self._requests.get()
+            except TimeoutError:
+                left = limit - (time.monotonic() - began) + (self._held_up() - held_up)
+            else:
+                self._last = self._last if message is None else message
+                return message
+        raise Invalid(ID, f"nothing for {limit:g} s", f"frames, or {END}")
 
     async def _answered(self, message: Any, config: MelConfig) -> bool:
         """Compute and answer a request; whether it was the last."""
         assert self._exchange is not None  # noqa: S101 - it was opened with the first request
-        ended = message is None or bool(parameters_of(message.parameters).get(END))
+        ended = message is None or read_place(parameters_of(message.parameters)).ends
         frames = None if message is None else self._frames(message, config, ended=ended)
         if frames is not None:
             warned: tuple[str, ...] = ()
@@ -181,6 +206,37 @@ class Sequence:
             return None
         with np.errstate(over="ignore"):  # infinite values are refused
             return np.array(values.reshape(count, width), np.float32)
+
+
+class Place(NamedTuple):
+    """The sequence that a request is part of, and whether it is its first and its last one."""
+
+    ident: int | str | None
+    """None for a whole request."""
+    starts: bool = False
+    ends: bool = False
+
+
+def read_place(parameters: Mapping[str, Any]) -> Place:
+    """Read the parameters of a sequence; Invalid if they are none."""
+    ident = parameters.get(ID) or None
+    if ident is None:
+        return Place(None)
+    if not (
+        (type(ident) is int and ident > 0) or (isinstance(ident, str) and len(ident) <= _LONGEST_ID)
+    ):
+        want = f"a whole number above 0, or a text of up to {_LONGEST_ID} characters"
+        raise Invalid(ID, brief(ident), want)
+    starts, ends = (read_flag(name, parameters.get(name)) for name in (START, END))
+    return Place(ident, starts, ends)
+
+
+def _check_same(message: Any, model: str, given: dict[str, Any]) -> None:
+    """Raise Invalid for a later request that asks for something else than the first one."""
+    if message.model_name != model:
+        raise Invalid("model_name", brief(message.model_name), f"{model!r}, the sequence's")
+    if _options(message) not in ({}, given):
+        raise Invalid("parameters", "others", "those of the first request, or none")
 
 
 def _options(message: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2
 
 from unmel.service.ops.keys import Keys
-from unmel.service.rpc.calls import Call, Calls
+from unmel.service.rpc.calls import Call, Calls, only_message
 from unmel.service.rpc.messages import SERVICE, config_message, metadata_message, parse_message
 from unmel.service.rpc.streams import StreamCall
 from unmel.service.rpc.whole import model_infer
@@ -21,6 +21,7 @@ from unmel.service.wire.infer_models import VERSION, describe_server, find_model
 
 logger = logging.getLogger("unmel.rpc")
 
+_SHORTEST_PING_MS = 500
 _EXTENSIONS = ("sequence", "model_configuration")
 
 
@@ -56,6 +57,9 @@ class RpcServer:
                 ("grpc.so_reuseport", 0),  # else two processes share a port, and neither knows
                 # A client that is gone without a word is found out.
                 ("grpc.keepalive_time_ms", int(1000 * settings.client_seconds)),
+                # By default a client that pings more often than every five minutes loses its calls.
+                ("grpc.http2.min_ping_interval_without_data_ms", _SHORTEST_PING_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
             )
         )
         self._server.add_generic_rpc_handlers((self._handlers(),))
@@ -121,7 +125,8 @@ class RpcServer:
 def _answering(method: str, answer: Callable[[Any], Any]) -> Any:
     """A function from bytes to bytes around one of messages."""
 
-    async def work(_: Call, data: bytes) -> bytes:
-        return bytes(answer(parse_message(method, data)).SerializeToString())
+    async def work(_: Call, requests: AsyncIterator[bytes]) -> bytes:
+        message = parse_message(method, await only_message(requests))
+        return bytes(answer(message).SerializeToString())
 
     return work

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,12 +14,21 @@ from unmel.models.errors import Invalid
 from unmel.service.errors import Overloaded, SlowClient
 from unmel.service.queue.lanes import RESTART_SECONDS
 from unmel.service.rpc.calls import Call
-from unmel.service.rpc.messages import FINAL, error_message, parameters_of, set_parameters
-from unmel.service.rpc.sequence import END, ID, START, Sequence
+from unmel.service.rpc.messages import (
+    FINAL,
+    error_message,
+    parameters_of,
+    parse_message,
+    set_parameters,
+)
+from unmel.service.rpc.sequence import ID, START, Place, Sequence, read_place
 from unmel.service.rpc.whole import infer, parse_reserved
 from unmel.service.web.components import Components
 from unmel.service.wire.infer import MAX_BATCH
 from unmel.service.wire.problems import grpc_code_of, logged_problem, retry_seconds
+
+# A request of frames is at most so many times UNMEL_MAX_MESSAGE_BYTES: FP64, and what is around it.
+_FRAMES_WEIGHT = 3
 
 
 class StreamCall:
@@ -39,11 +50,15 @@ class StreamCall:
         self._sequences: dict[int | str, Sequence] = {}
         """Those whose end has not come."""
         self._running: dict[int | str, asyncio.Task[None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._held_up, self._held_since = 0.0, math.inf
         self._one_at_a_time = asyncio.Lock()
         self._seats = asyncio.Semaphore(MAX_BATCH)
 
     async def run(self, requests: AsyncIterator[bytes]) -> None:
         """Answer requests until the client half-closes; then open sequences end.
+
+        When the service closes, open sequences are broken off, and whole requests still answered.
 
         Raises
         ------
@@ -58,6 +73,10 @@ class StreamCall:
             if work.done():
                 work.result()
                 return
+            for begun in (self._reading, *self._running.values()):
+                if begun is not None:
+                    begun.cancel()
+            await work
             words = "The service is shutting down."
             await self._refuse(Overloaded("draining", words, RESTART_SECONDS))
         except BaseExceptionGroup as several:
@@ -69,47 +88,76 @@ class StreamCall:
 
     async def _answer_all(self, requests: AsyncIterator[bytes]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            async for data in requests:
-                await self._begin(tasks, data)
-            for sequence in list(self._sequences.values()):
-                await sequence.put(None)
+            self._reading = tasks.create_task(self._read(tasks, requests))
+
+    async def _read(self, tasks: asyncio.TaskGroup, requests: AsyncIterator[bytes]) -> None:
+        async for data in requests:
+            self._held_since = time.monotonic()
+            await self._begin(tasks, data)
+            self._held_up, self._held_since = self._seconds_held_up(), math.inf
+        self._held_since = time.monotonic()
+        for sequence in list(self._sequences.values()):
+            await sequence.put(None)
+
+    def _seconds_held_up(self) -> float:
+        """Seconds for which no request was read, because earlier ones are not done."""
+        return self._held_up + max(0.0, time.monotonic() - self._held_since)
 
     async def _begin(self, tasks: asyncio.TaskGroup, data: bytes) -> None:
         """Find out where a request belongs."""
-        with self._components.budget.reserve() as reservation:
-            try:
-                message = await parse_reserved("ModelInfer", data, reservation)
-            except Exception as error:
-                await self._refuse(error)
-                return
-        given = parameters_of(message.parameters)
-        ident, start = given.get(ID), given.get(START)
-        sequence = self._sequences.get(ident) if ident else None
-        if not ident:
+        message = None
+        try:
+            message = await self._parsed(data)
+            place = read_place(parameters_of(message.parameters))
+        except Exception as error:
+            await self._refuse(error, message)
+            return
+        if place.ident is None:
             await self._seats.acquire()
             tasks.create_task(self._whole(message, len(data)))
-        elif bool(start) == (sequence is not None):
-            got = "true" if start else "nothing"
-            state = "open already" if start else "not open"
-            want = "true with the first request of a sequence, and with no other"
-            fault = Invalid(START, f"{got} for sequence {ident!r}, which is {state}", want)
-            await self._refuse(fault, message, ident)
         else:
-            if sequence is None:
-                sequence = Sequence(self._components, ident, self._call.key, self._send)
-                self._sequences[ident] = sequence
-                before = self._running.get(ident)
-                self._running[ident] = tasks.create_task(self._sequence(sequence, before))
-            await sequence.put(message)
-            if given.get(END) and self._sequences.get(ident) is sequence:
-                del self._sequences[ident]  # its id may begin another one from now on
+            await self._join(tasks, place.ident, place, message)
+
+    async def _parsed(self, data: bytes) -> Any:
+        if len(data) <= _FRAMES_WEIGHT * self._components.settings.max_message_bytes:
+            # Frames are never refused for want of memory: their sequence would go on without them.
+            return await asyncio.to_thread(parse_message, "ModelInfer", data)
+        with self._components.budget.reserve() as reservation:
+            return await parse_reserved("ModelInfer", data, reservation)
+
+    async def _join(
+        self, tasks: asyncio.TaskGroup, ident: int | str, place: Place, message: Any
+    ) -> None:
+        """Hand a request to its sequence."""
+        sequence = self._sequences.get(ident)
+        if place.starts == (sequence is not None):
+            await self._refuse_place(message, ident, starts=place.starts)
+            return
+        if sequence is None:
+            if before := self._running.get(ident):
+                await asyncio.wait((before,))  # its end was said, so that it needs nothing more
+            sequence = Sequence(
+                *(self._components, ident, self._call.key, self._send, self._seconds_held_up)
+            )
+            self._sequences[ident] = sequence
+            self._running[ident] = tasks.create_task(self._sequence(sequence))
+        if not await sequence.put(message):
+            await self._refuse_place(message, ident)
+        elif place.ends and self._sequences.get(ident) is sequence:
+            del self._sequences[ident]  # its id may begin another one from now on
+
+    async def _refuse_place(self, message: Any, ident: int | str, *, starts: bool = False) -> None:
+        got, state = ("true", "open already") if starts else ("nothing", "not open")
+        want = "true with the first request of a sequence, and with no other"
+        fault = Invalid(START, f"{got} for sequence {ident!r}, which is {state}", want)
+        await self._refuse(fault, message, ident)
 
     async def _whole(self, message: Any, size: int) -> None:
         try:
             with self._components.budget.reserve() as reservation:
-                reservation.resize(size)
+                reservation.resize(2 * size)  # the message and its arrays
                 answer, _ = await infer(
-                    *(self._components, self._call, reservation, message),
+                    *(self._components, self._call, reservation, message, size),
                     encode=_only_answer,
                 )
                 await self._write(answer)
@@ -120,11 +168,9 @@ class StreamCall:
         finally:
             self._seats.release()
 
-    async def _sequence(self, sequence: Sequence, before: asyncio.Task[None] | None) -> None:
-        """Run a sequence when the one before it of the same id has its last answer."""
+    async def _sequence(self, sequence: Sequence) -> None:
+        """Run a sequence; what waits behind a fault gets errors of its own."""
         ident = sequence.ident
-        if before is not None:
-            await asyncio.wait((before,))
         try:
             await sequence.run()
         except SlowClient:
@@ -132,10 +178,12 @@ class StreamCall:
         except Exception as error:
             if self._sequences.get(ident) is sequence:
                 del self._sequences[ident]
+            left = list(sequence.left())
             await self._refuse(error, sequence.request, ident)
+            for message in left:
+                await self._refuse_place(message, ident)
         finally:
-            if self._running.get(ident) is asyncio.current_task():
-                del self._running[ident]
+            del self._running[ident]
 
     async def _refuse(
         self, error: Exception, message: Any = None, ident: int | str | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from unmel.service.ops.limits import Reservation
-from unmel.service.rpc.calls import Call
+from unmel.service.rpc.calls import Call, only_message
 from unmel.service.rpc.messages import answer_message, parse_message, read_infer_message
 from unmel.service.web.accepted import Accepted, Outcome, results_of
 from unmel.service.web.components import Components
@@ -25,6 +25,7 @@ async def infer(
     call: Call,
     reservation: Reservation,
     message: Any,
+    kept: int,
     encode: Callable[[Any], bytes] | None = None,
 ) -> tuple[bytes, dict[str, float]]:
     """Answer a ModelInferRequest.
@@ -39,6 +40,8 @@ async def infer(
         Its memory.
     message
         The request.
+    kept
+        Bytes of the request that stay in memory until the answer.
     encode
         Makes bytes of the answer's message, on a thread; by default as it is.
 
@@ -64,7 +67,7 @@ async def infer(
     with components.progress.track(call.ident) as tracked:
         preset = find_model(message.model_name, message.model_version or VERSION)
         wanted = await asyncio.to_thread(read_infer_message, message, preset, components.settings)
-        accepted = Accepted(components, reservation, tracked, call.began, call.answer_by)
+        accepted = Accepted(components, reservation, tracked, call.began, call.answer_by, kept)
         return await accepted.serve(wanted, made)
 
 
@@ -74,11 +77,13 @@ async def parse_reserved(method: str, data: bytes, reservation: Reservation) -> 
     return await asyncio.to_thread(parse_message, method, data)
 
 
-async def model_infer(components: Components, call: Call, data: bytes) -> bytes:
+async def model_infer(components: Components, call: Call, requests: AsyncIterator[bytes]) -> bytes:
     """Answer a call of ModelInfer."""
     components.lanes.check_admission(call.answer_by)
+    data = await only_message(requests)
     message = await parse_reserved("ModelInfer", data, call.reservation)
-    answer, seconds = await infer(components, call, call.reservation, message)
+    kept = 2 * len(data)  # and as much in the message
+    answer, seconds = await infer(components, call, call.reservation, message, kept)
     call.metadata["server-timing"] = server_timing(seconds)
     call.noted |= noted_stages(seconds)
     return answer

@@ -72,6 +72,8 @@ class Accepted:
         When its head had come (time.monotonic).
     answer_by
         Deadline that its head states, a time of the same clock; None for the default one.
+    kept
+        Bytes of the request itself that stay in memory until the answer.
 
     """
 
@@ -80,6 +82,7 @@ class Accepted:
     tracked: TrackedRequest
     began: float
     answer_by: float | None
+    kept: int = 0
 
     async def serve(
         self,
@@ -109,7 +112,7 @@ class Accepted:
             As `Lanes.submit`; the first failure of several items counts.
 
         """
-        self.reservation.resize(wanted.nbytes)
+        self.reservation.resize(wanted.nbytes + self.kept)
         answer_by = self.answer_by
         if wanted.timeout is not None:
             latest = self.began + wanted.timeout

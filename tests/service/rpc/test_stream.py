@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
+from tritonclient.grpc import service_pb2
 from websockets.sync.client import connect
 
 from tests.service.engines import CONFIG, TestEngine
@@ -21,6 +24,9 @@ from unmel.models.engine.session import Session
 from unmel.models.engine.streams import Options
 from unmel.models.engine.work import Result, Work
 from unmel.models.mel.presets import PRESETS
+from unmel.service.rpc import streams
+from unmel.service.rpc.messages import parameters_of, set_parameters
+from unmel.service.rpc.streams import _only_answer
 
 pytestmark = pytest.mark.loops
 
@@ -59,6 +65,14 @@ def stream(pair: tuple[Live, Any]) -> Iterator[Stream]:
     yield made
     made.stop()
     assert_free(pair[0])
+
+
+def is_open(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except OSError:
+        return False
+    return True
 
 
 def assert_free(service: Live) -> None:
@@ -201,6 +215,8 @@ def test_a_warning_comes_as_soon_as_it_is_known_and_a_strict_sequence_is_refused
         (MEL, {"sequence_start": False}, "sequence 1: sequence_start: got nothing"),
         (None, {}, "one input, 'mel'"),
         (MEL, {"ident": 0, "parameters": {"n_iter": -1}}, "INVALID_ARGUMENT] n_iter"),
+        (MEL, {"ident": -4}, "sequence_id: got -4"),
+        (MEL, {"ident": "x" * 129}, "a text of up to 128 characters"),
     ],
 )
 def test_a_fault_is_an_error_message_and_the_call_goes_on(
@@ -212,6 +228,13 @@ def test_a_fault_is_an_error_message_and_the_call_goes_on(
     assert stream.until_final()[0].tobytes() == expected().tobytes()
 
 
+@pytest.mark.parametrize("ident", [1, 2**63, 2**64 - 1, "words"])
+def test_every_id_that_a_request_can_have_is_given_back(ident: int | str) -> None:
+    message = service_pb2.ModelInferResponse()
+    set_parameters(message, {"sequence_id": ident})
+    assert parameters_of(message.parameters) == {"sequence_id": ident}
+
+
 def test_what_follows_an_end_or_a_fault_is_no_sequence_any_more(stream: Stream) -> None:
     stream.send(MEL[:4], parameters=DRAFT, sequence_start=True)
     stream.send(MEL[4:8], sequence_start=True)
@@ -220,6 +243,64 @@ def test_what_follows_an_end_or_a_fault_is_no_sequence_any_more(stream: Stream) 
     assert "those of the first request, or none" in stream.error()
     stream.send(MEL[8:12])
     assert "which is not open" in stream.error()
+
+
+def test_a_later_request_may_not_name_another_model(stream: Stream) -> None:
+    stream.send(MEL[:4], parameters=DRAFT, sequence_start=True)
+    stream.send(MEL[4:8], model="matcha-22k")
+    assert "model_name: got 'matcha-22k'; expected 'hifigan-22k'" in stream.error()
+
+
+def test_every_request_behind_a_fault_gets_an_error_of_its_own() -> None:
+    with live_rpc(Gated()) as (service, client):
+        stream = Stream(client)
+        service.engine.gate.clear()
+        stream.send(MEL[:20], parameters=DRAFT, sequence_start=True)
+        service.until(lambda: service.lanes.outstanding == 1)
+        stream.send(MEL * np.float32(np.nan))
+        for _ in range(4):
+            stream.send(MEL[:1])
+        service.engine.gate.set()
+        stream.stop()
+        said = [str(error) for _, error in list(stream.answers.queue) if error]
+        assert "mel: got nan" in said[0]
+        assert ["which is not open" in one for one in said] == [False, True, True, True, True]
+        assert_free(service)
+
+
+def test_a_sequence_is_not_idle_while_another_holds_up_the_call() -> None:
+    with live_rpc(Gated(), client_seconds=0.5) as (service, client):
+        stream, clock = (
+            Stream(client),
+            triton.InferenceServerClient(f"127.0.0.1:{service.components.settings.grpc_port}"),
+        )
+        service.engine.gate.clear()
+        stream.send(MEL[:1], 1, parameters=DRAFT, sequence_start=True)
+        stream.send(MEL[:20], 2, parameters=DRAFT, sequence_start=True)
+        for _ in range(3):
+            stream.send(MEL[:1], 2)
+        stream.send(MEL[1:], 1, sequence_end=True)
+        service.until(lambda: service.lanes.outstanding == 1)
+        other = Stream(clock)
+        other.send(MEL[:1], parameters=DRAFT, sequence_start=True)
+        assert "got nothing for 0.5 s" in other.error()
+        service.engine.gate.set()
+        stream.stop()
+        audio = [stream.next() for _ in range(stream.answers.qsize())]
+        mine = [one.as_numpy("audio") for one in audio if parameters(one)["sequence_id"] == 1]
+        assert np.concatenate(mine).tobytes() == expected().tobytes()
+        clock.close()
+
+
+def test_frames_are_taken_while_memory_is_short() -> None:
+    with live_rpc(Gated()) as (service, client):
+        stream, budget = Stream(client), service.components.budget
+        stream.send(MEL[:20], parameters=DRAFT, sequence_start=True)
+        stream.next()
+        budget.max_bytes = 0
+        stream.send(MEL[20:], sequence_end=True)
+        assert stream.until_final()[1][-1]["frames"] == len(MEL)
+        stream.stop()
 
 
 def test_a_stream_too_many_is_told_to_come_later(pair: tuple[Live, Any], stream: Stream) -> None:
@@ -262,6 +343,20 @@ def test_an_idle_sequence_is_let_go() -> None:
         assert_free(service)
 
 
+@pytest.mark.slow
+def test_a_client_may_ping_every_second_while_it_waits() -> None:
+    often = triton.KeepAliveOptions(
+        keepalive_time_ms=1000, http2_max_pings_without_data=0, keepalive_permit_without_calls=True
+    )
+    with live_rpc(Gated(), client_seconds=6) as (service, _):
+        port = service.components.settings.grpc_port
+        with triton.InferenceServerClient(f"127.0.0.1:{port}", keepalive_options=often) as client:
+            stream = Stream(client)
+            stream.send(MEL[:1], parameters=DRAFT, sequence_start=True)
+            assert "got nothing for 6 s" in stream.error()
+            stream.stop()
+
+
 def test_a_key_is_asked_of_the_call() -> None:
     with live_rpc(Gated(), api_keys=KEY) as (_, client):
         refused = Stream(client)
@@ -283,6 +378,31 @@ def test_streams_end_when_the_service_drains() -> None:
         while not (answer := stream.answers.get(timeout=60))[1]:
             pass
         assert "UNAVAILABLE] sequence 1: The service is shutting down" in str(answer[1])
+        stream.stop()
+
+
+def test_a_whole_request_of_a_stream_is_answered_although_the_service_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entered, gate = threading.Event(), threading.Event()
+
+    def held(answer: Any) -> bytes:
+        entered.set()
+        gate.wait(60)
+        return _only_answer(answer)
+
+    monkeypatch.setattr(streams, "_only_answer", held)
+    with live_rpc(Gated()) as (service, client):
+        stream = Stream(client)
+        stream.send(MEL.T.copy(), 0, parameters={"n_iter": 2})
+        assert entered.wait(60)
+        service.server.handle_exit(15, None)
+        address = ("127.0.0.1", service.components.settings.grpc_port)
+        while is_open(address):
+            pass
+        gate.set()
+        assert stream.next().as_numpy("audio").size
+        assert "UNAVAILABLE] The service is shutting down" in stream.error()
         stream.stop()
 
 

@@ -247,6 +247,52 @@ def test_keys_are_those_of_http_and_probes_need_none() -> None:
         assert client.infer(MODEL, [given(LEVEL)], headers=headers).as_numpy("audio").size
 
 
+def test_nothing_is_read_of_a_call_without_a_key() -> None:
+    silent = threading.Event()
+
+    def messages() -> Iterator[bytes]:
+        silent.wait(60)
+        yield b""
+
+    with live_rpc(api_keys=KEY) as (_, client):
+        with pytest.raises(grpc.RpcError) as caught:
+            client._channel.stream_unary(METHOD)(messages(), timeout=30)
+        silent.set()
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_a_call_without_a_message_is_refused(pair: tuple[Live, Any]) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        pair[1]._channel.stream_unary(METHOD)(iter(()))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "message: got nothing" in caught.value.details()
+
+
+def test_a_request_counts_as_memory_until_its_answer() -> None:
+    with live_rpc() as (service, client):
+        held = []
+        for call in (
+            lambda: service.post(1, 2000),
+            lambda: client.infer(MODEL, [given(np.full((80, 2000), -5.0, np.float32))]),
+        ):
+            service.engine.gate.clear()
+            answer = later(service, call)
+            service.until(lambda: service.lanes.outstanding == 1)
+            held.append(service.components.budget.held)
+            service.engine.gate.set()
+            answer.result(60)
+            service.until(lambda: service.components.budget.held == 0)
+        assert held[1] - held[0] == pytest.approx(2 * 4 * 80 * 2000, rel=0.01)
+
+
+def test_details_of_many_bytes_reach_the_client(pair: tuple[Live, Any]) -> None:
+    names = ("quality", "n_iter", "momentum", "seed", "harmonics", "peak", "length", "sample_rate")
+    wrong = dict.fromkeys(names, "\U0001f600" * 78)
+    code, details = refused(lambda: pair[1].infer(MODEL, [given(LEVEL)], parameters=wrong))
+    assert code == "INVALID_ARGUMENT"
+    assert 900 < len(details.encode()) <= 1000
+
+
 def later(service: Live, call: Callable[[], Any]) -> Future[Any]:
     return service.pool.submit(call)
 
