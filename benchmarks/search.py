@@ -258,7 +258,7 @@ class Search:
             self._in_use = self.results(jobs)
         change = self.results([(c, self.offset, seed) for c, _, seed in jobs]) - self._in_use
         config = self.kept_out[0].config
-        numbers = numbers_of(self.schedule(config, self.offset)) + 0.0
+        numbers = numbers_of(self.schedule(config, self.offset))
         numbers[-1] = self.offset[-1] * STEPS["octaves"]
         told = (f"{name} {x:.3f}" for name, x in zip(STEPS, numbers, strict=True))
         print(f"\n{self.kept_out[0].preset}: {', '.join(told)}")

@@ -15,10 +15,10 @@ _PLAIN_KEY = re.compile(rf"[\x21-\x2b\x2d-\x7e]{{{SHORTEST_KEY},512}}")
 _LABEL = re.compile(r"[a-z][a-z0-9_.-]{0,31}")
 
 UNLABELLED = "unlabelled"
-"""What the log and the metrics call a key that has no label."""
+"""Label of a key without one, in the log and the metrics."""
 
 NO_KEY = "none"
-"""What they say of a request without a valid key."""
+"""The same of a request without a valid key."""
 
 STATIC = "/static/"
 """Prefix of the page's files, which are public."""

@@ -1,4 +1,4 @@
-"""What is around every call: request id, key, memory, span, status, metrics and log line."""
+"""The frame of every call: request id, key, memory, span, status, metrics and log line."""
 
 from __future__ import annotations
 

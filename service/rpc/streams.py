@@ -48,7 +48,7 @@ class StreamCall:
     def __init__(self, components: Components, call: Call, closing: asyncio.Event) -> None:
         self._components, self._call, self._closing = components, call, closing
         self._sequences: dict[int | str, Sequence] = {}
-        """Those whose end has not come."""
+        """Open ones, by id."""
         self._running: dict[int | str, asyncio.Task[None]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._held_up, self._held_since = 0.0, math.inf

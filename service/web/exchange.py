@@ -108,7 +108,7 @@ class Exchange:
 
     @property
     def numbers(self) -> dict[str, object]:
-        """What there is to say of the stream at its end."""
+        """Summary of the stream, for its client at the end."""
         session, out = self.session, self._out
         bank = session.config.filterbank
         return {

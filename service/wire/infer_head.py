@@ -1,4 +1,4 @@
-"""What a client asks for in the Open Inference Protocol: options, deadline, outputs, inputs.
+"""Request of the Open Inference Protocol: options, deadline, outputs, inputs.
 
 References: https://github.com/kserve/open-inference-protocol,
 specification/protocol/inference_rest.md; for binary tensors and the parameters of its client
@@ -36,7 +36,7 @@ OUTPUTS = ("audio", "samples", "errors")
 # The model stands for the config, and the output is always one tensor of floats.
 _FORBIDDEN_PARAMETERS = frozenset({"config", "format", "output"})
 _BINARY_OUTPUT, _TIMEOUT = "binary_data_output", "timeout"
-# What Triton's client and MLServer's send of their own accord, and what means nothing to a whole
+# Sent by Triton's client and MLServer's of their own accord, or without meaning for a whole
 # request: it is part of no sequence, and there are no priorities and no codecs.
 _IGNORED_PARAMETERS = frozenset(
     {"sequence_id", "sequence_start", "sequence_end", "priority", "content_type", "headers"}

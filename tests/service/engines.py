@@ -78,3 +78,13 @@ class TestEngine(Engine):
 
     def free_memory(self) -> None:
         self.freed += 1
+
+
+class Gated(TestEngine):
+    """Computes, behind the gate."""
+
+    def run(self, items: Sequence[Work]) -> list[Result]:
+        self.calls.append([len(items)])
+        self.entered.release()
+        self.gate.wait()
+        return Engine.run(self, items)

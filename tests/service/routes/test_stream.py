@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.service.engines import TestEngine
+from tests.service.engines import Gated
 from tests.service.live import Live, live, npy, problem
 from tests.signals import speech, voice
 from unmel.models.engine.analysis import analyze
@@ -44,16 +44,6 @@ pytestmark = pytest.mark.loops
 
 CONFIG = PRESETS["hifigan-22k"].config
 HELLO = {"config": "hifigan-22k", "quality": "draft", "format": "f32le"}
-
-
-class Gated(TestEngine):
-    """Computes, behind the gate."""
-
-    def run(self, items: Sequence[Work]) -> list[Result]:
-        self.calls.append([len(items)])
-        self.entered.release()
-        self.gate.wait()
-        return Engine.run(self, items)
 
 
 ENGINE = Gated()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2
 from websockets.sync.client import connect
 
-from tests.service.engines import CONFIG, TestEngine
+from tests.service.engines import CONFIG, Gated
 from tests.service.live import Live
 from tests.service.rpc.asking import KEY, MODEL, Stream, given, live_rpc, parameters
 from tests.signals import speech, voice
@@ -22,7 +22,6 @@ from unmel.models.engine.analysis import analyze
 from unmel.models.engine.engine import Engine
 from unmel.models.engine.session import Session
 from unmel.models.engine.streams import Options
-from unmel.models.engine.work import Result, Work
 from unmel.models.mel.presets import PRESETS
 from unmel.service.rpc import streams
 from unmel.service.rpc.messages import parameters_of, set_parameters
@@ -32,16 +31,6 @@ pytestmark = pytest.mark.loops
 
 METHOD = "/inference.GRPCInferenceService/ModelStreamInfer"
 DRAFT = {"quality": "draft"}
-
-
-class Gated(TestEngine):
-    """Computes, behind the gate."""
-
-    def run(self, items: Sequence[Work]) -> list[Result]:
-        self.calls.append([len(items)])
-        self.entered.release()
-        self.gate.wait()
-        return Engine.run(self, items)
 
 
 ENGINE = Engine()
