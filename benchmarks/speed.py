@@ -47,7 +47,7 @@ from unmel.models.engine.items import Item
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.presets import PRESETS
 from unmel.models.methods.joint.octaves import stages
-from unmel.models.methods.recipe import resolve
+from unmel.models.methods.recipe import DEFAULT_HARMONICS, Harmonics, resolve
 from unmel.models.methods.schedule import Quality, iterations
 
 Clips = Sequence[tuple[Wave, int]]
@@ -60,14 +60,19 @@ PEER_ITERATIONS = 32  # librosa's and torchaudio's default
 
 
 def items_of(
-    engine: Engine, config: MelConfig, clips: Clips, lengths: Sequence[float], quality: Quality
+    engine: Engine,
+    config: MelConfig,
+    clips: Clips,
+    lengths: Sequence[float],
+    quality: Quality,
+    harmonics: Harmonics = DEFAULT_HARMONICS,
 ) -> list[Item]:
     """Items of these lengths in seconds, cut from the clips one after the other, over and over."""
     rate = config.sample_rate
     wave = np.concatenate([at_rate(clip, rate) for clip in clips])
     wave = np.resize(wave, int(max(lengths) * rate))
     mel = np.ascontiguousarray(analyze(engine.plans.get(config), wave).T)
-    recipe = resolve(config.power, octaves=config.octaves, quality=quality)
+    recipe = resolve(config.power, octaves=config.octaves, quality=quality, harmonics=harmonics)
     items = []
     for seed, length in enumerate(lengths):
         part = mel[: config.frames(int(length * rate))]
@@ -95,24 +100,30 @@ def iterations_table(engine: Engine, clips: Clips, names: Sequence[str], repeats
     """Every config and pack: an iteration, its floor, and what the qualities take."""
     lines = [
         "| config | pack | ms an iteration | of its two transforms: draft | standard | "
-        "RTF draft | standard | high |",
-        "|---|---|---|---|---|---|---|---|",
+        "harmonics, of without: draft | standard | RTF draft | standard | high |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in names:
         config = PRESETS[name].config
         for pack, lengths in PACKS.items():
             taken: dict[Quality, float] = {}
             ratios: dict[Quality, float] = {}
+            combs: dict[Quality, float] = {}
             # High runs the same iterations, for minutes on a long pack: one clip will do.
             qualities: list[Quality] = ["draft", "standard", "high"]
             for quality in qualities[: 3 if len(lengths) == 1 and lengths[0] <= 10.0 else 2]:
                 items = items_of(engine, config, clips, lengths, quality)
-                floor = transforms_of(engine, items)
+                plain = items_of(engine, config, clips, lengths, quality, harmonics="off")
+                works: list[Work] = [partial(engine.run, items)]
+                if quality != "high":
+                    works += [transforms_of(engine, items), partial(engine.run, plain)]
                 turns = repeats if quality != "high" else 1
-                taken[quality], least = in_turns([partial(engine.run, items), floor], turns)
-                ratios[quality] = taken[quality] / least
+                taken[quality], *others = in_turns(works, turns)
+                if others:
+                    ratios[quality], combs[quality] = (taken[quality] / other for other in others)
             each = taken["standard"] / iterations(config.power, config.octaves, "standard")
-            cells = [f"{1000 * each:.2f}", *(f"{ratios[q]:.2f}" for q in ("draft", "standard"))]
+            cells = [f"{1000 * each:.2f}"]
+            cells += [f"{of[q]:.2f}" for of in (ratios, combs) for q in ("draft", "standard")]
             cells += [f"{taken[q] / sum(lengths):.4f}" if q in taken else "" for q in qualities]
             lines.append(f"| {name} | {pack} | {' | '.join(cells)} |")
             print(lines[-1], flush=True)

@@ -1,6 +1,7 @@
 """Mel configurations: scales, filterbanks, presets, and whether an array is a mel of one."""
 
 from unmel.models.mel.accept import accept_mel
+from unmel.models.mel.blur import BLURRED
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.layout import Layout, likelier_layout
 from unmel.models.mel.members import Members
@@ -13,6 +14,7 @@ from unmel.models.mel.synonyms import CONFIG_SYNONYMS
 from unmel.models.mel.validate import Checked, check_mel, check_phases
 
 __all__ = [
+    "BLURRED",
     "CONFIG_SYNONYMS",
     "PRESETS",
     "Checked",

@@ -1,4 +1,4 @@
-"""Warnings about a mel's values: padding that would be heard, and another scale than the config's.
+"""Warnings about a mel's values: padding that is heard, another scale than the config's, blur.
 
 A symptom decides whether there is a warning; other readings of the values name the likely scale.
 """
@@ -8,16 +8,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from unmel.models.mel.blur import blur_warning
 from unmel.models.mel.config import MelConfig
 from unmel.models.mel.padding import padded_frames, padding_warning
 from unmel.models.mel.presets import PRESETS
 from unmel.models.mel.readings import likely_scales
-from unmel.models.mel.statistics import level_statistics
+from unmel.models.mel.statistics import LevelStatistics, level_statistics
 from unmel.models.mel.symptoms import distortion_of, symptom_of
 from unmel.models.mel.validate import none_negative
 
-# Quieter clips are silent, dB of full scale, and not judged.
-_SILENT = -95.0
 # A weak symptom counts where another reading is this near to speech, in usual deviations.
 _CONVINCING = 1.75
 
@@ -33,9 +32,12 @@ def value_warnings(config: MelConfig, values: NDArray[np.float32]) -> tuple[str,
         Stored values `[T, K]`, finite.
     """
     head, tail = padded_frames(config, values)
+    body = values[head : len(values) - tail]
+    statistics = level_statistics(config, body)
     found = (
         padding_warning(values, head, tail),
-        scale_warning(config, values[head : len(values) - tail]),
+        _scale_warning(config, body, statistics),
+        None if statistics is None else blur_warning(config, statistics),
     )
     return tuple(warning for warning in found if warning)
 
@@ -64,11 +66,16 @@ def scale_warning(config: MelConfig, values: NDArray[np.float32]) -> str | None:
     >>> scale_warning(config, np.full((400, 80), -11.51, np.float32)) is None
     True
     """
-    statistics = level_statistics(config, values)
+    return _scale_warning(config, values, level_statistics(config, values))
+
+
+def _scale_warning(
+    config: MelConfig, values: NDArray[np.float32], statistics: LevelStatistics | None
+) -> str | None:
     symptom, readings = None, None
     if none_negative(config, values):
         symptom = "none is negative"
-    elif statistics is None or statistics.loud < _SILENT:
+    elif statistics is None or statistics.is_silent:
         return None
     else:
         symptom = symptom_of(config, values, statistics)

@@ -28,14 +28,14 @@ Levels = NDArray[np.float32]
 
 # Frames that are looked at, in blocks over the clip; fewer frames or cells tell too little.
 _BLOCKS, _BLOCK_FRAMES = 8, 32
-MIN_FRAMES, MIN_SECONDS, _MIN_CELLS = 20, 0.6, 400
+MIN_FRAMES, MIN_SECONDS, MIN_CELLS = 20, 0.6, 400
 # Levels within this of the least one, or of the config's floor, are a floor and no levels, dB.
 # An epsilon is added and bends the levels above it too.
 _FLOOR_MARGIN, _SOFT_MARGIN = 0.1, 6.0
 # Bands this much below the loudest one hold nothing but leakage, dB: speech of a telephone.
 _SILENT_BAND = 60.0
-# Least and largest level, dB of full scale: below, all is silence.
-_FAINTEST = -400.0
+# Least level, and the loud level of a silent clip, dB of full scale.
+_FAINTEST, _SILENT = -400.0, -95.0
 # A voice of pulses whose pitch glides from 160 to 300 Hz and back, with breath: 96 frames of it.
 _REFERENCE_FRAMES, _VOICE_PITCH, _VOICE_OCTAVES = 96, 160.0, math.log2(300.0 / 160.0)
 _VOICE_SPEED, _VOICE_BREATH = 2.0 * math.pi * 2.5, 3e-3
@@ -46,7 +46,7 @@ _MOST_KEPT = 1024
 T = TypeVar("T")
 
 
-def _kept(function: Callable[[MelConfig], T]) -> Callable[[MelConfig], T]:
+def kept_by_kind(function: Callable[[MelConfig], T]) -> Callable[[MelConfig], T]:
     """The function with its last results, by `MelConfig.kind`: without clients' filterbanks."""
     kept: OrderedDict[Hashable, T] = OrderedDict()
     lock = threading.Lock()
@@ -91,8 +91,17 @@ class LevelStatistics:
     """From the config's floor to the 5th percentile of all levels, dB."""
     levels: Levels
     """The levels themselves, from `sampled_levels`."""
+    heard_levels: Levels
+    """Those of the bands that hold a bin of their own `[t, B]`; not a number in a floor."""
+    index: NDArray[np.int64]
+    """Numbers of the frames that are looked at `[t]`."""
     emphasised: bool
     """Whether leakage fills what a pre-emphasis took away: levels and roughness tell less then."""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the clip is too quiet to be judged."""
+        return self.loud < _SILENT
 
 
 def sampled_frames(frames: int) -> NDArray[np.int64]:
@@ -136,7 +145,7 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
     change = np.abs(np.diff(np.diff(levels, axis=0), axis=1))
     quads = heard[1:, 1:] & heard[:-1, 1:] & heard[1:, :-1] & heard[:-1, :-1]
     changes = change[quads & following[:, None]]
-    if changes.size < _MIN_CELLS:
+    if changes.size < MIN_CELLS:
         return None
     median_change, rough_change = quantiles(changes, 0.5, 0.9)
     low, median, high = quantiles(levels[heard], 0.05, 0.5, 0.99)
@@ -152,6 +161,8 @@ def level_statistics(config: MelConfig, values: NDArray[np.float32]) -> LevelSta
         heard=np.count_nonzero(heard) / (len(heard) * np.count_nonzero(inside)),
         above_floor=low - floor,
         levels=sampled,
+        heard_levels=np.where(heard, levels, np.float32(np.nan)),
+        index=index,
         emphasised=config.preemphasis > 0.0,
     )
 
@@ -197,7 +208,7 @@ def levels_of(config: MelConfig, values: NDArray[np.float32]) -> Levels:
     return _decibels(config, linear / full_scale_level(config)).astype(np.float32)
 
 
-@_kept
+@kept_by_kind
 def floor_levels(config: MelConfig) -> tuple[float, float]:
     """Least and greatest level of silence over the bands, dB of full scale; -400 for none.
 
@@ -229,7 +240,7 @@ def full_scale_level(config: MelConfig) -> float:
     return float(config.loudest_magnitude**config.power) * max(largest_sum, 1e-12)
 
 
-@_kept
+@kept_by_kind
 def full_scale_levels(config: MelConfig) -> NDArray[np.float64]:
     """The linear mel `[K]` of audio at full scale in every bin, before an emphasis.
 
@@ -243,12 +254,12 @@ def full_scale_levels(config: MelConfig) -> NDArray[np.float64]:
     return np.asarray(np.where(full > 0, full, loudest**config.power))
 
 
-@_kept
+@kept_by_kind
 def _largest_sum(config: MelConfig) -> float:
     return float(filterbank(config).sum(axis=1).max())
 
 
-@_kept
+@kept_by_kind
 def _live_bands(config: MelConfig) -> NDArray[np.bool_]:
     """Bands `[K]` that hold a bin, and not the same bin as the band before."""
     bank = filterbank(config)
@@ -265,7 +276,7 @@ class _References(NamedTuple):
     voice: float
 
 
-@_kept
+@kept_by_kind
 def _references(config: MelConfig) -> _References:
     rng = np.random.default_rng(0)
     count = (_REFERENCE_FRAMES - 1) * config.hop_length + config.win_length
@@ -278,15 +289,25 @@ def _references(config: MelConfig) -> _References:
     return _References(median, rough, _changes(config, voice)[1])
 
 
+def noise_levels(config: MelConfig) -> NDArray[np.float64]:
+    """Levels `[t, B]` of noise in the bands that hold a bin of their own, dB."""
+    count = (_REFERENCE_FRAMES - 1) * config.hop_length + config.win_length
+    return _levels_of_samples(config, np.random.default_rng(0).standard_normal(count))
+
+
 def _changes(config: MelConfig, samples: NDArray[np.float64]) -> tuple[float, float]:
     """Median and 90th percentile of the absolute mixed differences of samples `[L]`, dB."""
+    levels = _levels_of_samples(config, samples)
+    if levels.shape[1] < 2:
+        return 1.0, 1.0
+    median, rough = np.quantile(np.abs(np.diff(np.diff(levels, axis=0), axis=1)), [0.5, 0.9])
+    return max(float(median), 1e-3), max(float(rough), 1e-3)
+
+
+def _levels_of_samples(config: MelConfig, samples: NDArray[np.float64]) -> NDArray[np.float64]:
     length = config.win_length
     samples = samples - config.preemphasis * np.append(0.0, samples[:-1])
     rows = np.lib.stride_tricks.sliding_window_view(samples, length)[:: config.hop_length]
     magnitude = np.abs(np.fft.rfft(rows * config.window_values(), config.n_fft))
     linear = magnitude**config.power @ filterbank(config)[_live_bands(config)].T
-    levels = _decibels(config, linear)
-    if levels.shape[1] < 2:
-        return 1.0, 1.0
-    median, rough = np.quantile(np.abs(np.diff(np.diff(levels, axis=0), axis=1)), [0.5, 0.9])
-    return max(float(median), 1e-3), max(float(rough), 1e-3)
+    return _decibels(config, linear)

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from unmel.models.engine import Analysis, Item
 from unmel.models.errors import Invalid, TooLarge
 from unmel.models.mel import (
+    BLURRED,
     Checked,
     MelConfig,
     Members,
@@ -376,9 +377,9 @@ def _check_mel(
 
 
 def refuse_warnings(warnings: Sequence[str]) -> None:
-    """Raise Invalid for warnings about a mel, as the option `strict` asks."""
-    if warnings:
-        raise Invalid("mel", "; ".join(warnings), "a mel without a warning, because of strict")
+    """Raise Invalid for warnings about a mel, as the option `strict` asks; blur is no mistake."""
+    if wrong := [warning for warning in warnings if not warning.startswith(BLURRED)]:
+        raise Invalid("mel", "; ".join(wrong), "a mel without a warning, because of strict")
 
 
 def _check_size(field: str, frames: int, config: MelConfig, settings: Settings) -> None:

@@ -197,6 +197,14 @@ def test_a_mel_of_another_scale_is_warned_about_and_refused_where_it_asks_for_th
     assert "x-warning" not in right.headers
 
 
+def test_a_mel_that_is_blurred_over_time_is_told_so_and_never_refused(client: TestClient) -> None:
+    mel = analyze(Engine().plans.get(HIFIGAN), speech(1.0))
+    blurred = npy((mel[:, :-2] + 2.0 * mel[:, 1:-1] + mel[:, 2:]) / 4.0)
+    answer = post(client, blurred, quality="draft", strict="true")
+    assert answer.status_code == 200
+    assert answer.headers["x-warning"].startswith("blurred over time")
+
+
 @pytest.mark.parametrize(
     "options",
     [
