@@ -278,21 +278,23 @@ class _References(NamedTuple):
 
 @kept_by_kind
 def _references(config: MelConfig) -> _References:
-    rng = np.random.default_rng(0)
-    count = (_REFERENCE_FRAMES - 1) * config.hop_length + config.win_length
-    noise = rng.standard_normal(count)
-    seconds = np.arange(count) / config.sample_rate
+    noise = _noise(config)
+    seconds = np.arange(len(noise)) / config.sample_rate
     octaves = _VOICE_OCTAVES * 0.5 * (1.0 - np.cos(_VOICE_SPEED * seconds))
     turns = np.cumsum(_VOICE_PITCH * 2.0**octaves) / config.sample_rate
-    voice = np.diff(np.floor(turns), prepend=0.0) + _VOICE_BREATH * rng.standard_normal(count)
+    voice = np.diff(np.floor(turns), prepend=0.0) + _VOICE_BREATH * noise
     median, rough = _changes(config, noise)
     return _References(median, rough, _changes(config, voice)[1])
 
 
 def noise_levels(config: MelConfig) -> NDArray[np.float64]:
     """Levels `[t, B]` of noise in the bands that hold a bin of their own, dB."""
+    return _levels_of_samples(config, _noise(config))
+
+
+def _noise(config: MelConfig) -> NDArray[np.float64]:
     count = (_REFERENCE_FRAMES - 1) * config.hop_length + config.win_length
-    return _levels_of_samples(config, np.random.default_rng(0).standard_normal(count))
+    return np.random.default_rng(0).standard_normal(count)
 
 
 def _changes(config: MelConfig, samples: NDArray[np.float64]) -> tuple[float, float]:
