@@ -35,8 +35,6 @@ def test_both_ports_serve_and_what_came_by_either_is_answered_before_the_end() -
         assert client.is_server_ready()
         assert httpx.get(f"{url}/readyz").status_code == 200
         stream, done = Stream(client), queue.Queue[tuple[Any, Any]]()
-        stream.send(MEL.T[:40].copy(), parameters={"quality": "draft"}, sequence_start=True)
-        assert stream.next().as_numpy("audio").size
         client.async_infer(
             MODEL,
             [given(MEL)],
@@ -45,10 +43,14 @@ def test_both_ports_serve_and_what_came_by_either_is_answered_before_the_end() -
         )
         while 'unmel_lanes{state="busy"} 1.0' not in httpx.get(f"{url}/metrics").text:
             pass
+        stream.send(MEL.T[:40].copy(), parameters={"quality": "draft"}, sequence_start=True)
+        while done.empty() and "unmel_queue_items 1.0" not in httpx.get(f"{url}/metrics").text:
+            pass
         process.send_signal(signal.SIGTERM)
         result, error = done.get(timeout=60)
         assert error is None
         assert len(result.as_numpy("audio")) == 20_000 * 256
+        assert stream.next().as_numpy("audio").size
         while (answer := stream.answers.get(timeout=60))[1] is None:
             pass
         assert "UNAVAILABLE" in str(answer[1])
