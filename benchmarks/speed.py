@@ -113,9 +113,9 @@ def iterations_table(engine: Engine, clips: Clips, names: Sequence[str], repeats
             qualities: list[Quality] = ["draft", "standard", "high"]
             for quality in qualities[: 3 if len(lengths) == 1 and lengths[0] <= 10.0 else 2]:
                 items = items_of(engine, config, clips, lengths, quality)
-                plain = items_of(engine, config, clips, lengths, quality, harmonics="off")
                 works: list[Work] = [partial(engine.run, items)]
                 if quality != "high":
+                    plain = items_of(engine, config, clips, lengths, quality, harmonics="off")
                     works += [transforms_of(engine, items), partial(engine.run, plain)]
                 turns = repeats if quality != "high" else 1
                 taken[quality], *others = in_turns(works, turns)

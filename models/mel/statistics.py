@@ -92,7 +92,7 @@ class LevelStatistics:
     levels: Levels
     """The levels themselves, from `sampled_levels`."""
     heard_levels: Levels
-    """Those of the bands that hold a bin of their own `[t, B]`; not a number in a floor."""
+    """Levels of the bands that hold a bin of their own `[t, B]`; not a number in a floor."""
     index: NDArray[np.int64]
     """Numbers of the frames that are looked at `[t]`."""
     emphasised: bool
